@@ -1,0 +1,334 @@
+//! The scene: geometry, arrays, channel, waveform, constraints and model assumptions, as a TOML file states them.
+//!
+//! Units are SI unless the key's name says otherwise. `target` is the truth of a simulation and the optimizer's
+//! first belief; a receiver never reads it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, config};
+
+/// Speed of light in m/s.
+pub const SPEED_OF_LIGHT_M_S: f64 = 299_792_458.0;
+
+/// A point in the plane, in metres.
+pub type Point = [f64; 2];
+
+/// The paper's scene (Section V), compiled in.
+pub const PAPER_TOML: &str = include_str!("../scenes/paper.toml");
+
+/// One scene file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scene {
+    /// Where everything stands.
+    pub geometry: Geometry,
+    /// The two uniform linear arrays.
+    pub array: Array,
+    /// The target's motion.
+    #[serde(default)]
+    pub target: Target,
+    /// Propagation and noise.
+    pub channel: Channel,
+    /// Bandwidth, frame and pulse.
+    pub waveform: Waveform,
+    /// What the optimizer must respect.
+    pub constraints: Constraints,
+    /// What the bound assumes.
+    pub model: Model,
+}
+
+/// Positions in metres, (x, y).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Geometry {
+    /// The transmitter (TR), p_b.
+    pub transmitter: Point,
+    /// The target, p_o.
+    pub target: Point,
+    /// The sensing receiver (SRE), p_r.
+    pub sensing_receiver: Point,
+    /// The communication receiver (CRE), p_c.
+    pub communication_receiver: Point,
+}
+
+/// Uniform linear arrays at the transmitter and the sensing receiver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Array {
+    /// N_T.
+    pub transmit_antennas: usize,
+    /// N_R.
+    pub receive_antennas: usize,
+    /// Distance of neighbouring elements in wavelengths, d_a/λ.
+    pub spacing_wavelengths: f64,
+}
+
+/// The target's motion.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Velocity in m/s, (x, y).
+    #[serde(default)]
+    pub velocity_m_s: Point,
+}
+
+/// Propagation and noise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// ε in η = d^−ε.
+    pub path_loss_exponent: f64,
+    /// σ_n² in dBm, variance of a matched-filter output symbol at the CRE.
+    pub communication_noise_dbm: f64,
+    /// σ_s² in dBm, per receive antenna at the SRE.
+    pub sensing_noise_dbm: f64,
+    /// |β_0|.
+    pub reflection_coefficient: f64,
+    /// σ_Δ in seconds.
+    pub timing_error_std_s: f64,
+    /// How long one timing error holds.
+    #[serde(default)]
+    pub timing_error_hold: TimingErrorHold,
+    /// How the reflection's phase is drawn; `None` = per frame, or 0 where the reflectivity is known.
+    #[serde(default)]
+    pub reflection_phase: Option<ReflectionPhase>,
+    /// Carrier offset of the CRE's oscillator, in parts per million of the carrier.
+    #[serde(default)]
+    pub carrier_offset_ppm: f64,
+}
+
+/// How long one timing error holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TimingErrorHold {
+    /// A fresh error in each frame.
+    #[default]
+    Frame,
+    /// One error for the whole run.
+    Run,
+}
+
+/// How the phase of β_0 is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReflectionPhase {
+    /// Uniform, fresh in each frame.
+    RandomPerFrame,
+    /// Uniform, one for the run.
+    RandomPerRun,
+}
+
+/// Bandwidth, frame and pulse.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Waveform {
+    /// Symbol rate: one symbol per 1/bandwidth_hz.
+    pub bandwidth_hz: f64,
+    /// N, payload symbols a frame.
+    pub frame_symbols: usize,
+    /// L, symbols a block.
+    pub block_symbols: usize,
+    /// Carrier frequency.
+    #[serde(default = "default_carrier_hz")]
+    pub carrier_hz: f64,
+    /// Roll-off of the root-raised-cosine pulse.
+    #[serde(default = "default_roll_off")]
+    pub roll_off: f64,
+    /// Samples per symbol on the air.
+    #[serde(default = "default_samples_per_symbol")]
+    pub samples_per_symbol: usize,
+}
+
+fn default_carrier_hz() -> f64 {
+    3.5e9
+}
+fn default_roll_off() -> f64 {
+    0.25
+}
+fn default_samples_per_symbol() -> usize {
+    2
+}
+
+/// What the optimizer must respect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constraints {
+    /// P_T.
+    pub power_dbm: f64,
+    /// Π, the threshold on Tr HCRB in m².
+    pub hcrb_max_m2: f64,
+    /// ABR, channel uses per source sample.
+    pub bandwidth_ratio_max: f64,
+    /// Distance in dB kept from the SINR that a rate needs.
+    #[serde(default)]
+    pub snr_margin_db: Option<f64>,
+    /// Largest block error rate that a plan may predict.
+    #[serde(default)]
+    pub block_error_rate_max: Option<f64>,
+}
+
+/// What the bound assumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Whether β_0 is known.
+    pub reflectivity: Reflectivity,
+    /// Which frequencies the DFT bins stand for.
+    pub frequencies: Frequencies,
+}
+
+/// Whether the SRE knows β_0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reflectivity {
+    /// Complex β_0 is a nuisance parameter: the FIM is 5×5.
+    Unknown,
+    /// β_0 is known (the paper): the FIM is 3×3.
+    Known,
+}
+
+/// Which frequencies the DFT bins stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Frequencies {
+    /// w_k = 2π(k − N)/(NΔt) for k ≥ N/2: physical.
+    Centered,
+    /// w_k = 2πk/(NΔt), k = 0 … N−1: the paper.
+    OneSided,
+}
+
+impl Scene {
+    /// The paper's scene.
+    pub fn paper() -> Self {
+        Self::from_toml(PAPER_TOML, "scenes/paper.toml").expect("the shipped scene is valid")
+    }
+
+    /// Parses and checks a scene; `name` stands in error lines.
+    pub fn from_toml(text: &str, name: &str) -> Result<Self> {
+        let scene: Self = config::from_toml(text, name)?;
+        scene.check().map_err(|what| Error::input(format!("{name}: {what}")))?;
+        Ok(scene)
+    }
+
+    /// Checks ranges; the error names the key, what was found and what is accepted.
+    pub fn check(&self) -> Result<(), String> {
+        let positive = |key: &str, value: f64| {
+            (value.is_finite() && value > 0.0)
+                .then_some(())
+                .ok_or(format!("{key} = {value} is out of range; accepted: a finite number above 0"))
+        };
+        let finite = |key: &str, value: f64| {
+            value.is_finite().then_some(()).ok_or(format!("{key} = {value} is not a finite number"))
+        };
+        let count = |key: &str, value: usize, range: std::ops::RangeInclusive<usize>| {
+            range.contains(&value).then_some(()).ok_or(format!(
+                "{key} = {value} is out of range; accepted: {} to {}",
+                range.start(),
+                range.end()
+            ))
+        };
+        let geometry = &self.geometry;
+        for (key, point) in [
+            ("geometry.transmitter", geometry.transmitter),
+            ("geometry.target", geometry.target),
+            ("geometry.sensing_receiver", geometry.sensing_receiver),
+            ("geometry.communication_receiver", geometry.communication_receiver),
+            ("target.velocity_m_s", self.target.velocity_m_s),
+        ] {
+            finite(key, point[0])?;
+            finite(key, point[1])?;
+        }
+        for (key, point) in
+            [("geometry.communication_receiver", geometry.communication_receiver), ("geometry.target", geometry.target)]
+        {
+            if point == geometry.transmitter {
+                return Err(format!("{key} = {point:?} is where the transmitter stands; accepted: another point"));
+            }
+        }
+        if geometry.target == geometry.sensing_receiver {
+            return Err("geometry.target is where the sensing receiver stands; accepted: another point".into());
+        }
+        count("array.transmit_antennas", self.array.transmit_antennas, 1..=256)?;
+        count("array.receive_antennas", self.array.receive_antennas, 1..=256)?;
+        positive("array.spacing_wavelengths", self.array.spacing_wavelengths)?;
+        let channel = &self.channel;
+        finite("channel.path_loss_exponent", channel.path_loss_exponent)?;
+        finite("channel.communication_noise_dbm", channel.communication_noise_dbm)?;
+        finite("channel.sensing_noise_dbm", channel.sensing_noise_dbm)?;
+        positive("channel.reflection_coefficient", channel.reflection_coefficient)?;
+        positive("channel.timing_error_std_s", channel.timing_error_std_s)?;
+        if !(channel.carrier_offset_ppm.abs() <= 5.0) {
+            return Err(format!(
+                "channel.carrier_offset_ppm = {} is out of range; accepted: -5 to 5",
+                channel.carrier_offset_ppm
+            ));
+        }
+        let waveform = &self.waveform;
+        positive("waveform.bandwidth_hz", waveform.bandwidth_hz)?;
+        positive("waveform.carrier_hz", waveform.carrier_hz)?;
+        count("waveform.frame_symbols", waveform.frame_symbols, 1..=1 << 20)?;
+        count("waveform.block_symbols", waveform.block_symbols, 1..=1 << 20)?;
+        count("waveform.samples_per_symbol", waveform.samples_per_symbol, 1..=8)?;
+        if !(waveform.roll_off > 0.0 && waveform.roll_off <= 1.0) {
+            return Err(format!(
+                "waveform.roll_off = {} is out of range; accepted: above 0, up to 1",
+                waveform.roll_off
+            ));
+        }
+        let constraints = &self.constraints;
+        finite("constraints.power_dbm", constraints.power_dbm)?;
+        positive("constraints.hcrb_max_m2", constraints.hcrb_max_m2)?;
+        positive("constraints.bandwidth_ratio_max", constraints.bandwidth_ratio_max)?;
+        if let Some(margin) = constraints.snr_margin_db {
+            finite("constraints.snr_margin_db", margin)?;
+        }
+        if let Some(rate) = constraints.block_error_rate_max
+            && !(rate > 0.0 && rate < 1.0)
+        {
+            return Err(format!(
+                "constraints.block_error_rate_max = {rate} is out of range; accepted: above 0, below 1"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Symbol period Δt in seconds.
+    pub fn symbol_period_s(&self) -> f64 {
+        1.0 / self.waveform.bandwidth_hz
+    }
+
+    /// Carrier wavelength in metres.
+    pub fn wavelength_m(&self) -> f64 {
+        SPEED_OF_LIGHT_M_S / self.waveform.carrier_hz
+    }
+}
+
+/// Watts of a level in dBm.
+pub fn dbm_to_w(dbm: f64) -> f64 {
+    1e-3 * 10f64.powf(dbm / 10.0)
+}
+
+/// Level in dBm of a power in watts.
+pub fn w_to_dbm(w: f64) -> f64 {
+    10.0 * (w * 1e3).log10()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paper_scene_is_valid_and_carries_the_defaults() {
+        let scene = Scene::paper();
+        assert_eq!(scene.geometry.target, [100.0, 50.0]);
+        assert_eq!(scene.waveform.samples_per_symbol, 2);
+        assert_eq!(scene.channel.timing_error_hold, TimingErrorHold::Frame);
+    }
+
+    #[test]
+    fn a_value_out_of_range_names_key_and_range() {
+        let text = PAPER_TOML.replace("transmit_antennas = 4", "transmit_antennas = 0");
+        let error = Scene::from_toml(&text, "s.toml").unwrap_err().to_string();
+        assert_eq!(error, "s.toml: array.transmit_antennas = 0 is out of range; accepted: 1 to 256");
+    }
+}
