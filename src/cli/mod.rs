@@ -1,5 +1,9 @@
 //! The command line: one subcommand per file, one variant per subcommand.
 
+mod codec_curve;
+mod decode;
+mod encode;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -16,7 +20,14 @@ struct Arguments {
 
 /// One variant per subcommand.
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Measure the source models over bit error rates and fit eq. (7) to them.
+    CodecCurve(codec_curve::Arguments),
+    /// Decode a coded file to a picture.
+    Decode(decode::Arguments),
+    /// Encode a picture with a source model.
+    Encode(encode::Arguments),
+}
 
 /// Runs the program: exit status 0 = done, 2 = the input is wrong, 1 = it failed otherwise.
 pub fn main() -> ExitCode {
@@ -32,7 +43,9 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Option<Command>) -> Result<()> {
     match command {
-        Some(command) => match command {},
+        Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
+        Some(Command::Decode(arguments)) => decode::run(arguments),
+        Some(Command::Encode(arguments)) => encode::run(arguments),
         None => Ok(()),
     }
 }

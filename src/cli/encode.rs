@@ -1,0 +1,71 @@
+//! `issc encode IMAGE… --model G -o FILE`: pictures to a coded file.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::semantic::{Bank, Encoder, file};
+use crate::{Error, Result};
+
+/// Options of `issc encode`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Pictures (PNG or JPEG); several become a sequence in one file.
+    #[arg(required = true)]
+    images: Vec<PathBuf>,
+    /// Source model: index or name.
+    #[arg(long)]
+    model: String,
+    /// The coded file.
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Folder of a model bank of your own (weights.safetensors and card.toml).
+    #[arg(long)]
+    bank: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The bank of this folder, or the shipped one.
+pub(super) fn bank(folder: Option<&Path>) -> Result<std::sync::Arc<Bank>> {
+    folder.map_or_else(|| Ok(Bank::shipped()), Bank::load)
+}
+
+/// Reads a picture file.
+pub(super) fn read_picture(path: &Path) -> Result<image::RgbImage> {
+    let reader = image::ImageReader::open(path).map_err(|e| Error::file(path, e))?;
+    let reader = reader.with_guessed_format().map_err(|e| Error::file(path, e))?;
+    Ok(reader.decode().map_err(|e| Error::file(path, format!("{e}; accepted are PNG and JPEG")))?.to_rgb8())
+}
+
+/// Runs `issc encode`.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let bank = bank(arguments.bank.as_deref())?;
+    let model = bank.find(&arguments.model)?.clone();
+    let mut encoder = Encoder::new(bank);
+    let mut bytes = vec![];
+    let (mut pixels, mut time_s) = (0.0, 0.0);
+    for (number, path) in arguments.images.iter().enumerate() {
+        let picture = read_picture(path)?;
+        let begin = Instant::now();
+        let coded = encoder.encode(&picture, model.index, number as u16).map_err(|e| Error::file(path, e))?;
+        time_s += begin.elapsed().as_secs_f64();
+        pixels += f64::from(picture.width()) * f64::from(picture.height());
+        file::write(&mut bytes, &coded);
+    }
+    std::fs::write(&arguments.output, &bytes).map_err(|e| Error::file(&arguments.output, e))?;
+    let bits = 8 * bytes.len();
+    let bits_per_pixel = bits as f64 / pixels;
+    if arguments.json {
+        let report = json!({"bits": bits, "bits_per_pixel": bits_per_pixel, "lost_segments": 0, "time_s": time_s});
+        println!("{report}");
+    } else {
+        println!("model          {} ({})", model.index, model.name);
+        println!("bits           {bits}");
+        println!("bits per pixel {bits_per_pixel:.4}");
+        println!("time           {:.1} ms", 1e3 * time_s);
+    }
+    Ok(())
+}

@@ -1,0 +1,369 @@
+//! One kernel for every layer of the codec: a row of output pixels, each a sum over a few *runs* of contiguous inputs.
+//!
+//! Maps are pixel by pixel with the channels innermost, inside a border of zeros. A convolution of stride s reads, per
+//! output pixel, one run of `width · channels` floats in each of its kernel rows; a transposed convolution of stride 2
+//! is four such convolutions, one per output phase; a 1×1 layer has a single run. In every output the sum goes over
+//! the runs and inside each from left to right, one fused multiply-add a step, on every machine alike: hence bit-exact.
+
+use super::lanes::{LANES, Lanes, Simd, Width};
+
+/// A map of `channels` floats a pixel with `border` zero pixels around it.
+#[derive(Debug, Default)]
+pub struct Map {
+    /// Rows, without border.
+    pub height: usize,
+    /// Columns, without border.
+    pub width: usize,
+    /// Floats per pixel.
+    pub channels: usize,
+    border: usize,
+    /// All pixels, border included.
+    pub data: Vec<f32>,
+}
+
+impl Map {
+    /// Takes this shape; the border becomes zero. Allocates only where the map was never as large.
+    pub fn shape(&mut self, height: usize, width: usize, channels: usize, border: usize) {
+        if (self.height, self.width, self.channels, self.border) != (height, width, channels, border) {
+            self.data.clear();
+            self.data.resize((height + 2 * border) * (width + 2 * border) * channels, 0.0);
+            (self.height, self.width, self.channels, self.border) = (height, width, channels, border);
+        }
+    }
+
+    /// Floats from a pixel to the one below.
+    pub fn row_stride(&self) -> usize {
+        (self.width + 2 * self.border) * self.channels
+    }
+
+    /// Where row `y`'s first pixel stands in `data`.
+    pub fn start(&self, y: usize) -> usize {
+        (y + self.border) * self.row_stride() + self.border * self.channels
+    }
+
+    /// Row `y` without border.
+    pub fn row(&self, y: usize) -> &[f32] {
+        &self.data[self.start(y)..][..self.width * self.channels]
+    }
+
+    /// Row `y` without border.
+    pub fn row_mut(&mut self, y: usize) -> &mut [f32] {
+        let start = self.start(y);
+        &mut self.data[start..][..self.width * self.channels]
+    }
+}
+
+/// What happens to a sum on its way out.
+#[derive(Debug, Clone, Copy)]
+pub enum Finish<'a> {
+    /// Stored.
+    Store,
+    /// Stored through the leaky rectifier of slope 1/8.
+    Leaky,
+    /// Stored, times one factor per output.
+    Scaled(&'a [f32]),
+    /// The output's old value is multiplied by it (inverse GDN).
+    Multiply,
+    /// The output's old value is divided by it (GDN).
+    Divide,
+}
+
+/// Slope of the leaky rectifier for negative inputs: exact in binary.
+const SLOPE: f32 = 0.125;
+
+/// A layer, its weights packed in blocks of 32 (or 16) outputs.
+#[derive(Debug)]
+pub struct Convolution {
+    /// First input of each run, as (rows, floats) from the pixel's own origin.
+    runs: Vec<(isize, isize)>,
+    run_length: usize,
+    outputs: usize,
+    /// `[block][run][input][lane]`.
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// Where a row of pixels is read and written.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Origin of the first pixel in the input.
+    pub input_start: usize,
+    /// Floats between input rows.
+    pub input_stride: usize,
+    /// Floats between the origins of neighbouring pixels.
+    pub input_step: usize,
+    /// First float of the first output pixel.
+    pub output_start: usize,
+    /// Floats between output pixels.
+    pub output_step: usize,
+    /// Pixels.
+    pub count: usize,
+}
+
+impl Convolution {
+    /// `weight(run, input, output)` gives the weights; outputs are rounded up to whole vectors with zeros.
+    pub fn new(
+        runs: Vec<(isize, isize)>,
+        run_length: usize,
+        bias: &[f32],
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let outputs = bias.len().next_multiple_of(LANES);
+        let mut weights = Vec::with_capacity(runs.len() * run_length * outputs);
+        for (first, lanes) in blocks(outputs) {
+            for run in 0..runs.len() {
+                for input in 0..run_length {
+                    weights.extend(
+                        (first..first + lanes).map(|o| if o < bias.len() { weight(run, input, o) } else { 0.0 }),
+                    );
+                }
+            }
+        }
+        let mut padded = bias.to_vec();
+        padded.resize(outputs, 0.0);
+        Self { runs, run_length, outputs, weights, bias: padded }
+    }
+
+    /// A layer that looks at its own pixel only; `weight(input, output)`.
+    pub fn pointwise(inputs: usize, bias: &[f32], weight: impl Fn(usize, usize) -> f32) -> Self {
+        Self::new(vec![(0, 0)], inputs, bias, |_, i, o| weight(i, o))
+    }
+
+    /// Outputs per pixel, whole vectors.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Multiply-adds per pixel.
+    pub fn work(&self) -> usize {
+        self.runs.len() * self.run_length * self.outputs
+    }
+
+    /// Computes one row. Panics where `row` reaches outside `input` or `output`.
+    pub fn row(&self, simd: Simd, input: &[f32], output: &mut [f32], row: Row, finish: Finish) {
+        if row.count == 0 {
+            return;
+        }
+        self.check(input.len(), output.len(), &row, finish);
+        match simd.width() {
+            // SAFETY: `check` has bounded every access.
+            Width::Scalar => unsafe { self.run::<[f32; LANES]>(input, output, &row, finish) },
+            // SAFETY: as above; a `Simd` of this width exists only where the machine has the feature.
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx2 => unsafe { self.run_avx2(input, output, &row, finish) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx512 => unsafe { self.run_avx512(input, output, &row, finish) },
+        }
+    }
+
+    /// Whole-row bounds, so that the kernel itself need not look.
+    fn check(&self, input: usize, output: usize, row: &Row, finish: Finish) {
+        let last = (row.count - 1) * row.input_step;
+        for &(dy, dx) in &self.runs {
+            let first = row.input_start as isize + dy * row.input_stride as isize + dx;
+            assert!(first >= 0 && first as usize + last + self.run_length <= input, "a row reads outside its map");
+        }
+        let end = row.output_start + (row.count - 1) * row.output_step + self.outputs;
+        assert!(end <= output, "a row writes outside its map");
+        if let Finish::Scaled(factors) = finish {
+            assert!(factors.len() >= self.outputs, "one factor per output");
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn run_avx2(&self, input: &[f32], output: &mut [f32], row: &Row, finish: Finish) {
+        // SAFETY: bounds were checked by the caller, the feature is enabled here.
+        unsafe { self.run::<super::lanes::Avx2>(input, output, row, finish) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn run_avx512(&self, input: &[f32], output: &mut [f32], row: &Row, finish: Finish) {
+        // SAFETY: bounds were checked by the caller, the feature is enabled here.
+        unsafe { self.run::<super::lanes::Avx512>(input, output, row, finish) }
+    }
+
+    /// # Safety
+    /// `check` passed for the same arguments, and the machine has the feature of `V`.
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(&self, input: &[f32], output: &mut [f32], row: &Row, finish: Finish) {
+        let mut packed = 0;
+        for (first, lanes) in blocks(self.outputs) {
+            let mut pixel = 0;
+            let mut lane = 0;
+            // SAFETY: `pixel + P <= count` and `lane + 16 N <= lanes` in each call, so `check` covers all accesses.
+            unsafe {
+                if V::WIDE && lanes == 2 * LANES {
+                    while pixel + 8 <= row.count {
+                        self.tile::<V, 8, 2>(input, output, row, finish, (packed, lanes, first), pixel);
+                        pixel += 8;
+                    }
+                    while pixel + 4 <= row.count {
+                        self.tile::<V, 4, 2>(input, output, row, finish, (packed, lanes, first), pixel);
+                        pixel += 4;
+                    }
+                }
+                let begin = pixel;
+                while lane < lanes {
+                    pixel = begin;
+                    let block = (packed + lane, lanes, first + lane);
+                    while V::WIDE && pixel + 8 <= row.count {
+                        self.tile::<V, 8, 1>(input, output, row, finish, block, pixel);
+                        pixel += 8;
+                    }
+                    while pixel + 4 <= row.count {
+                        self.tile::<V, 4, 1>(input, output, row, finish, block, pixel);
+                        pixel += 4;
+                    }
+                    while pixel < row.count {
+                        self.tile::<V, 1, 1>(input, output, row, finish, block, pixel);
+                        pixel += 1;
+                    }
+                    lane += LANES;
+                }
+            }
+            packed += self.runs.len() * self.run_length * lanes;
+        }
+    }
+
+    /// `P` pixels × `N` vectors in registers. `block` = (first weight, floats between weights, first output).
+    ///
+    /// # Safety
+    /// As for `run`, with pixels `pixel..pixel + P` inside the row and `16 N` outputs inside the block.
+    #[inline(always)]
+    unsafe fn tile<V: Lanes, const P: usize, const N: usize>(
+        &self,
+        input: &[f32],
+        output: &mut [f32],
+        row: &Row,
+        finish: Finish,
+        block: (usize, usize, usize),
+        pixel: usize,
+    ) {
+        let (packed, lanes, first) = block;
+        // SAFETY: the caller's promise bounds every pointer below.
+        unsafe {
+            let bias = self.bias.as_ptr().add(first);
+            let mut sums = [[V::splat(0.0); N]; P];
+            for sum in &mut sums {
+                for (n, s) in sum.iter_mut().enumerate() {
+                    *s = V::load(bias.add(LANES * n));
+                }
+            }
+            let mut weights = self.weights.as_ptr().add(packed);
+            let origin = (row.input_start + pixel * row.input_step) as isize;
+            for &(dy, dx) in &self.runs {
+                let x = input.as_ptr().offset(origin + dy * row.input_stride as isize + dx);
+                let pixels: [*const f32; P] = std::array::from_fn(|p| x.add(p * row.input_step));
+                for i in 0..self.run_length {
+                    let w: [V; N] = std::array::from_fn(|n| V::load(weights.add(LANES * n)));
+                    for p in 0..P {
+                        let value = V::splat(*pixels[p].add(i));
+                        for n in 0..N {
+                            sums[p][n] = sums[p][n].fused(value, w[n]);
+                        }
+                    }
+                    weights = weights.add(lanes);
+                }
+            }
+            for (p, sum) in sums.iter().enumerate() {
+                let out = output.as_mut_ptr().add(row.output_start + (pixel + p) * row.output_step + first);
+                for (n, &s) in sum.iter().enumerate() {
+                    let to = out.add(LANES * n);
+                    match finish {
+                        Finish::Store => s,
+                        Finish::Leaky => s.or_larger(s.times(V::splat(SLOPE))),
+                        Finish::Scaled(factors) => s.times(V::load(factors.as_ptr().add(first + LANES * n))),
+                        Finish::Multiply => V::load(to).times(s),
+                        Finish::Divide => V::load(to).over(s),
+                    }
+                    .store(to);
+                }
+            }
+        }
+    }
+}
+
+/// Blocks of outputs: (first, lanes), 32 lanes while they last, then 16.
+fn blocks(outputs: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..outputs).step_by(2 * LANES).map(move |first| (first, (outputs - first).min(2 * LANES)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    fn naive(
+        c: &Convolution,
+        weight: &dyn Fn(usize, usize, usize) -> f32,
+        input: &[f32],
+        row: &Row,
+        p: usize,
+        o: usize,
+    ) -> f64 {
+        let mut sum = f64::from(c.bias[o]);
+        for (r, &(dy, dx)) in c.runs.iter().enumerate() {
+            let at = row.input_start as isize + (p * row.input_step) as isize + dy * row.input_stride as isize + dx;
+            for i in 0..c.run_length {
+                sum += f64::from(input[at as usize + i]) * f64::from(weight(r, i, o));
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn every_width_of_simd_gives_the_same_bits_and_the_sum_is_the_definition() {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(5);
+        for (count, outputs, channels) in [(1, 16, 5), (7, 48, 3), (13, 96, 8), (16, 32, 24), (29, 12, 4)] {
+            let table: Vec<f32> = (0..3 * 2 * channels * outputs).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let weight = |r: usize, i: usize, o: usize| table[(r * 2 * channels + i) * outputs + o];
+            let bias: Vec<f32> = (0..outputs).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let layer = Convolution::new(vec![(-1, 0), (0, -1), (1, 0)], 2 * channels, &bias, weight);
+            let stride = (count + 2) * channels;
+            let input: Vec<f32> = (0..3 * stride).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let wide = layer.outputs();
+            let row = Row {
+                input_start: stride + channels,
+                input_stride: stride,
+                input_step: channels,
+                output_start: 0,
+                output_step: wide,
+                count,
+            };
+            let factors: Vec<f32> = (0..wide).map(|o| 0.5 + o as f32).collect();
+            for finish in [Finish::Store, Finish::Leaky, Finish::Scaled(&factors), Finish::Multiply, Finish::Divide] {
+                let results: Vec<Vec<f32>> = Simd::all()
+                    .into_iter()
+                    .map(|simd| {
+                        let mut out = vec![2.0; count * wide];
+                        layer.row(simd, &input, &mut out, row, finish);
+                        out
+                    })
+                    .collect();
+                for other in &results[1..] {
+                    assert!(results[0].iter().zip(other).all(|(a, b)| a.to_bits() == b.to_bits()));
+                }
+                if matches!(finish, Finish::Store) {
+                    for p in 0..count {
+                        for o in 0..outputs {
+                            let expected = naive(&layer, &weight, &input, &row, p, o);
+                            assert!((f64::from(results[0][p * wide + o]) - expected).abs() < 1e-4);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "reads outside")]
+    fn a_row_that_would_leave_its_map_is_refused() {
+        let layer = Convolution::pointwise(4, &[0.0; 16], |_, _| 1.0);
+        let row = Row { input_start: 0, input_stride: 0, input_step: 4, output_start: 0, output_step: 16, count: 3 };
+        layer.row(Simd::SCALAR, &[0.0; 11], &mut [0.0; 48], row, Finish::Store);
+    }
+}

@@ -1,0 +1,175 @@
+//! What the entropy coder believes: hyper features from z, and per channel group a table index from the symbols before.
+//!
+//! The only operations on the way to an index are +, ·, fused multiply-add, √ and comparison in a fixed order, all exactly
+//! rounded by IEEE-754, so encoder and decoder agree on every machine. Positions do not see each other: a slice decodes
+//! alone once z is there.
+
+use super::convolution::{Convolution, Finish, Map, Row};
+use super::lanes::{LANES, Simd};
+use super::layers::{Doubling, signed_root};
+use super::weights::Weights;
+use crate::Result;
+
+/// Latent channels per group; a group's tables depend on all groups before it.
+pub const GROUPS: [usize; 8] = [8, 8, 16, 16, 16, 32, 32, 64];
+/// Hidden units per group and layer.
+const HIDDEN: usize = 16;
+const HIDDEN_ALL: usize = HIDDEN * GROUPS.len();
+/// Scales of the Gaussian tables: 64, log-spaced from 0.11 to 256.
+pub const LEVELS: usize = 64;
+const LOG_SCALE_MIN: f32 = -2.207_275;
+const LEVELS_PER_LOG: f32 = 8.126_461;
+
+/// First channel of a group.
+pub fn group_start(group: usize) -> usize {
+    GROUPS[..group].iter().sum()
+}
+
+/// Hyper-synthesis and context network.
+#[derive(Debug)]
+pub struct Predictor {
+    hyper: [Doubling; 2],
+    layers: Vec<[Convolution; 3]>,
+    /// `[rate][channel]`.
+    log_scale_bias: Vec<f32>,
+    features: usize,
+    latents: usize,
+}
+
+/// The predictor's workspace; holds the hyper features and the symbols known so far.
+#[derive(Debug, Default)]
+pub struct Prediction {
+    /// z, to be filled by the caller.
+    pub z: Map,
+    middle: Map,
+    features: Map,
+    /// Per position: hyper features, then signed roots of the symbols.
+    inputs: Vec<f32>,
+    hidden: [Vec<f32>; 2],
+    output: Vec<f32>,
+    /// Symbols, `[position][channel]`.
+    pub symbols: Vec<i32>,
+    /// Table indices of the last predicted group, `[position][channel of the group]`.
+    pub levels: Vec<u8>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Prediction {
+    /// Rows and columns of latent positions.
+    pub fn grid(&self) -> (usize, usize) {
+        (self.rows, self.columns)
+    }
+}
+
+impl Predictor {
+    /// Packs the networks.
+    pub fn load(weights: &Weights) -> Result<Self> {
+        let c = &weights.configuration;
+        let (features, latents) = (c.features, c.latents);
+        let hyper = [
+            Doubling::load(weights, "hyper_synthesis.0", c.hyper, c.hyper)?,
+            Doubling::load(weights, "hyper_synthesis.2", c.hyper, features)?,
+        ];
+        let ends = [(features + latents, HIDDEN_ALL), (HIDDEN_ALL, HIDDEN_ALL), (HIDDEN_ALL, latents)];
+        let mut dense = vec![];
+        for (index, (inputs, outputs)) in ends.into_iter().enumerate() {
+            let name = format!("context.layers.{index}");
+            let w = weights.floats(&format!("{name}.weight"), &[outputs, inputs, 1, 1])?;
+            dense.push((w, weights.floats(&format!("{name}.bias"), &[outputs])?, inputs));
+        }
+        let part = |layer: usize, first: usize, outputs: usize, inputs: usize| {
+            let (w, bias, stride) = &dense[layer];
+            Convolution::pointwise(inputs, &bias[first..first + outputs], |i, o| w[(first + o) * stride + i])
+        };
+        let layers = (0..GROUPS.len())
+            .map(|g| {
+                let seen = HIDDEN * (g + 1);
+                [
+                    part(0, HIDDEN * g, HIDDEN, features + group_start(g)),
+                    part(1, HIDDEN * g, HIDDEN, seen),
+                    part(2, group_start(g), GROUPS[g], seen),
+                ]
+            })
+            .collect();
+        let log_scale_bias = weights.floats("log_scale_bias", &[c.names.len(), latents])?;
+        Ok(Self { hyper, layers, log_scale_bias, features, latents })
+    }
+
+    /// Shapes the workspace for a grid of positions and clears the symbols. `z` then has one cell per 4×4 positions.
+    pub fn begin(&self, p: &mut Prediction, grid: (usize, usize), hyper_channels: usize) {
+        let (rows, columns) = grid;
+        let (zh, zw) = (rows.div_ceil(4), columns.div_ceil(4));
+        (p.rows, p.columns) = grid;
+        p.z.shape(zh, zw, hyper_channels, 1);
+        p.middle.shape(2 * zh, 2 * zw, hyper_channels, 1);
+        p.features.shape(4 * zh, 4 * zw, self.features, 0);
+        let positions = rows * columns;
+        let widest = GROUPS.iter().copied().max().unwrap_or(LANES);
+        p.inputs.resize(positions * (self.features + self.latents), 0.0);
+        for hidden in &mut p.hidden {
+            hidden.resize(positions * HIDDEN_ALL, 0.0);
+        }
+        p.output.resize(positions * widest, 0.0);
+        p.levels.resize(positions * widest, 0);
+        p.symbols.clear();
+        p.symbols.resize(positions * self.latents, 0);
+    }
+
+    /// Hyper features from z.
+    pub fn expand(&self, simd: Simd, p: &mut Prediction) {
+        self.hyper[0].apply(simd, &p.z, &mut p.middle, Finish::Leaky);
+        self.hyper[1].apply(simd, &p.middle, &mut p.features, Finish::Leaky);
+        let step = self.features + self.latents;
+        for y in 0..p.rows {
+            let line = p.features.row(y);
+            for x in 0..p.columns {
+                let to = &mut p.inputs[(y * p.columns + x) * step..][..self.features];
+                to.copy_from_slice(&line[x * self.features..][..self.features]);
+            }
+        }
+    }
+
+    /// The hyper features of all positions: first float and floats per position.
+    pub fn features<'a>(&self, p: &'a Prediction) -> (&'a [f32], usize) {
+        (&p.inputs, self.features + self.latents)
+    }
+
+    /// Fills `levels` for a group from `symbols` of the groups before it.
+    pub fn predict(&self, simd: Simd, p: &mut Prediction, group: usize, rate: usize) {
+        let positions = p.rows * p.columns;
+        let step = self.features + self.latents;
+        if group > 0 {
+            let known = group_start(group - 1)..group_start(group);
+            for position in 0..positions {
+                let symbols = &p.symbols[position * self.latents..][known.clone()];
+                let to = &mut p.inputs[position * step + self.features..][known.clone()];
+                for (to, &q) in to.iter_mut().zip(symbols) {
+                    *to = signed_root(q as f32);
+                }
+            }
+        }
+        let [first, second, third] = &self.layers[group];
+        let row = |input_step, output_start, output_step| Row {
+            input_start: 0,
+            input_stride: 0,
+            input_step,
+            output_start,
+            output_step,
+            count: positions,
+        };
+        let [one, two] = &mut p.hidden;
+        first.row(simd, &p.inputs, one, row(step, HIDDEN * group, HIDDEN_ALL), Finish::Leaky);
+        second.row(simd, one, two, row(HIDDEN_ALL, HIDDEN * group, HIDDEN_ALL), Finish::Leaky);
+        let width = third.outputs();
+        third.row(simd, two, &mut p.output, row(HIDDEN_ALL, 0, width), Finish::Store);
+        let size = GROUPS[group];
+        let bias = &self.log_scale_bias[rate * self.latents + group_start(group)..][..size];
+        for (levels, raw) in p.levels.chunks_exact_mut(size).zip(p.output.chunks_exact(width)).take(positions) {
+            for ((level, &s), &b) in levels.iter_mut().zip(raw).zip(bias) {
+                let index = ((s + b) - LOG_SCALE_MIN) * LEVELS_PER_LOG + 0.5;
+                *level = index.clamp(0.0, (LEVELS - 1) as f32) as u8;
+            }
+        }
+    }
+}

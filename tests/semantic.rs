@@ -1,0 +1,243 @@
+//! The codec as a user of the library meets it: any picture, any damage, the same bits everywhere.
+
+use std::sync::Arc;
+
+use image::{Rgb, RgbImage};
+use issc::semantic::bitstream::{CRC_BYTES, HEADER_BYTES};
+use issc::semantic::{Bank, Decoder, Encoder, Picture, Simd, metrics};
+use proptest::prelude::*;
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+fn sample(name: &str) -> RgbImage {
+    image::open(format!("{}/pictures/{name}.png", env!("CARGO_MANIFEST_DIR"))).unwrap().to_rgb8()
+}
+
+fn samples() -> Vec<RgbImage> {
+    vec![sample("girl"), sample("macaws")]
+}
+
+fn models() -> usize {
+    Bank::shipped().models().len()
+}
+
+fn encode(picture: &RgbImage, model: usize) -> Picture {
+    Encoder::new(Bank::shipped()).encode(picture, model, 7).unwrap()
+}
+
+#[test]
+fn every_model_of_the_bank_codes_the_sample_pictures_and_rates_and_quality_rise_together() {
+    let bank = Bank::shipped();
+    let mut encoder = Encoder::new(bank.clone());
+    let mut decoder = Decoder::new(bank.clone());
+    for picture in samples() {
+        let mut last = (0, f64::MAX);
+        for model in bank.models().iter().filter(|m| m.tuned_for == "mse") {
+            let coded = encoder.encode(&picture, model.index, 0).unwrap();
+            let decoded = decoder.decode(&coded.protected, &coded.body, &[]).unwrap();
+            let mse = metrics::mse(&picture, &decoded.image);
+            assert_eq!(decoded.report.lost_slices, 0);
+            assert!(coded.bits() > last.0 && mse < last.1, "{}: {} bits, mse {mse}", model.name, coded.bits());
+            last = (coded.bits(), mse);
+        }
+        assert!(last.1 < 60.0, "the best model's mse is {}", last.1);
+    }
+}
+
+#[test]
+fn real_bits_are_the_information_and_at_most_eight_percent_more() {
+    for picture in samples() {
+        for model in 0..models() {
+            let coded = encode(&picture, model);
+            let header = coded.header;
+            let crc = 8 * CRC_BYTES;
+            let overhead = coded.bits() as f64 / coded.information_bits as f64 - 1.0;
+            assert!(overhead <= 0.08 + 8.0 * HEADER_BYTES as f64 / coded.information_bits as f64, "{overhead}");
+            // what range coding itself adds: less than a byte and a half per stream
+            let streams = header.slices + 1;
+            let payload = 8 * (coded.body.len() + header.hyper_bytes) - crc * streams;
+            let loss = payload as f64 - coded.information_bits as f64;
+            assert!(loss >= -8.0 * streams as f64 && loss <= 12.0 * streams as f64, "{loss} bits in {streams} streams");
+            let mean = 8.0 * coded.body.len() as f64 / header.slices as f64;
+            assert!((400.0..=800.0).contains(&mean), "slices of {mean} bits");
+        }
+    }
+}
+
+#[test]
+fn all_lanes_write_the_same_bits_and_draw_the_same_picture() {
+    let bank = Bank::shipped();
+    let picture = sample("macaws");
+    for model in [0, models() - 1] {
+        let coded: Vec<Picture> = Simd::all()
+            .into_iter()
+            .map(|simd| Encoder::with_options(bank.clone(), simd, 560.0).encode(&picture, model, 3).unwrap())
+            .collect();
+        for other in &coded[1..] {
+            assert_eq!(&coded[0], other);
+        }
+        let mut reference = None;
+        for simd in Simd::all() {
+            let mut decoder = Decoder::with_simd(bank.clone(), simd);
+            let decoded = decoder.decode(&coded[0].protected, &coded[0].body, &[]).unwrap();
+            let found = (decoder.symbols().to_vec(), decoded.image);
+            let expected = reference.get_or_insert(found.clone());
+            assert_eq!(expected.0, found.0, "{}", simd.name());
+            assert_eq!(expected.1.as_raw(), found.1.as_raw(), "{}", simd.name());
+        }
+    }
+}
+
+#[test]
+fn the_decoder_finds_the_encoder_s_symbols() {
+    let bank = Bank::shipped();
+    let mut encoder = Encoder::new(bank.clone());
+    let mut decoder = Decoder::new(bank);
+    for model in 0..models() {
+        let coded = encoder.encode(&sample("girl"), model, 1).unwrap();
+        decoder.decode(&coded.protected, &coded.body, &[]).unwrap();
+        assert_eq!(encoder.symbols(), decoder.symbols());
+    }
+}
+
+#[test]
+fn pictures_of_any_size_come_back_in_their_size() {
+    let bank = Bank::shipped();
+    let mut encoder = Encoder::new(bank.clone());
+    let mut decoder = Decoder::new(bank);
+    for (width, height) in [(1, 1), (1, 300), (257, 3), (17, 16), (100, 75), (321, 200)] {
+        let picture = RgbImage::from_fn(width, height, |x, y| Rgb([(x / 2) as u8, (y / 2) as u8, 90]));
+        let coded = encoder.encode(&picture, models() - 1, 0).unwrap();
+        let decoded = decoder.decode(&coded.protected, &coded.body, &[]).unwrap();
+        assert_eq!(decoded.image.dimensions(), (width, height));
+        assert!(metrics::mse(&picture, &decoded.image) < 600.0, "{width}x{height}");
+    }
+    assert!(encoder.encode(&RgbImage::new(0, 5), 0, 0).is_err());
+    assert!(encoder.encode(&RgbImage::new(5, 5), models(), 0).is_err());
+}
+
+#[test]
+fn one_lost_slice_costs_little_and_only_itself() {
+    let bank = Bank::shipped();
+    let mut decoder = Decoder::new(bank);
+    for picture in samples() {
+        for model in [0, 3, models() - 1] {
+            let coded = encode(&picture, model);
+            let whole = decoder.decode(&coded.protected, &coded.body, &[]).unwrap();
+            let all = decoder.symbols().to_vec();
+            let clean = metrics::ms_ssim(&picture, &whole.image).unwrap();
+            let slices = coded.header.slices;
+            let mut cost = 0.0;
+            for slice in 0..slices {
+                let bit = 8 * coded.body.len() * (2 * slice + 1) / (2 * slices);
+                let decoded =
+                    decoder.decode(&coded.protected, &coded.body, std::slice::from_ref(&(bit..bit + 1))).unwrap();
+                assert_eq!(decoded.report.lost_slices, 1);
+                assert!(decoder.symbols().iter().zip(&all).all(|(now, before)| now == before || *now == 0));
+                cost += (clean - metrics::ms_ssim(&picture, &decoded.image).unwrap()) / slices as f64;
+            }
+            assert!(cost <= 1.0 / slices as f64, "model {model}: {cost} for one of {slices} slices");
+            assert!(slices < 48 || cost <= 0.02);
+        }
+    }
+}
+
+#[test]
+fn a_picture_without_hyper_segment_lengths_or_body_is_still_a_picture() {
+    let coded = encode(&sample("girl"), 2);
+    let mut decoder = Decoder::new(Bank::shipped());
+    for (protected, body) in [
+        (&coded.protected[..HEADER_BYTES], &coded.body[..]),
+        (&coded.protected[..HEADER_BYTES + coded.header.lengths_bytes], &coded.body),
+        (&coded.protected, &[]),
+    ] {
+        let decoded = decoder.decode(protected, body, &[]).unwrap();
+        assert_eq!(decoded.report.lost_slices, coded.header.slices);
+    }
+    assert!(decoder.decode(&coded.protected[..HEADER_BYTES - 1], &coded.body, &[]).is_err());
+}
+
+#[test]
+fn a_damaged_weight_file_is_refused_wherever_the_damage_is() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models/hyperprior");
+    let weights = std::fs::read(format!("{folder}/weights.safetensors")).unwrap();
+    let card = std::fs::read_to_string(format!("{folder}/card.toml")).unwrap();
+    assert!(Bank::parse(&weights, Some(&card), "sound").is_ok());
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(2);
+    for _ in 0..20 {
+        let mut damaged = weights.clone();
+        let at = rng.random_range(6000..damaged.len());
+        damaged[at] ^= 1 << rng.random_range(0..8);
+        let error = Bank::parse(&damaged, Some(&card), "damaged.safetensors").unwrap_err().to_string();
+        assert!(error.starts_with("damaged.safetensors: ") && !error.contains('\n'), "{error}");
+    }
+    for cut in [0, 7, 8, 100, 5000, weights.len() / 2, weights.len() - 1] {
+        assert!(Bank::parse(&weights[..cut], Some(&card), "cut").is_err());
+    }
+    assert!(Bank::parse(b"\x89PNG\r\n\x1a\n rubbish", None, "foreign").is_err());
+    let other = card.replacen("digest = \"", "digest = \"0", 1);
+    assert!(Bank::parse(&weights, Some(&other), "other card").is_err());
+}
+
+/// A small coded picture to be damaged.
+fn small() -> &'static (Arc<Bank>, Picture) {
+    static SMALL: std::sync::OnceLock<(Arc<Bank>, Picture)> = std::sync::OnceLock::new();
+    SMALL.get_or_init(|| {
+        let picture = image::imageops::crop_imm(&sample("macaws"), 90, 40, 70, 50).to_image();
+        (Bank::shipped(), encode(&picture, models() - 1))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn flipped_cut_and_lost_bits_give_the_best_picture_and_never_a_panic(
+        flips in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        in_header in any::<bool>(),
+        keep in 0.0f64..1.5,
+        lost in prop::collection::vec((0usize..5000, 0usize..900), 0..3),
+    ) {
+        let (bank, coded) = small();
+        let (mut protected, mut body) = (coded.protected.clone(), coded.body.clone());
+        for flip in flips {
+            let bytes = if in_header { &mut protected } else { &mut body };
+            let bit = flip.index(8 * bytes.len());
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        body.truncate((keep * body.len() as f64) as usize);
+        let lost: Vec<_> = lost.into_iter().map(|(from, length)| from..from + length).collect();
+        if let Ok(decoded) = Decoder::new(bank.clone()).decode(&protected, &body, &lost) {
+            prop_assert_eq!(decoded.image.dimensions(), (70, 50));
+            prop_assert!(decoded.report.lost_slices <= decoded.report.slices);
+        } else {
+            prop_assert!(in_header);
+        }
+    }
+
+    #[test]
+    fn any_bytes_behind_sound_checks_decode_to_some_picture(hyper in prop::collection::vec(any::<u8>(), 0..60), slices in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..20)) {
+        use issc::semantic::bitstream::{self, Header, Segment};
+        let (bank, coded) = small();
+        let mut hyper = hyper;
+        bitstream::push_crc(&mut hyper, 0, Segment::Hyper(7).seed());
+        let (mut body, mut lengths) = (vec![], vec![]);
+        for (number, bytes) in slices.iter().enumerate() {
+            let begin = body.len();
+            body.extend(bytes);
+            bitstream::push_crc(&mut body, begin, Segment::Slice(7, number).seed());
+            lengths.push(body.len() - begin);
+        }
+        let lengths = bitstream::write_lengths(&lengths, 7).unwrap();
+        let header = Header {
+            slices: slices.len(),
+            lengths_bytes: lengths.len(),
+            hyper_bytes: hyper.len(),
+            body_bytes: body.len(),
+            ..coded.header
+        };
+        let protected = [&header.write().unwrap()[..], &lengths, &hyper].concat();
+        let decoded = Decoder::new(bank.clone()).decode(&protected, &body, &[]).unwrap();
+        prop_assert_eq!(decoded.report.lost_slices, 0);
+    }
+}
