@@ -1,1 +1,14 @@
-//! `channel`.
+//! The simulated world: the direct path to the communication receiver (eq. 3), the echo to the sensing receiver
+//! (eq. 5), and receiver noise. Everything follows from a seed; nothing here is visible to a receiver but samples.
+
+mod direct;
+mod echo;
+mod line;
+mod noise;
+
+pub use direct::{DirectPath, DirectPathSettings};
+pub use echo::{EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, check_target};
+pub use noise::Noise;
+
+/// Samples by which received rows lag the transmitter's clock, so that a negative timing error stays causal.
+pub const RECEIVE_LAG: usize = 1024;

@@ -1,1 +1,48 @@
-//! `dsp`.
+//! Signal kernels: slices in, slices out, the caller owns the scratch.
+//!
+//! Sample scaling everywhere: shaped unit-power symbols have unit mean sample power, the matched filter has unit gain,
+//! so white noise of `sps`·σ² per complex sample becomes σ² per symbol.
+
+mod delay;
+mod fir;
+mod mix;
+mod pulse;
+mod superpose;
+
+pub use delay::{DelayTaps, FILTER_LATENCY, FILTER_TAPS};
+pub use fir::{fir, fir_accumulate};
+pub use mix::{mean_power, rotate};
+pub use pulse::{MatchedFilter, PulseShaper, SPAN_SYMBOLS, root_raised_cosine, tail_samples};
+pub use superpose::Superposer;
+
+/// Compiles a kernel body three times (AVX-512, AVX2 and baseline) and dispatches at run time.
+///
+/// The body is plain arithmetic without fused operations, so all three give the same bits.
+macro_rules! dispatched {
+    ($(#[$doc:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident) => {
+        $(#[$doc])*
+        pub fn $name($($argument: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f")]
+                fn avx512($($argument: $type),*) {
+                    $body($($argument),*);
+                }
+                #[target_feature(enable = "avx2")]
+                fn avx2($($argument: $type),*) {
+                    $body($($argument),*);
+                }
+                if is_x86_feature_detected!("avx512f") {
+                    // SAFETY: the processor has AVX-512F.
+                    return unsafe { avx512($($argument),*) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has AVX2.
+                    return unsafe { avx2($($argument),*) };
+                }
+            }
+            $body($($argument),*);
+        }
+    };
+}
+pub(crate) use dispatched;
