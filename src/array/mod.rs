@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_steering_vector_advances_by_pi_sine_at_half_a_wavelength() {
+    fn the_steering_phase_advances_by_pi_sine_at_half_a_wavelength() {
         let alpha = steering_vector(4, 0.5, 0.3);
         for n in 0..4 {
             let expected = Complex64::cis(std::f64::consts::PI * n as f64 * 0.3f64.sin());

@@ -1,1 +1,14 @@
-//! `coding`.
+//! Channel coding after 3GPP TS 38.212: CRC, LDPC with rate matching for payload blocks, CRC-aided polar for headers.
+//!
+//! Bits are one per byte, 0 or 1. Log-likelihood ratios are ln P(0)/P(1): positive means 0; soft bits are 3 units a nat.
+
+mod block;
+pub mod crc;
+pub mod ldpc;
+mod limit;
+mod polar;
+
+pub use block::{BLOCK_SYMBOLS, BlockCode, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan};
+pub use crc::Crc;
+pub use limit::normal_approximation;
+pub use polar::{HeaderCode, HeaderScratch, Link};

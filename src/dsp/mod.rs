@@ -19,12 +19,12 @@ pub use superpose::Superposer;
 ///
 /// The body is plain arithmetic without fused operations, so all three give the same bits.
 macro_rules! dispatched {
-    ($(#[$doc:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident) => {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $body:ident) => {
         $(#[$doc])*
-        pub fn $name($($argument: $type),*) {
+        $visibility fn $name($($argument: $type),*) {
             #[cfg(target_arch = "x86_64")]
             {
-                #[target_feature(enable = "avx512f")]
+                #[target_feature(enable = "avx512f,avx512bw")]
                 fn avx512($($argument: $type),*) {
                     $body($($argument),*);
                 }
@@ -32,8 +32,8 @@ macro_rules! dispatched {
                 fn avx2($($argument: $type),*) {
                     $body($($argument),*);
                 }
-                if is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the processor has AVX-512F.
+                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+                    // SAFETY: the processor has AVX-512F and AVX-512BW.
                     return unsafe { avx512($($argument),*) };
                 }
                 if is_x86_feature_detected!("avx2") {

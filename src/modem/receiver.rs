@@ -1,0 +1,455 @@
+//! The receiver of the semantic stream: from samples of unknown start, phase and carrier offset to equalised symbols.
+//!
+//! It knows the air interface (words, layout, pulse), its own sample rate and nothing of the scene. Per frame it refines
+//! timing and carrier on the preamble, fits one phase line through preamble and unique words, and estimates
+//! a = h_cᴴw_c, b = h_cᴴw_0 and the noise by least squares on all known symbols, so γ = |a|²/(|b|² + σ²).
+
+use num_complex::{Complex32, Complex64};
+
+use super::constellation::Modulation;
+use super::frame::{BLOCK, BLOCKS, HEADER, Layout, PREAMBLE, PREAMBLE_WORD, SOUNDING_GUARD, UNIQUE_WORD, UNIQUE_WORDS};
+use super::header::{FrameHeader, HEADER_BITS, unwrap_count};
+use super::synchronise::{SEARCH, Searcher};
+use super::words::Words;
+use crate::coding::{HeaderCode, HeaderScratch};
+use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, rotate};
+
+/// Frames in a row without a readable header after which the receiver searches anew.
+const MAX_MISSES: u32 = 3;
+
+/// Share of a new carrier estimate in the running one.
+const CARRIER_GAIN: f64 = 0.2;
+
+/// Samples kept before a frame's start for the timing search.
+const MARGIN: usize = 64;
+
+/// Lags on either side at which the preamble is correlated to refine the timing.
+const TIMING_LAGS: usize = 12;
+
+/// What a receiver knows beforehand.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiverConfig {
+    /// Symbols per second.
+    pub symbol_rate_hz: f64,
+    /// Samples per symbol.
+    pub samples_per_symbol: usize,
+    /// Roll-off of the pulse.
+    pub roll_off: f64,
+    /// Antennas that the transmitter sounds.
+    pub transmit_antennas: usize,
+}
+
+/// What was learned of one frame, beside its symbols.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameStatus {
+    /// The header.
+    pub header: FrameHeader,
+    /// Frame number, unwrapped.
+    pub number: u64,
+    /// Sample of the stream at which the frame's first pulse begins.
+    pub start_sample: f64,
+    /// Measured SINR, linear.
+    pub sinr: f64,
+    /// Variance of noise and interference on the unit-gain symbols.
+    pub noise_variance: f32,
+    /// Carrier offset.
+    pub carrier_offset_hz: f64,
+    /// Whether the frame held a sounding.
+    pub sounded: bool,
+}
+
+/// Where the receiver is in the stream.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Searching,
+    Locked {
+        /// Start of the next frame in stream samples.
+        start: f64,
+        misses: u32,
+        /// Number of the next frame, once a header was read.
+        next: Option<u64>,
+    },
+}
+
+/// The receiver, with state between chunks of samples.
+pub struct FrameReceiver {
+    config: ReceiverConfig,
+    words: Words,
+    searcher: Searcher,
+    filter: MatchedFilter,
+    header_code: HeaderCode,
+    header_scratch: HeaderScratch,
+    state: State,
+    /// Samples from stream sample `origin` on.
+    samples: Vec<Complex32>,
+    origin: u64,
+    /// Running estimate, in cycles per symbol.
+    carrier: Option<f64>,
+    work: Vec<Complex32>,
+    symbols: Vec<Complex32>,
+    header_llrs: Vec<f32>,
+    header_bits: Vec<u8>,
+    sounding: Vec<Complex32>,
+}
+
+impl FrameReceiver {
+    /// A receiver for chunks of up to `chunk` samples.
+    pub fn new(config: ReceiverConfig, chunk: usize) -> crate::Result<Self> {
+        let words = Words::new(config.transmit_antennas);
+        let longest = Layout::with_sounding(config.transmit_antennas).symbols();
+        let sps = config.samples_per_symbol;
+        let window = sps * (longest + 4 * SPAN_SYMBOLS) + 2 * MARGIN;
+        let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER)?;
+        Ok(Self {
+            searcher: Searcher::new(&words.semantic.preamble, sps, config.roll_off),
+            filter: MatchedFilter::new(longest, sps, config.roll_off),
+            header_scratch: HeaderScratch::new(&header_code),
+            header_code,
+            words,
+            state: State::Searching,
+            samples: Vec::with_capacity(chunk + SEARCH + 2 * window),
+            origin: 0,
+            carrier: None,
+            work: vec![Complex32::default(); window],
+            symbols: vec![Complex32::default(); longest],
+            header_llrs: vec![0.0; 2 * HEADER],
+            header_bits: vec![0; HEADER_BITS],
+            sounding: vec![Complex32::default(); config.transmit_antennas],
+            config,
+        })
+    }
+
+    /// Takes in the next samples; `time` is the stream's sample count at the first. A gap in time ends the lock.
+    pub fn push(&mut self, time: u64, samples: &[Complex32]) {
+        if time != self.origin + self.samples.len() as u64 {
+            self.samples.clear();
+            self.origin = time;
+            self.state = State::Searching;
+        }
+        self.samples.extend_from_slice(samples);
+    }
+
+    /// The next frame whose header could be read, if its samples are there. Its symbols are in [`Self::block`] until
+    /// the next call. At the stream's end `last` lets a search run on what is left.
+    pub fn next_frame(&mut self, last: bool) -> Option<FrameStatus> {
+        loop {
+            match self.state {
+                State::Searching => {
+                    let count = self.samples.len().min(SEARCH);
+                    if count < SEARCH && !(last && count > self.searcher.overlap()) {
+                        return None;
+                    }
+                    match self.searcher.search(&self.samples[..count]) {
+                        Some(at) => {
+                            self.carrier = None;
+                            self.state =
+                                State::Locked { start: (self.origin + at as u64) as f64, misses: 0, next: None };
+                        }
+                        None => self.forget(count.saturating_sub(self.searcher.overlap())),
+                    }
+                    if last && count < SEARCH && matches!(self.state, State::Searching) {
+                        return None;
+                    }
+                }
+                State::Locked { start, misses, next } => {
+                    let keep = (start as u64).saturating_sub(self.origin + 2 * MARGIN as u64);
+                    self.forget((keep as usize).min(self.samples.len()));
+                    if !self.has_frame(start) {
+                        return None;
+                    }
+                    if let Some(status) = self.read_frame(start, misses, next) {
+                        return Some(status);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Equalised unit-gain symbols of payload block `index` of the frame last returned.
+    pub fn block(&self, index: usize) -> &[Complex32] {
+        &self.symbols[index * BLOCK..][..BLOCK]
+    }
+
+    /// Per-antenna gains of the frame last returned, if it was sounded: h_cᴴ's entries times the sounding's amplitude.
+    pub fn sounding(&self) -> &[Complex32] {
+        &self.sounding
+    }
+
+    fn forget(&mut self, count: usize) {
+        self.samples.drain(..count);
+        self.origin += count as u64;
+    }
+
+    /// Whether all samples of the longest frame at `start` are there.
+    fn has_frame(&self, start: f64) -> bool {
+        let longest = Layout::with_sounding(self.config.transmit_antennas).symbols() + 2 * SPAN_SYMBOLS;
+        let end = start + (self.config.samples_per_symbol * longest + MARGIN) as f64;
+        end <= (self.origin + self.samples.len() as u64) as f64
+    }
+
+    /// Reads the frame at about `start` and moves on to the next.
+    fn read_frame(&mut self, start: f64, misses: u32, next: Option<u64>) -> Option<FrameStatus> {
+        let antennas = self.config.transmit_antennas;
+        let period = self.config.samples_per_symbol as f64;
+        let refined = self.refine(start);
+        let sounded_first = next.is_some_and(|number| Layout::of(number, antennas).sounding > 0);
+        let layouts = [Layout { sounding: 0 }, Layout::with_sounding(antennas)];
+        let order = if sounded_first { [1, 0] } else { [0, 1] };
+        for layout in order.map(|index| layouts[index]) {
+            if let Some(status) = self.demodulate(refined, layout, next.unwrap_or(0)) {
+                self.state = State::Locked {
+                    start: refined + period * layout.symbols() as f64,
+                    misses: 0,
+                    next: Some(status.number + 1),
+                };
+                return Some(status);
+            }
+        }
+        let guess = layouts[order[0]].symbols() as f64;
+        self.state = if misses + 1 >= MAX_MISSES || next.is_none() {
+            self.forget(((start as u64 - self.origin) as usize + 2 * MARGIN).min(self.samples.len()));
+            State::Searching
+        } else {
+            State::Locked { start: start + period * guess, misses: misses + 1, next: next.map(|number| number + 1) }
+        };
+        None
+    }
+
+    /// Timing and carrier from the preamble: the correlation with both copies, interpolated between samples.
+    fn refine(&mut self, start: f64) -> f64 {
+        let sps = self.config.samples_per_symbol;
+        let base = start.floor();
+        let first = (base as u64 - self.origin) as usize;
+        let lags = 2 * TIMING_LAGS + 1;
+        let mut sums = [[Complex64::default(); 2]; 2 * TIMING_LAGS + 1];
+        let carrier = self.carrier.unwrap_or(0.0);
+        for (lag, sum) in sums.iter_mut().enumerate() {
+            let Some(at) = (first + lag).checked_sub(TIMING_LAGS) else { continue };
+            let count = PREAMBLE;
+            let needed = self.filter.samples_for(count) + 1;
+            let work = &mut self.work[..needed];
+            work.copy_from_slice(&self.samples[at..][..needed]);
+            rotate(work, 0.0, -std::f64::consts::TAU * carrier / sps as f64);
+            self.filter.filter(work, 0.0, &mut self.symbols[..count]);
+            for (copy, part) in sum.iter_mut().zip(self.symbols[..count].chunks_exact(PREAMBLE_WORD)) {
+                *copy = correlate(part, &self.words.semantic.preamble);
+            }
+        }
+        let power = |x: f64| {
+            let mut value = [Complex64::default(); 2];
+            for (lag, sum) in sums.iter().enumerate() {
+                let weight = interpolation_weight(x - lag as f64);
+                value[0] += sum[0] * weight;
+                value[1] += sum[1] * weight;
+            }
+            (value[0].norm_sqr() + value[1].norm_sqr(), value)
+        };
+        let inner = TIMING_LAGS / 2..lags - TIMING_LAGS / 2;
+        let peak = inner.max_by(|a, b| power(*a as f64).0.total_cmp(&power(*b as f64).0)).unwrap_or(TIMING_LAGS) as f64;
+        let best = maximise(|x| power(x).0, peak - 1.0, peak + 1.0);
+        let [first_copy, second_copy] = power(best).1;
+        let residual = (first_copy.conj() * second_copy).arg() / (std::f64::consts::TAU * PREAMBLE_WORD as f64);
+        self.carrier = Some(match self.carrier {
+            Some(running) => running + CARRIER_GAIN * residual,
+            None => residual,
+        });
+        base + best - TIMING_LAGS as f64
+    }
+
+    /// Demodulates the frame at `start` if its header can be read with this layout.
+    fn demodulate(&mut self, start: f64, layout: Layout, near: u64) -> Option<FrameStatus> {
+        let sps = self.config.samples_per_symbol;
+        let count = layout.symbols();
+        let base = start.floor();
+        let first = (base as u64).checked_sub(self.origin)? as usize;
+        let needed = self.filter.samples_for(count) + 1;
+        let work = &mut self.work[..needed];
+        work.copy_from_slice(self.samples.get(first..first + needed)?);
+        let carrier = self.carrier.unwrap_or(0.0);
+        rotate(work, 0.0, -std::f64::consts::TAU * carrier / sps as f64);
+        self.filter.filter(work, start - base, &mut self.symbols[..count]);
+        let step = self.straighten(layout);
+        let (a, b, noise) = self.estimate(layout);
+        let wanted = a.norm_sqr();
+        if wanted <= 0.0 || !wanted.is_finite() {
+            return None;
+        }
+        let gain = a.inv();
+        let gain = Complex32::new(gain.re as f32, gain.im as f32);
+        let impairment = b.norm_sqr() + noise;
+        let noise_variance = (impairment / wanted) as f32;
+        for symbol in &mut self.symbols[layout.header()..count] {
+            *symbol *= gain;
+        }
+        let header_symbols = &self.symbols[layout.header()..][..HEADER];
+        Modulation::Qpsk.demap_f32(header_symbols, noise_variance, &mut self.header_llrs);
+        let read = self.header_code.decode(&self.header_llrs, &mut self.header_bits, &mut self.header_scratch);
+        let header = read.then(|| FrameHeader::unpack(&self.header_bits)).flatten()?;
+        self.sound(layout);
+        for index in 0..BLOCKS {
+            let from = layout.block(index);
+            self.symbols.copy_within(from..from + BLOCK, index * BLOCK);
+        }
+        Some(FrameStatus {
+            header,
+            number: unwrap_count(u64::from(header.number), 24, near),
+            start_sample: start,
+            sinr: wanted / impairment,
+            noise_variance,
+            carrier_offset_hz: (carrier + step / std::f64::consts::TAU) * self.config.symbol_rate_hz,
+            sounded: layout.sounding > 0,
+        })
+    }
+
+    /// Fits one phase line through preamble and unique words and takes it out; returns its slope in rad per symbol.
+    fn straighten(&mut self, layout: Layout) -> f64 {
+        let mut points = [(0.0, Complex64::default()); 2 + UNIQUE_WORDS];
+        for (copy, point) in points[..2].iter_mut().enumerate() {
+            let from = copy * PREAMBLE_WORD;
+            let part = &self.symbols[from..][..PREAMBLE_WORD];
+            *point = (from as f64 + centre(PREAMBLE_WORD), correlate(part, &self.words.semantic.preamble));
+        }
+        for (index, point) in points[2..].iter_mut().enumerate() {
+            let from = layout.unique_word(index);
+            let part = &self.symbols[from..][..UNIQUE_WORD];
+            *point = (from as f64 + centre(UNIQUE_WORD), correlate(part, &self.words.semantic.unique_word));
+        }
+        let (offset, slope) = phase_line(&points);
+        rotate(&mut self.symbols[..layout.symbols()], -offset, -slope);
+        slope
+    }
+
+    /// Least squares on all known symbols: a, b and σ² without bias in |a|² and |b|².
+    fn estimate(&self, layout: Layout) -> (Complex64, Complex64, f64) {
+        let (mut ca, mut cb, mut cross, mut energy, mut count) =
+            (Complex64::default(), Complex64::default(), Complex64::default(), 0.0, 0.0);
+        let semantic = &self.words.semantic;
+        let sensing = &self.words.sensing;
+        let parts =
+            [(0, &semantic.preamble, &sensing.preamble), (PREAMBLE_WORD, &semantic.preamble, &sensing.preamble)]
+                .into_iter()
+                .chain(
+                    (0..UNIQUE_WORDS)
+                        .map(|index| (layout.unique_word(index), &semantic.unique_word, &sensing.unique_word)),
+                );
+        for (from, word_c, word_0) in parts {
+            let part = &self.symbols[from..][..word_c.len()];
+            ca += correlate(part, word_c);
+            cb += correlate(part, word_0);
+            cross += correlate(word_0, word_c);
+            energy += part.iter().map(|symbol| f64::from(symbol.norm_sqr())).sum::<f64>();
+            count += word_c.len() as f64;
+        }
+        // Normal equations of unit-modulus words: [n, x; x*, n]·[a; b] = [ca; cb].
+        let determinant = count * count - cross.norm_sqr();
+        let a = (ca * count - cross * cb) / determinant;
+        let b = (cb * count - cross.conj() * ca) / determinant;
+        let explained = (a.conj() * ca + b.conj() * cb).re;
+        let noise = ((energy - explained) / (count - 2.0)).max(f64::MIN_POSITIVE);
+        let variance = noise * count / determinant;
+        let shrink = |z: Complex64| z * (1.0 - variance / z.norm_sqr().max(f64::MIN_POSITIVE)).max(0.0).sqrt();
+        (shrink(a), shrink(b), noise)
+    }
+
+    /// Per-antenna gains from the sounding slots.
+    fn sound(&mut self, layout: Layout) {
+        if layout.sounding == 0 {
+            return;
+        }
+        let antennas = self.config.transmit_antennas;
+        for antenna in 0..antennas {
+            let (from, slot) = layout.sounding_slot(antenna, antennas);
+            let word = &self.words.sounding[..slot - 2 * SOUNDING_GUARD];
+            let gain = correlate(&self.symbols[from + SOUNDING_GUARD..][..word.len()], word) / word.len() as f64;
+            self.sounding[antenna] = Complex32::new(gain.re as f32, gain.im as f32);
+        }
+    }
+}
+
+fn centre(length: usize) -> f64 {
+    (length as f64 - 1.0) / 2.0
+}
+
+/// `Σ received·known*`.
+fn correlate(received: &[Complex32], known: &[Complex32]) -> Complex64 {
+    received.iter().zip(known).fold(Complex64::default(), |sum, (received, known)| {
+        let product = received * known.conj();
+        sum + Complex64::new(f64::from(product.re), f64::from(product.im))
+    })
+}
+
+/// Windowed sinc between the lags of a correlation.
+fn interpolation_weight(x: f64) -> f64 {
+    let half = TIMING_LAGS as f64;
+    if x.abs() >= half {
+        return 0.0;
+    }
+    let sinc = if x.abs() < 1e-9 { 1.0 } else { (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x) };
+    sinc * (std::f64::consts::FRAC_PI_2 * x / half).cos().powi(2)
+}
+
+/// Golden-section search for the maximum of a function with one peak in `[low, high]`.
+fn maximise(value: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
+    const GOLDEN: f64 = 0.618_033_988_749_894_9;
+    let (mut left, mut right) = (high - GOLDEN * (high - low), low + GOLDEN * (high - low));
+    let (mut at_left, mut at_right) = (value(left), value(right));
+    for _ in 0..18 {
+        if at_left > at_right {
+            (high, right, at_right) = (right, left, at_left);
+            left = high - GOLDEN * (high - low);
+            at_left = value(left);
+        } else {
+            (low, left, at_left) = (left, right, at_right);
+            right = low + GOLDEN * (high - low);
+            at_right = value(right);
+        }
+    }
+    (low + high) / 2.0
+}
+
+/// Weighted line through the phases of `points` (position, correlation): offset at position 0 and slope. Phases are
+/// unwrapped along a first line that maximises the coherent sum.
+fn phase_line(points: &[(f64, Complex64)]) -> (f64, f64) {
+    // One pass of unwrapping from point to point, each predicted by the line so far.
+    let (mut weight_sum, mut x_sum, mut y_sum, mut xx_sum, mut xy_sum) = (0.0, 0.0, 0.0, 0.0, 0.0);
+    let (mut offset, mut slope) = (points[0].1.arg(), 0.0);
+    for (index, (x, correlation)) in points.iter().enumerate() {
+        let predicted = offset + slope * x;
+        let turn = Complex64::cis(-predicted);
+        let y = predicted + (correlation * turn).arg();
+        let weight = correlation.norm();
+        weight_sum += weight;
+        x_sum += weight * x;
+        y_sum += weight * y;
+        xx_sum += weight * x * x;
+        xy_sum += weight * x * y;
+        let spread = weight_sum * xx_sum - x_sum * x_sum;
+        if index > 0 && spread > 0.0 {
+            slope = (weight_sum * xy_sum - x_sum * y_sum) / spread;
+            offset = (y_sum - slope * x_sum) / weight_sum;
+        }
+    }
+    (offset, slope)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_line_is_fitted_through_wrapped_phases() {
+        let points: Vec<_> = [63.5, 191.5, 527.5, 815.5, 1103.5, 1391.5, 1679.5]
+            .iter()
+            .map(|x| (*x, Complex64::from_polar(2.0, 3.0 + 0.009 * x)))
+            .collect();
+        let (offset, slope) = phase_line(&points);
+        let turned = (Complex64::cis(offset) - Complex64::cis(3.0)).norm();
+        assert!((slope - 0.009).abs() < 1e-9 && turned < 1e-6, "{offset} {slope}");
+    }
+
+    #[test]
+    fn a_peak_between_samples_is_found() {
+        let at = maximise(|x| 1.0 - (x - 0.37) * (x - 0.37), -1.0, 1.0);
+        assert!((at - 0.37).abs() < 2e-4);
+    }
+}
