@@ -1,1 +1,21 @@
-//! `optimize`.
+//! The mathematics of the plan: Fisher information and hybrid Cramér–Rao bound, optimal beams with a certificate, and
+//! the choice of source model and channel rate. Double precision, no input or output, no threads.
+//!
+//! | symbol | meaning |
+//! |---|---|
+//! | Σ | transmit covariance W_c + W_0, in W |
+//! | J | Fisher information, data and prior |
+//! | Π | threshold on the trace of the position bound, in m² |
+//! | γ | SINR at the communication receiver |
+//! | P_T | power budget, in W |
+
+mod beams;
+mod bound;
+mod rates;
+
+pub use beams::{Problem, Solution, channel_vector};
+pub use bound::{BoundModel, FisherInformation, Unidentifiable};
+pub use rates::{
+    BlockErrorModel, CRC_BITS, PaperModel, RateChoice, RateLimits, SourceModel, block_error_rate, lowest_rate,
+    select_rate,
+};

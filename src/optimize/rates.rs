@@ -1,0 +1,219 @@
+//! Source model and channel rate: an exact scalar choice per model under the channel uses that a picture may take.
+//!
+//! Channel uses are counted as they are sent, in whole blocks of L symbols: the protected part (picture header and
+//! hyper segment) takes the first blocks at a rate of its own, the body the rest. R_c = N_c/L, the CRC inside N_c.
+
+/// CRC bits inside every block's N_c.
+pub const CRC_BITS: usize = 11;
+
+/// Largest N_c of a block.
+const MAX_BITS: usize = 2040;
+
+/// Smallest N_c of a block.
+const MIN_BITS: usize = 32;
+
+/// Block error rate that the protected part is planned for.
+const PROTECTED_BLOCK_ERROR_RATE: f64 = 1e-5;
+
+/// A source model's mean needs and its distortion law, for pictures of one size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceModel {
+    /// Mean bits of the body.
+    pub body_bits: f64,
+    /// Mean bits of the protected part.
+    pub protected_bits: f64,
+    /// D̂_s, D̂_c, E_1, E_2 of eq. (7).
+    pub curve: [f64; 4],
+}
+
+impl SourceModel {
+    /// Mean squared error at a rate of independent bit flips (eq. 7).
+    pub fn mse(&self, bit_error_rate: f64) -> f64 {
+        let [d_s, d_c, e_1, e_2] = self.curve;
+        let exponent = -e_1 * (bit_error_rate.max(1e-300).log10() - e_2);
+        10f64.powf(d_s + d_c / (1.0 + exponent.exp()))
+    }
+}
+
+/// What the choice must respect.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateLimits {
+    /// Blocks that a picture may take.
+    pub blocks: usize,
+    /// Symbols of a block, L.
+    pub block_symbols: usize,
+    /// Largest block error rate that a plan may predict.
+    pub block_error_rate_max: f64,
+}
+
+/// The law of a code's block error rate.
+pub trait BlockErrorModel {
+    /// Block error rate of a block of `bits` bits at this SINR (linear).
+    fn block_error_rate(&self, sinr: f64, bits: usize) -> f64;
+}
+
+/// Eq. (4)'s block error rate at a SINR reduced by a margin, for what a real code loses against random coding.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PaperModel {
+    /// L.
+    pub block_symbols: usize,
+    /// Margin in dB.
+    pub margin_db: f64,
+}
+
+impl BlockErrorModel for PaperModel {
+    fn block_error_rate(&self, sinr: f64, bits: usize) -> f64 {
+        let reduced = sinr * 10f64.powf(-self.margin_db / 10.0);
+        block_error_rate(reduced, bits as f64 / self.block_symbols as f64, self.block_symbols)
+    }
+}
+
+/// The numerator of eq. (4): Q(ln 2 · √L (C − R_c)/√(1 − (1+γ)⁻²)).
+pub fn block_error_rate(sinr: f64, rate: f64, block_symbols: usize) -> f64 {
+    if sinr <= 0.0 {
+        return 1.0;
+    }
+    let dispersion = 1.0 - (1.0 + sinr).powi(-2);
+    let argument = std::f64::consts::LN_2 * (block_symbols as f64 / dispersion).sqrt() * ((1.0 + sinr).log2() - rate);
+    0.5 * libm::erfc(argument / std::f64::consts::SQRT_2)
+}
+
+/// The choice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RateChoice {
+    /// Position of the model in the list.
+    pub model: usize,
+    /// N_c of the body's blocks, CRC included.
+    pub payload_bits: usize,
+    /// N_c of the protected blocks, CRC included.
+    pub protected_bits: usize,
+    /// Predicted block error rate of the body's blocks.
+    pub block_error_rate: f64,
+    /// ρ_b put into eq. (7): the rate of independent flips that loses as many blocks.
+    pub bit_error_rate: f64,
+    /// Predicted mean squared error.
+    pub predicted_mse: f64,
+    /// Whether the block error rate is within the limit.
+    pub feasible: bool,
+}
+
+/// The model and rate of the least predicted distortion whose blocks fail no more often than the limit allows.
+pub fn select_rate(
+    models: &[SourceModel],
+    limits: &RateLimits,
+    sinr: f64,
+    code: &impl BlockErrorModel,
+) -> Option<RateChoice> {
+    models
+        .iter()
+        .enumerate()
+        .filter_map(|(index, model)| choice(index, model, limits, sinr, code))
+        .filter(|choice| choice.feasible)
+        .min_by(|a, b| a.predicted_mse.total_cmp(&b.predicted_mse))
+}
+
+/// The model that needs the least rate, whatever becomes of it.
+pub fn lowest_rate(
+    models: &[SourceModel],
+    limits: &RateLimits,
+    sinr: f64,
+    code: &impl BlockErrorModel,
+) -> Option<RateChoice> {
+    models
+        .iter()
+        .enumerate()
+        .filter_map(|(index, model)| choice(index, model, limits, sinr, code))
+        .min_by_key(|choice| choice.payload_bits)
+}
+
+/// One model's only sensible rate: the lowest that fits the channel uses, because p_b rises with R_c; a slower protected
+/// part is preferred as long as the body's blocks stay within the limit.
+fn choice(
+    model_index: usize,
+    model: &SourceModel,
+    limits: &RateLimits,
+    sinr: f64,
+    code: &impl BlockErrorModel,
+) -> Option<RateChoice> {
+    let safe =
+        (MIN_BITS..=MAX_BITS).rev().find(|bits| code.block_error_rate(sinr, *bits) <= PROTECTED_BLOCK_ERROR_RATE);
+    let share = |bits: f64, per_block: usize| (bits / per_block as f64).ceil() as usize;
+    // Where even the smallest block is not safe, a block of half a bit a symbol is the best that can be done.
+    let protected_bits = safe.unwrap_or(limits.block_symbols / 2).min(limits.block_symbols);
+    let protected_blocks = share(model.protected_bits, protected_bits - CRC_BITS).max(1);
+    let body_blocks = limits.blocks.checked_sub(protected_blocks).filter(|blocks| *blocks > 0)?;
+    let payload_bits = (share(model.body_bits, body_blocks) + CRC_BITS).max(MIN_BITS);
+    if payload_bits > MAX_BITS {
+        return None;
+    }
+    let block_error_rate = code.block_error_rate(sinr, payload_bits);
+    let bit_error_rate = (-(-block_error_rate).ln_1p() / payload_bits as f64).min(0.5);
+    Some(RateChoice {
+        model: model_index,
+        payload_bits,
+        protected_bits,
+        block_error_rate,
+        bit_error_rate,
+        predicted_mse: model.mse(bit_error_rate),
+        feasible: block_error_rate <= limits.block_error_rate_max && safe.is_some(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn models() -> Vec<SourceModel> {
+        [(9_000.0, 2.4), (24_000.0, 2.0), (60_000.0, 1.6)]
+            .map(|(body_bits, d_s)| SourceModel { body_bits, protected_bits: 600.0, curve: [d_s, 1.1, 2.3, -3.2] })
+            .to_vec()
+    }
+
+    const LIMITS: RateLimits = RateLimits { blocks: 48, block_symbols: 256, block_error_rate_max: 1e-3 };
+    const CODE: PaperModel = PaperModel { block_symbols: 256, margin_db: 2.5 };
+
+    #[test]
+    fn eq_4_needs_the_known_snr() {
+        for (rate, snr_db) in [(0.5, -1.88), (1.0, 1.41), (2.0, 5.83), (4.0, 12.65)] {
+            let error_rate = block_error_rate(10f64.powf(snr_db / 10.0), rate, 256);
+            assert!((error_rate.log10() + 3.0).abs() < 0.05, "{rate}: {error_rate}");
+        }
+    }
+
+    #[test]
+    fn more_sinr_steps_through_the_models_and_never_back() {
+        let models = models();
+        let mut last = None;
+        let mut seen = std::collections::BTreeSet::new();
+        for step in 0..120 {
+            let sinr = 10f64.powf((f64::from(step) * 0.2 - 4.0) / 10.0);
+            let choice = select_rate(&models, &LIMITS, sinr, &CODE);
+            if let (Some(last), Some(choice)) = (last, choice) {
+                assert!(choice.model >= last);
+            }
+            assert!(choice.is_some() || last.is_none());
+            last = choice.map(|choice: RateChoice| choice.model);
+            seen.extend(last);
+        }
+        assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn the_choice_fits_the_channel_uses_and_the_limit() {
+        let models = models();
+        let choice = select_rate(&models, &LIMITS, 8.0, &CODE).unwrap();
+        let model = &models[choice.model];
+        let protected = (model.protected_bits / (choice.protected_bits - CRC_BITS) as f64).ceil();
+        let body = (model.body_bits / (choice.payload_bits - CRC_BITS) as f64).ceil();
+        assert!(protected + body <= LIMITS.blocks as f64);
+        assert!(choice.block_error_rate <= LIMITS.block_error_rate_max);
+        assert!(CODE.block_error_rate(8.0, choice.protected_bits) <= PROTECTED_BLOCK_ERROR_RATE);
+    }
+
+    #[test]
+    fn nothing_fits_a_dead_channel_and_the_fallback_is_the_lowest_rate() {
+        assert_eq!(select_rate(&models(), &LIMITS, 0.001, &CODE), None);
+        let choice = lowest_rate(&models(), &LIMITS, 0.001, &CODE).unwrap();
+        assert!(choice.model == 0 && !choice.feasible);
+    }
+}
