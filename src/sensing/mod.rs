@@ -1,1 +1,24 @@
-//! `sensing`.
+//! The sensing receiver: from the echo of one frame to the target's position, with an error bar that is true.
+//!
+//! Model (eq. 5, 8): row r of the receive array sees β_0 a_r(φ) Σ_u (α(θ)ᴴw_u) s_u(t − T) + noise, T = τ + Δτ, where
+//! both shaped streams s_u are known. `sps`·σ_s² is the noise variance per complex sample, DFTs are not normalised, so
+//! a bin of an M-sample window has noise variance M·sps·σ_s². θ is the departure TR → target, φ the direction
+//! SRE → target; inside, u = sin θ and v = sin φ stand for them. Delays are in samples until an [`Estimate`] is made.
+
+mod align;
+mod config;
+mod estimator;
+mod likelihood;
+mod position;
+mod search;
+mod spectrum;
+mod trial;
+
+pub use config::{Planar, Reflection, SensingConfig};
+pub use estimator::{Estimate, Estimator, Fix, Status};
+pub use trial::{Trials, Truth};
+
+/// The two streams: 0 = semantic (s_c), 1 = sensing (s_0).
+const STREAMS: usize = 2;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What a sensing receiver knows before the first sample arrives. The target is not among it.
+
+use num_complex::{Complex32, Complex64};
+
+use crate::array::distance_m;
+use crate::scene::{Point, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
+
+/// What is known of the reflection coefficient β_0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reflection {
+    /// Nothing: it is a complex nuisance parameter.
+    Unknown,
+    /// All of it.
+    Known(Complex64),
+}
+
+/// The sensing receiver's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SensingConfig {
+    /// Where the transmitter stands.
+    pub transmitter: Point,
+    /// Where this receiver stands.
+    pub receiver: Point,
+    /// N_T.
+    pub transmit_antennas: usize,
+    /// N_R.
+    pub receive_antennas: usize,
+    /// d_a/λ of both arrays.
+    pub spacing_wavelengths: f64,
+    /// σ_s², noise power per symbol and antenna.
+    pub noise_power_w: f64,
+    /// σ_Δ.
+    pub timing_error_std_s: f64,
+    /// Δt.
+    pub symbol_period_s: f64,
+    /// Roll-off of the pulse.
+    pub roll_off: f64,
+    /// Samples per symbol.
+    pub samples_per_symbol: usize,
+    /// What is known of β_0.
+    pub reflection: Reflection,
+    /// Shortest and longest path TR → target → SRE that is searched, in metres; ±5 σ_Δ are added on either side.
+    pub path_range_m: [f64; 2],
+    /// Probability that noise alone passes for an echo, per frame.
+    pub false_alarm_probability: f64,
+    /// A position is reported only where its log-posterior leads every other candidate by this many nats.
+    pub ambiguity_nats: f64,
+}
+
+/// Symbols of delay beyond the direct path that are searched by default.
+const SEARCH_SYMBOLS: f64 = 256.0;
+
+impl SensingConfig {
+    /// The receiver of `scene`, which knows everything of it but the target (and β_0, where that is unknown). The search
+    /// ends a quarter of a payload, 256 symbols, behind the direct path.
+    pub fn from_scene(scene: &Scene) -> Self {
+        let direct_m = distance_m(scene.geometry.transmitter, scene.geometry.sensing_receiver);
+        let symbol_m = SPEED_OF_LIGHT_M_S * scene.symbol_period_s();
+        Self {
+            transmitter: scene.geometry.transmitter,
+            receiver: scene.geometry.sensing_receiver,
+            transmit_antennas: scene.array.transmit_antennas,
+            receive_antennas: scene.array.receive_antennas,
+            spacing_wavelengths: scene.array.spacing_wavelengths,
+            noise_power_w: dbm_to_w(scene.channel.sensing_noise_dbm),
+            timing_error_std_s: scene.channel.timing_error_std_s,
+            symbol_period_s: scene.symbol_period_s(),
+            roll_off: scene.waveform.roll_off,
+            samples_per_symbol: scene.waveform.samples_per_symbol,
+            reflection: match scene.model.reflectivity {
+                Reflectivity::Unknown => Reflection::Unknown,
+                Reflectivity::Known => Reflection::Known(scene.channel.reflection_coefficient.into()),
+            },
+            path_range_m: [direct_m, direct_m + SEARCH_SYMBOLS * symbol_m],
+            false_alarm_probability: 1e-4,
+            ambiguity_nats: 8.0,
+        }
+    }
+
+    /// Sample period in seconds.
+    pub fn sample_period_s(&self) -> f64 {
+        self.symbol_period_s / self.samples_per_symbol as f64
+    }
+
+    /// Metres that a wave travels in one sample period.
+    pub fn sample_path_m(&self) -> f64 {
+        SPEED_OF_LIGHT_M_S * self.sample_period_s()
+    }
+
+    /// σ_Δ in samples.
+    pub(super) fn timing_error_std(&self) -> f64 {
+        self.timing_error_std_s / self.sample_period_s()
+    }
+
+    /// First and last delay that is searched, in samples behind the transmitter's clock; the first may be negative.
+    pub fn lag_range(&self) -> [isize; 2] {
+        let [near, far] = self.path_range_m.map(|path_m| path_m / self.sample_path_m());
+        let margin = 5.0 * self.timing_error_std();
+        [(near - margin).floor() as isize, (far + margin).ceil() as isize]
+    }
+}
+
+/// Rows of samples, one after the other: `[row][sample]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Planar<'a> {
+    /// All samples.
+    pub samples: &'a [Complex32],
+    /// Samples of one row.
+    pub length: usize,
+}
+
+impl<'a> Planar<'a> {
+    /// Rows of `length` samples each.
+    pub fn new(samples: &'a [Complex32], length: usize) -> Self {
+        Self { samples, length }
+    }
+
+    /// Row `index`.
+    pub fn row(&self, index: usize) -> &'a [Complex32] {
+        &self.samples[index * self.length..][..self.length]
+    }
+}

@@ -1,0 +1,277 @@
+//! One frame's estimate: coarse alignment, the window's spectrum, starts from all sides, Newton on the concentrated
+//! likelihood, and the posterior's maximum under the timing prior. Nothing is allocated after construction.
+
+use nalgebra::Vector3;
+use num_complex::Complex64;
+
+use super::align::Alignment;
+use super::likelihood::{Likelihood, Parameters, ratio_leverage, set_beams, wavenumber};
+use super::position::{Geometry, Maximum};
+use super::search::{CANDIDATES, Candidate, Search, climb};
+use super::spectrum::{Correlations, Gram, Spectrum};
+use super::{Planar, Reflection, STREAMS, SensingConfig};
+use crate::array::Beams;
+use crate::scene::Point;
+use crate::{Error, Result};
+
+/// Below this the ratio of the two beams does not depend on direction: rounding.
+const NO_LEVERAGE: f64 = 1e-7;
+/// Correlations are taken again until T moves by less than this, in samples.
+const SETTLED: f64 = 2e-3;
+/// Candidates this many nats behind the best likelihood cannot win by the prior.
+const BEHIND_NATS: f64 = 60.0;
+
+/// Whether there is a position, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The target was located.
+    Located,
+    /// The beams leave the departure direction undetermined while β_0 is unknown.
+    Unidentifiable,
+    /// No echo stands out of the noise at the set false-alarm probability.
+    BelowThreshold,
+    /// An echo was found, but more than one position explains it about as well.
+    Ambiguous,
+    /// An echo was found whose directions do not meet before both arrays.
+    OutOfView,
+}
+
+/// Where the target is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fix {
+    /// Position (x, y) in metres.
+    pub position_m: Point,
+    /// Covariance of the position in m², from the observed information and the timing prior.
+    pub covariance_m2: [[f64; 2]; 2],
+    /// T = τ + Δτ: the delay as this receiver's clock sees it.
+    pub delay_s: f64,
+    /// θ, direction TR → target.
+    pub departure_rad: f64,
+    /// φ, direction SRE → target.
+    pub arrival_rad: f64,
+    /// β_0 as estimated, or as known.
+    pub reflection: Complex64,
+}
+
+/// What one frame's echo says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Whether there is a fix, and if not, why.
+    pub status: Status,
+    /// The position, where there is one.
+    pub fix: Option<Fix>,
+    /// The best whole delay, in samples.
+    pub coarse_delay_samples: isize,
+    /// The energy that both streams explain at that delay over the noise's, summed over antennas and streams.
+    pub detection_energy: f64,
+}
+
+/// The estimator, with all its scratch.
+pub struct Estimator {
+    config: SensingConfig,
+    window: usize,
+    wavenumber: f64,
+    geometry: Geometry,
+    alignment: Alignment,
+    spectrum: Spectrum,
+    search: Search,
+    correlations: Correlations,
+    beams: [Vec<Complex64>; STREAMS],
+    leverage: f64,
+}
+
+/// What the fine stage works with besides the correlations.
+#[derive(Clone, Copy)]
+struct Window {
+    gram: Gram,
+    lag: isize,
+    fraction: f64,
+}
+
+impl Estimator {
+    /// An estimator for windows of `window` samples.
+    pub fn new(config: SensingConfig, window: usize) -> Result<Self> {
+        let [first, last] = config.lag_range();
+        if last < first || window < 8 * config.samples_per_symbol {
+            return Err(Error::input(format!(
+                "sensing: a search over delays {first} to {last} in a window of {window} samples is empty"
+            )));
+        }
+        let sps = config.samples_per_symbol;
+        let (transmit, rows) = (config.transmit_antennas, config.receive_antennas);
+        let noise = sps as f64 * config.noise_power_w;
+        Ok(Self {
+            window,
+            wavenumber: wavenumber(config.spacing_wavelengths),
+            geometry: Geometry::new(&config),
+            alignment: Alignment::new(window, [first, last], rows, noise, config.false_alarm_probability),
+            spectrum: Spectrum::new(window, rows, sps, config.roll_off),
+            search: Search::new(transmit, rows, config.spacing_wavelengths),
+            correlations: std::array::from_fn(|_| vec![[Complex64::ZERO; STREAMS]; rows]),
+            beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
+            leverage: 0.0,
+            config,
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &SensingConfig {
+        &self.config
+    }
+
+    /// Samples of each echo row that an estimate reads, the first being sample `window_start + lag_range()[0]` of the
+    /// frame by the receiver's clock.
+    pub fn echo_samples(&self) -> usize {
+        self.alignment.echo_samples()
+    }
+
+    /// Estimates from one frame. `echo` holds N_R rows whose sample `echo_start` is the frame's sample
+    /// `window_start + lag_range()[0]` (delay 0 meaning the transmitter's clock) and which go on for
+    /// [`Self::echo_samples`]; `reference` holds s_c and s_0 as shaped, `window_start` the window's first sample there.
+    pub fn estimate(
+        &mut self,
+        echo: Planar<'_>,
+        echo_start: usize,
+        reference: Planar<'_>,
+        window_start: usize,
+        beams: &Beams,
+    ) -> Estimate {
+        self.fly(beams);
+        let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
+        let peak = self.alignment.search(echo, echo_start, reference, window_start, powers);
+        let nothing =
+            |status| Estimate { status, fix: None, coarse_delay_samples: peak.lag, detection_energy: peak.energy };
+        if peak.energy < peak.threshold {
+            return nothing(Status::BelowThreshold);
+        }
+        if self.config.reflection == Reflection::Unknown && self.leverage < NO_LEVERAGE {
+            return nothing(Status::Unidentifiable);
+        }
+        let first = echo_start + (peak.lag - self.alignment.first_lag()) as usize;
+        let rows = self.config.receive_antennas;
+        let gram = self.spectrum.load_streams((0..STREAMS).map(|stream| &reference.row(stream)[window_start..]));
+        self.spectrum.load_echo((0..rows).map(|row| &echo.row(row)[first..]));
+        match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
+            Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
+            Err(status) => nothing(status),
+        }
+    }
+
+    /// Takes new beams into the tables; the same ones cost nothing.
+    fn fly(&mut self, beams: &Beams) {
+        let same = self.beams.iter().zip([&beams.w_c, &beams.w_0]).all(|(row, beam)| row.iter().eq(beam.iter()));
+        if !same {
+            set_beams(&mut self.beams, &beams.w_c, &beams.w_0);
+            self.search.tabulate(&self.beams, self.wavenumber);
+            self.leverage = ratio_leverage(&self.beams, self.wavenumber, self.search.departures());
+        }
+    }
+
+    /// The fine stage, on loaded spectra.
+    fn locate(&mut self, window: Window) -> Result<Fix, Status> {
+        let mut delay = window.fraction;
+        self.spectrum.correlate(delay, &mut self.correlations);
+        let mut points = [Vector3::zeros(); CANDIDATES];
+        let likelihood =
+            likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
+        let mut count = self.search.starts(&likelihood, &mut points);
+        for _ in 0..6 {
+            let likelihood =
+                likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
+            count = follow(&likelihood, &mut points, count);
+            let moved = points[0][2];
+            if count == 0 {
+                return Err(Status::Ambiguous);
+            }
+            if moved.abs() < SETTLED {
+                break;
+            }
+            delay += moved;
+            points[..count].iter_mut().for_each(|point| point[2] -= moved);
+            self.spectrum.correlate(delay, &mut self.correlations);
+        }
+        let likelihood =
+            likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
+        let reference = window.lag as f64 + delay;
+        let best = self.decide(&likelihood, reference, &points[..count])?;
+        let direction = |from: Point| (best.position[1] - from[1]).atan2(best.position[0] - from[0]);
+        let covariance = best.covariance;
+        Ok(Fix {
+            position_m: best.position,
+            covariance_m2: [[covariance[(0, 0)], covariance[(0, 1)]], [covariance[(1, 0)], covariance[(1, 1)]]],
+            delay_s: (reference + best.delta) * self.config.sample_period_s(),
+            departure_rad: direction(self.config.transmitter),
+            arrival_rad: direction(self.config.receiver),
+            reflection: best.value.reflection,
+        })
+    }
+
+    /// The best posterior among the candidates, if it leads clearly.
+    fn decide(&self, likelihood: &Likelihood<'_>, reference: f64, points: &[Parameters]) -> Result<Maximum, Status> {
+        let mut maxima = [None; CANDIDATES];
+        for (maximum, point) in maxima.iter_mut().zip(points) {
+            let starts =
+                [self.geometry.crossing(point[0], point[1]), self.geometry.along(point[0], reference + point[2])];
+            *maximum = starts
+                .into_iter()
+                .flatten()
+                .filter_map(|start| self.geometry.climb(likelihood, reference, start, point[2]))
+                .max_by(|a, b| a.log_posterior.total_cmp(&b.log_posterior));
+        }
+        let best = maxima
+            .iter()
+            .flatten()
+            .max_by(|a, b| a.log_posterior.total_cmp(&b.log_posterior))
+            .copied()
+            .ok_or(Status::OutOfView)?;
+        let rival = maxima
+            .iter()
+            .flatten()
+            .filter(|other| is_elsewhere(&best, other))
+            .any(|other| other.log_posterior > best.log_posterior - self.config.ambiguity_nats);
+        if rival { Err(Status::Ambiguous) } else { Ok(best) }
+    }
+}
+
+/// Whether two maxima are different positions and not the same one reached twice: further apart than one deviation.
+fn is_elsewhere(best: &Maximum, other: &Maximum) -> bool {
+    let apart = nalgebra::Vector2::new(other.position[0] - best.position[0], other.position[1] - best.position[1]);
+    best.covariance.try_inverse().is_none_or(|information| (apart.transpose() * information * apart)[0] > 1.0)
+}
+
+/// Refines all candidates, drops those that cannot win, and puts the best first; returns how many are left.
+fn follow(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], count: usize) -> usize {
+    let mut climbed: [Option<Candidate>; CANDIDATES] = [None; CANDIDATES];
+    for (result, point) in climbed.iter_mut().zip(&points[..count]) {
+        *result = Some(climb(likelihood, *point));
+    }
+    climbed.sort_unstable_by(|a, b| {
+        let value = |c: &Option<Candidate>| c.map_or(f64::NEG_INFINITY, |c| c.value.log_likelihood);
+        value(b).total_cmp(&value(a))
+    });
+    let best = climbed[0].map_or(0.0, |c| c.value.log_likelihood);
+    let mut left = 0;
+    for candidate in climbed.iter().flatten().filter(|c| c.value.log_likelihood > best - BEHIND_NATS) {
+        points[left] = candidate.point;
+        left += 1;
+    }
+    left
+}
+
+fn likelihood_of<'a>(
+    config: &SensingConfig,
+    correlations: &'a Correlations,
+    gram: Gram,
+    beams: &'a [Vec<Complex64>; STREAMS],
+    wavenumber: f64,
+    window: usize,
+) -> Likelihood<'a> {
+    Likelihood {
+        correlations,
+        gram,
+        beams,
+        wavenumber,
+        noise_variance: window as f64 * config.samples_per_symbol as f64 * config.noise_power_w,
+        reflection: config.reflection,
+    }
+}

@@ -1,0 +1,260 @@
+//! The log-likelihood ℓ(u, v, T) of one echo, concentrated on the noise-free response, with gradient and Hessian.
+//!
+//! With h_u(θ) = α(θ)ᴴw_u, c = Σ_r a_r(φ)* Σ_u h_u* C_ru(T), q = Σ_uv h_u h_v* Q_uv and ν the noise variance of a bin:
+//! ℓ = |c|²/(ν N_R q) where β_0 is unknown (it is c/(N_R q) at the maximum), and ℓ = (2 Re(β_0* c) − |β_0|² N_R q)/ν
+//! where it is known. Constants that no parameter changes are left out.
+
+use std::f64::consts::TAU;
+
+use nalgebra::{DVector, Matrix3, Vector3};
+use num_complex::Complex64;
+
+use super::spectrum::{Correlations, Gram, ORDERS};
+use super::{Reflection, STREAMS};
+
+/// A value with its derivatives by one variable: orders 0, 1, 2.
+type Jet = [Complex64; 3];
+
+/// Points (u, v) = (sin θ, sin φ) and the delay's distance from the instant at which the correlations were taken.
+pub(super) type Parameters = Vector3<f64>;
+
+/// ℓ with its derivatives by (u, v, T).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value {
+    pub log_likelihood: f64,
+    pub gradient: Vector3<f64>,
+    pub hessian: Matrix3<f64>,
+    /// The estimate of β_0 that belongs to it, or the known one.
+    pub reflection: Complex64,
+}
+
+/// Everything ℓ depends on.
+pub(super) struct Likelihood<'a> {
+    pub correlations: &'a Correlations,
+    pub gram: Gram,
+    pub beams: &'a [Vec<Complex64>; STREAMS],
+    /// 2π d_a/λ.
+    pub wavenumber: f64,
+    /// ν.
+    pub noise_variance: f64,
+    pub reflection: Reflection,
+}
+
+/// h_u and its derivatives by u = sin θ.
+pub(super) fn beam_jets(beams: &[Vec<Complex64>; STREAMS], wavenumber: f64, u: f64) -> [Jet; STREAMS] {
+    let step = Complex64::cis(-wavenumber * u);
+    let mut jets = [[Complex64::ZERO; 3]; STREAMS];
+    let mut phase = Complex64::ONE;
+    for n in 0..beams[0].len() {
+        let slope = -wavenumber * n as f64;
+        for (jet, beam) in jets.iter_mut().zip(beams) {
+            let term = beam[n] * phase;
+            jet[0] += term;
+            jet[1] += term * Complex64::new(0.0, slope);
+            jet[2] -= term * (slope * slope);
+        }
+        phase *= step;
+    }
+    jets
+}
+
+/// q = Σ h_u h_v* Q_uv and its derivatives by u.
+pub(super) fn illumination(gram: &Gram, [h, g]: &[Jet; STREAMS]) -> [f64; 3] {
+    let power =
+        |a: &Jet| [a[0].norm_sqr(), 2.0 * (a[1] * a[0].conj()).re, 2.0 * ((a[2] * a[0].conj()).re + a[1].norm_sqr())];
+    let (p, s) = (power(h), power(g));
+    let cross = [
+        h[0] * g[0].conj(),
+        h[1] * g[0].conj() + h[0] * g[1].conj(),
+        h[2] * g[0].conj() + 2.0 * h[1] * g[1].conj() + h[0] * g[2].conj(),
+    ];
+    std::array::from_fn(|i| gram.semantic * p[i] + gram.sensing * s[i] + 2.0 * (gram.cross * cross[i]).re)
+}
+
+/// ℓ as a function of c and q alone, with its first two derivatives by one variable that moves both.
+pub(super) fn profile(c: &Jet, q: &[f64; 3], rows: f64, noise_variance: f64, reflection: Reflection) -> [f64; 3] {
+    match reflection {
+        Reflection::Unknown => {
+            let power =
+                [c[0].norm_sqr(), 2.0 * (c[0].conj() * c[1]).re, 2.0 * ((c[0].conj() * c[2]).re + c[1].norm_sqr())];
+            let scale = 1.0 / (noise_variance * rows * q[0]);
+            let (r1, r2) = (q[1] / q[0], q[2] / q[0]);
+            [
+                scale * power[0],
+                scale * (power[1] - power[0] * r1),
+                scale * (power[2] - 2.0 * power[1] * r1 + power[0] * (2.0 * r1 * r1 - r2)),
+            ]
+        }
+        Reflection::Known(beta) => {
+            std::array::from_fn(|i| (2.0 * (beta.conj() * c[i]).re - beta.norm_sqr() * rows * q[i]) / noise_variance)
+        }
+    }
+}
+
+impl Likelihood<'_> {
+    /// x_u(v) = Σ_r a_r* C_ru of derivative order `order` by T, with its derivatives by v = sin φ.
+    pub fn arrival_jets(&self, v: f64, order: usize) -> [Jet; STREAMS] {
+        let step = Complex64::cis(-self.wavenumber * v);
+        let mut jets = [[Complex64::ZERO; 3]; STREAMS];
+        let mut phase = Complex64::ONE;
+        for (row, values) in self.correlations[order].iter().enumerate() {
+            let slope = -self.wavenumber * row as f64;
+            for (jet, value) in jets.iter_mut().zip(values) {
+                let term = value * phase;
+                jet[0] += term;
+                jet[1] += term * Complex64::new(0.0, slope);
+                jet[2] -= term * (slope * slope);
+            }
+            phase *= step;
+        }
+        jets
+    }
+
+    /// N_R.
+    pub fn rows(&self) -> f64 {
+        self.correlations[0].len() as f64
+    }
+
+    /// ℓ at a point; the delay's part of C is the Taylor polynomial of the correlations taken.
+    pub fn evaluate(&self, point: &Parameters) -> Value {
+        let (u, v, delta) = (point[0], point[1], point[2]);
+        let beams = beam_jets(self.beams, self.wavenumber, u);
+        let q = illumination(&self.gram, &beams);
+        let orders: [[Jet; STREAMS]; ORDERS] = std::array::from_fn(|order| self.arrival_jets(v, order));
+        // x and its derivatives by T at the displaced delay, one jet by v for each.
+        let arrivals: [[Jet; STREAMS]; ORDERS] = std::array::from_fn(|order| {
+            std::array::from_fn(|stream| {
+                std::array::from_fn(|i| match order {
+                    0 => {
+                        orders[0][stream][i]
+                            + orders[1][stream][i] * delta
+                            + orders[2][stream][i] * (0.5 * delta * delta)
+                    }
+                    1 => orders[1][stream][i] + orders[2][stream][i] * delta,
+                    _ => orders[2][stream][i],
+                })
+            })
+        });
+        // ∂^i/∂u ∂^j/∂v ∂^k/∂T of c.
+        let c = |i: usize, j: usize, k: usize| {
+            (0..STREAMS).map(|s| beams[s][i].conj() * arrivals[k][s][j]).sum::<Complex64>()
+        };
+        let first = Vector3::new(c(1, 0, 0), c(0, 1, 0), c(0, 0, 1));
+        let second = [
+            [c(2, 0, 0), c(1, 1, 0), c(1, 0, 1)],
+            [Complex64::ZERO, c(0, 2, 0), c(0, 1, 1)],
+            [Complex64::ZERO, Complex64::ZERO, c(0, 0, 2)],
+        ];
+        self.assemble(c(0, 0, 0), &first, &second, &q)
+    }
+
+    /// ℓ and its derivatives from those of c and q (q depends on u alone).
+    fn assemble(&self, c: Complex64, first: &Vector3<Complex64>, second: &[[Complex64; 3]; 3], q: &[f64; 3]) -> Value {
+        let rows = self.rows();
+        let slope = Vector3::new(q[1], 0.0, 0.0);
+        let mut gradient = Vector3::zeros();
+        let mut hessian = Matrix3::zeros();
+        let (log_likelihood, reflection);
+        match self.reflection {
+            Reflection::Unknown => {
+                let scale = 1.0 / (self.noise_variance * rows * q[0]);
+                let power = c.norm_sqr();
+                let ratio = slope / q[0];
+                let d: Vector3<f64> = first.map(|derivative| 2.0 * (c.conj() * derivative).re);
+                for i in 0..3 {
+                    gradient[i] = scale * (d[i] - power * ratio[i]);
+                    for j in i..3 {
+                        let bend = 2.0 * ((c.conj() * second[i][j]).re + (first[i].conj() * first[j]).re);
+                        let curve = if i == 0 && j == 0 { q[2] / q[0] } else { 0.0 };
+                        hessian[(i, j)] = scale
+                            * (bend - d[i] * ratio[j] - d[j] * ratio[i] + power * (2.0 * ratio[i] * ratio[j] - curve));
+                    }
+                }
+                log_likelihood = scale * power;
+                reflection = c / (rows * q[0]);
+            }
+            Reflection::Known(beta) => {
+                let weight = beta.norm_sqr() * rows;
+                for i in 0..3 {
+                    gradient[i] = (2.0 * (beta.conj() * first[i]).re - weight * slope[i]) / self.noise_variance;
+                    for j in i..3 {
+                        let curve = if i == 0 && j == 0 { q[2] } else { 0.0 };
+                        hessian[(i, j)] =
+                            (2.0 * (beta.conj() * second[i][j]).re - weight * curve) / self.noise_variance;
+                    }
+                }
+                log_likelihood = (2.0 * (beta.conj() * c).re - weight * q[0]) / self.noise_variance;
+                reflection = beta;
+            }
+        }
+        for i in 0..3 {
+            for j in 0..i {
+                hessian[(i, j)] = hessian[(j, i)];
+            }
+        }
+        Value { log_likelihood, gradient, hessian, reflection }
+    }
+}
+
+/// The largest part of the ratio h_c : h_0 that a direction changes, |h_c h_0' − h_0 h_c'|/(‖w_c‖² + ‖w_0‖²) over all
+/// directions: zero where one beam has no power or both are parallel, and θ then hides behind an unknown β_0.
+pub(super) fn ratio_leverage(beams: &[Vec<Complex64>; STREAMS], wavenumber: f64, directions: usize) -> f64 {
+    let power: f64 = beams.iter().flatten().map(Complex64::norm_sqr).sum();
+    (0..directions)
+        .map(|index| {
+            let u = -1.0 + (2 * index + 1) as f64 / directions as f64;
+            let [h, g] = beam_jets(beams, wavenumber, u);
+            (h[0] * g[1] - g[0] * h[1]).norm() / power
+        })
+        .fold(0.0, f64::max)
+}
+
+/// The beams as two rows, for the sums above.
+pub(super) fn set_beams(rows: &mut [Vec<Complex64>; STREAMS], w_c: &DVector<Complex64>, w_0: &DVector<Complex64>) {
+    for (row, beam) in rows.iter_mut().zip([w_c, w_0]) {
+        row.iter_mut().zip(beam.iter()).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// 2π d_a/λ.
+pub(super) fn wavenumber(spacing_wavelengths: f64) -> f64 {
+    TAU * spacing_wavelengths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+
+    #[test]
+    fn gradient_and_hessian_equal_finite_differences() {
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(6);
+        let mut complex = || Complex64::new(random.random::<f64>() - 0.5, random.random::<f64>() - 0.5);
+        let correlations: Correlations = std::array::from_fn(|_| (0..4).map(|_| [complex(), complex()]).collect());
+        let beams = std::array::from_fn(|_| (0..5).map(|_| complex()).collect());
+        let gram = Gram { semantic: 2.0, sensing: 3.0, cross: Complex64::new(0.3, -0.4) };
+        for reflection in [Reflection::Unknown, Reflection::Known(Complex64::new(0.5, 0.2))] {
+            let likelihood = Likelihood {
+                correlations: &correlations,
+                gram,
+                beams: &beams,
+                wavenumber: 3.0,
+                noise_variance: 0.7,
+                reflection,
+            };
+            let point = Vector3::new(0.3, -0.4, 0.1);
+            let value = likelihood.evaluate(&point);
+            for i in 0..3 {
+                let mut step = Vector3::zeros();
+                step[i] = 1e-5;
+                let (high, low) = (likelihood.evaluate(&(point + step)), likelihood.evaluate(&(point - step)));
+                let slope = (high.log_likelihood - low.log_likelihood) / 2e-5;
+                assert!((slope - value.gradient[i]).abs() < 1e-6 * (1.0 + slope.abs()), "{reflection:?} {i}");
+                for j in 0..3 {
+                    let bend = (high.gradient[j] - low.gradient[j]) / 2e-5;
+                    assert!((bend - value.hessian[(i, j)]).abs() < 1e-5 * (1.0 + bend.abs()), "{reflection:?} {i} {j}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! From directions and delay to a position: where the two lines cross, and the maximum of the posterior near it.
+//!
+//! The prior is that of the timing error, Δτ = T − τ(o) ~ N(0, σ_Δ²). The maximum is sought in (x, y, T), where it is
+//! smooth also for a target so far away that the two lines are almost parallel.
+
+use nalgebra::{Matrix2, Matrix3, RowVector3, Vector3};
+
+use super::SensingConfig;
+use super::likelihood::{Likelihood, Value};
+use crate::array::distance_m;
+use crate::scene::Point;
+
+/// Geometry and prior, lengths in metres, delays in samples.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Geometry {
+    transmitter: Point,
+    receiver: Point,
+    sample_path_m: f64,
+    /// σ_Δ in samples.
+    timing_error_std: f64,
+}
+
+/// The posterior's maximum.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Maximum {
+    pub position: Point,
+    /// Distance of T from where the correlations were taken.
+    pub delta: f64,
+    pub log_posterior: f64,
+    /// Covariance of (x, y), from the observed information.
+    pub covariance: Matrix2<f64>,
+    pub value: Value,
+}
+
+/// Directions and delay of a position, with their derivatives by (x, y).
+struct Seen {
+    sines: [f64; 2],
+    sine_slopes: [[f64; 2]; 2],
+    delay: f64,
+    delay_slope: [f64; 2],
+}
+
+impl Geometry {
+    pub fn new(config: &SensingConfig) -> Self {
+        Self {
+            transmitter: config.transmitter,
+            receiver: config.receiver,
+            sample_path_m: config.sample_path_m(),
+            timing_error_std: config.timing_error_std(),
+        }
+    }
+
+    /// Whether both arrays look at a position.
+    pub fn in_view(&self, position: Point) -> bool {
+        position[0] > self.transmitter[0] && position[0] > self.receiver[0]
+    }
+
+    fn see(&self, position: Point) -> Seen {
+        let mut seen = Seen { sines: [0.0; 2], sine_slopes: [[0.0; 2]; 2], delay: 0.0, delay_slope: [0.0; 2] };
+        for (index, array) in [self.transmitter, self.receiver].into_iter().enumerate() {
+            let [x, y] = [position[0] - array[0], position[1] - array[1]];
+            let range = x.hypot(y);
+            seen.sines[index] = y / range;
+            seen.sine_slopes[index] = [-x * y / range.powi(3), x * x / range.powi(3)];
+            seen.delay += range / self.sample_path_m;
+            seen.delay_slope[0] += x / range / self.sample_path_m;
+            seen.delay_slope[1] += y / range / self.sample_path_m;
+        }
+        seen
+    }
+
+    /// Where the lines with these sines cross, if they do so in front of both arrays.
+    pub fn crossing(&self, u: f64, v: f64) -> Option<Point> {
+        let (out, back) = ([(1.0 - u * u).max(0.0).sqrt(), u], [(1.0 - v * v).max(0.0).sqrt(), v]);
+        let base = [self.receiver[0] - self.transmitter[0], self.receiver[1] - self.transmitter[1]];
+        let cross = |a: [f64; 2], b: [f64; 2]| a[0] * b[1] - a[1] * b[0];
+        let parallel = cross(out, back);
+        let (range, other) = (cross(base, back) / parallel, cross(base, out) / parallel);
+        (range.is_finite() && range > 0.0 && other > 0.0)
+            .then(|| [self.transmitter[0] + range * out[0], self.transmitter[1] + range * out[1]])
+            .filter(|point| self.in_view(*point))
+    }
+
+    /// The point in direction u of the transmitter whose path has this delay (samples), if there is one in view.
+    pub fn along(&self, u: f64, delay: f64) -> Option<Point> {
+        let direction = [(1.0 - u * u).max(0.0).sqrt(), u];
+        let base = [self.receiver[0] - self.transmitter[0], self.receiver[1] - self.transmitter[1]];
+        let path = delay * self.sample_path_m;
+        let direct = distance_m(self.transmitter, self.receiver);
+        let range = (path * path - direct * direct) / (2.0 * (path - direction[0] * base[0] - direction[1] * base[1]));
+        (path > direct && range > 0.0)
+            .then(|| [self.transmitter[0] + range * direction[0], self.transmitter[1] + range * direction[1]])
+            .filter(|point| self.in_view(*point))
+    }
+
+    /// The posterior at a point, with its gradient and Gauss–Newton Hessian by (x, y, T).
+    fn posterior(
+        &self,
+        likelihood: &Likelihood<'_>,
+        reference_delay: f64,
+        point: &Vector3<f64>,
+    ) -> (f64, Vector3<f64>, Matrix3<f64>, Value) {
+        let seen = self.see([point[0], point[1]]);
+        let value = likelihood.evaluate(&Vector3::new(seen.sines[0], seen.sines[1], point[2]));
+        let [u, v] = seen.sine_slopes;
+        let jacobian = Matrix3::new(u[0], u[1], 0.0, v[0], v[1], 0.0, 0.0, 0.0, 1.0);
+        let prior = RowVector3::new(-seen.delay_slope[0], -seen.delay_slope[1], 1.0);
+        let weight = self.timing_error_std.powi(-2);
+        let error = reference_delay + point[2] - seen.delay;
+        (
+            value.log_likelihood - 0.5 * weight * error * error,
+            jacobian.transpose() * value.gradient - prior.transpose() * (weight * error),
+            jacobian.transpose() * value.hessian * jacobian - prior.transpose() * prior * weight,
+            value,
+        )
+    }
+
+    /// Climbs the posterior from a position; `reference_delay` is where the correlations were taken. `None` where the
+    /// climb leaves the view or no maximum is reached.
+    pub fn climb(
+        &self,
+        likelihood: &Likelihood<'_>,
+        reference_delay: f64,
+        position: Point,
+        delta: f64,
+    ) -> Option<Maximum> {
+        let mut point = Vector3::new(position[0], position[1], delta);
+        let mut here = self.posterior(likelihood, reference_delay, &point);
+        let mut damping = 0.0f64;
+        for _ in 0..40 {
+            let (_, gradient, hessian, _) = &here;
+            let scale = hessian.diagonal().map(|h| h.abs().max(1e-30).sqrt().recip());
+            let scaled = Matrix3::from_fn(|i, j| -hessian[(i, j)] * scale[i] * scale[j]);
+            let Some(factor) = (scaled + Matrix3::identity() * damping).cholesky() else {
+                damping = (4.0 * damping).max(1e-4);
+                if damping > 1e6 {
+                    return None;
+                }
+                continue;
+            };
+            let step = factor.solve(&gradient.component_mul(&scale)).component_mul(&scale);
+            let decrement = gradient.dot(&step);
+            if decrement < 1e-8 && damping < 1e-6 {
+                break;
+            }
+            let next = point + step;
+            let there = self.in_view([next[0], next[1]]).then(|| self.posterior(likelihood, reference_delay, &next));
+            match there {
+                Some(there) if there.0 >= here.0 - 1e-13 * here.0.abs() => {
+                    (point, here) = (next, there);
+                    damping *= 0.1;
+                    if damping < 1e-9 {
+                        damping = 0.0;
+                    }
+                }
+                _ => {
+                    damping = (10.0 * damping).max(1e-4);
+                    if damping > 1e9 {
+                        break;
+                    }
+                }
+            }
+        }
+        let covariance = inverse_information(&-here.2)?;
+        Some(Maximum {
+            position: [point[0], point[1]],
+            delta: point[2],
+            log_posterior: here.0,
+            covariance,
+            value: here.3,
+        })
+    }
+}
+
+/// The (x, y) block of the inverse of an information matrix, equilibrated first; `None` where it is not positive
+/// definite.
+fn inverse_information(information: &Matrix3<f64>) -> Option<Matrix2<f64>> {
+    let scale = information.diagonal().map(|d| d.sqrt().recip());
+    if !scale.iter().all(|s| s.is_finite()) {
+        return None;
+    }
+    let scaled = Matrix3::from_fn(|i, j| information[(i, j)] * scale[i] * scale[j]);
+    let inverse = scaled.cholesky()?.inverse();
+    Some(Matrix2::from_fn(|i, j| inverse[(i, j)] * scale[i] * scale[j]))
+}

@@ -1,0 +1,339 @@
+//! The window's spectrum, and from it the echo's correlation with both streams at any fractional delay T:
+//! C_ru(T) = Σ_k Y_r[k] S_u[k]* e^{jω_k T} with its derivatives, over the bins inside ±(1 + roll-off)/2 of the symbol
+//! rate. ω_k in radians per sample; forward DFT not normalised.
+
+use std::f64::consts::TAU;
+use std::sync::Arc;
+
+use num_complex::{Complex32, Complex64};
+use rustfft::{Fft, FftPlanner};
+
+use super::STREAMS;
+use crate::dsp::dispatched;
+
+/// Bins worked on together.
+const LANES: usize = 16;
+
+/// Derivatives of C by T that are kept: 0, 1 and 2.
+pub(super) const ORDERS: usize = 3;
+
+/// Correlations and their derivatives by T: `[order][row][stream]`.
+pub(super) type Correlations = [Vec<[Complex64; STREAMS]>; ORDERS];
+
+/// Spectra of one window, with scratch.
+pub(super) struct Spectrum {
+    window: usize,
+    /// Bins on either side of zero.
+    reach: usize,
+    fft: Arc<dyn Fft<f32>>,
+    scratch: Vec<Complex32>,
+    /// `[row][sample]`, transformed in place.
+    transformed: Vec<Complex32>,
+    /// Real and imaginary parts of the bins in use, ascending in frequency, padded with zeros: `[row][part][bin]`.
+    echo: Vec<f32>,
+    streams: Vec<f32>,
+    /// S_u* e^{jωT} ω^p: `[order][stream][part][bin]`.
+    replicas: Vec<f32>,
+    padded: usize,
+    rows: usize,
+}
+
+impl Spectrum {
+    pub fn new(window: usize, rows: usize, samples_per_symbol: usize, roll_off: f64) -> Self {
+        let fft = FftPlanner::new().plan_fft_forward(window);
+        let edge = (1.0 + roll_off) / 2.0 / samples_per_symbol as f64;
+        let reach = ((edge * window as f64).floor() as usize).min((window - 1) / 2);
+        let padded = (2 * reach + 1).next_multiple_of(LANES);
+        Self {
+            window,
+            reach,
+            scratch: vec![Complex32::default(); fft.get_inplace_scratch_len()],
+            fft,
+            transformed: vec![Complex32::default(); rows.max(STREAMS) * window],
+            echo: vec![0.0; rows * 2 * padded],
+            streams: vec![0.0; STREAMS * 2 * padded],
+            replicas: vec![0.0; ORDERS * STREAMS * 2 * padded],
+            padded,
+            rows,
+        }
+    }
+
+    /// Transforms the reference's window and returns its Gram matrix Q: (Q_cc, Q_00, Q_c0 = Σ S_c S_0*).
+    pub fn load_streams<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) -> Gram {
+        self.transform(rows);
+        split(&self.transformed, self.window, self.reach, self.padded, &mut self.streams);
+        Gram::of(&self.streams, self.padded)
+    }
+
+    /// Transforms the echo's window.
+    pub fn load_echo<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) {
+        self.transform(rows);
+        split(&self.transformed, self.window, self.reach, self.padded, &mut self.echo);
+    }
+
+    fn transform<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) {
+        let mut count = 0;
+        for (space, row) in self.transformed.chunks_exact_mut(self.window).zip(rows) {
+            space.copy_from_slice(&row[..self.window]);
+            count += 1;
+        }
+        self.fft.process_with_scratch(&mut self.transformed[..count * self.window], &mut self.scratch);
+    }
+
+    /// C and its derivatives at a delay of `delay` samples.
+    pub fn correlate(&mut self, delay: f64, correlations: &mut Correlations) {
+        self.replicate(delay);
+        let replica = STREAMS * 2 * self.padded;
+        let mut sums = [0f32; ORDERS * STREAMS * 2];
+        for row in 0..self.rows {
+            let echo = &self.echo[row * 2 * self.padded..][..2 * self.padded];
+            correlate_row(echo, &self.replicas[..ORDERS * replica], &mut sums);
+            for (order, values) in correlations.iter_mut().enumerate() {
+                // The p-th derivative carries (jω)^p; the replicas carry ω^p.
+                let turn = [Complex64::ONE, Complex64::I, -Complex64::ONE][order];
+                for (stream, value) in values[row].iter_mut().enumerate() {
+                    let at = (order * STREAMS + stream) * 2;
+                    *value = turn * Complex64::new(sums[at].into(), sums[at + 1].into());
+                }
+            }
+        }
+    }
+
+    /// Writes S_u* e^{jωT} ω^p for all orders.
+    fn replicate(&mut self, delay: f64) {
+        let step = TAU / self.window as f64;
+        let (padded, reach) = (self.padded, self.reach);
+        // Phases inside one group of lanes, and from group to group in double precision.
+        let within: [[f32; LANES]; 2] = {
+            let turns: [Complex64; LANES] = std::array::from_fn(|lane| Complex64::cis(step * delay * lane as f64));
+            [turns.map(|z| z.re as f32), turns.map(|z| z.im as f32)]
+        };
+        let group_turn = Complex64::cis(step * delay * LANES as f64);
+        let mut turn = Complex64::cis(-step * delay * reach as f64);
+        for group in 0..padded / LANES {
+            let first = group * LANES;
+            let frequency = (first as f64 - reach as f64) * step;
+            replicate_group(
+                &self.streams,
+                padded,
+                first,
+                &within,
+                [turn.re as f32, turn.im as f32],
+                [frequency as f32, step as f32],
+                &mut self.replicas,
+            );
+            turn *= group_turn;
+        }
+    }
+}
+
+/// Takes the bins −reach … reach of each transformed row apart into real and imaginary parts.
+fn split(transformed: &[Complex32], window: usize, reach: usize, padded: usize, parts: &mut [f32]) {
+    for (row, parts) in transformed.chunks_exact(window).zip(parts.chunks_exact_mut(2 * padded)) {
+        let (re, im) = parts.split_at_mut(padded);
+        let bins = row[window - reach..].iter().chain(&row[..=reach]);
+        for ((bin, re), im) in bins.zip(re).zip(im) {
+            *re = bin.re;
+            *im = bin.im;
+        }
+    }
+}
+
+/// Gram matrix of the two streams over the bins in use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Gram {
+    /// Q_cc.
+    pub semantic: f64,
+    /// Q_00.
+    pub sensing: f64,
+    /// Q_c0 = Σ S_c S_0*.
+    pub cross: Complex64,
+}
+
+impl Gram {
+    fn of(streams: &[f32], padded: usize) -> Self {
+        let mut sums = [0f32; 4];
+        gram(streams, padded, &mut sums);
+        let [semantic, sensing, re, im] = sums.map(f64::from);
+        Self { semantic, sensing, cross: Complex64::new(re, im) }
+    }
+}
+
+#[inline(always)]
+fn total(sums: &[f32; LANES]) -> f32 {
+    let mut width = LANES;
+    let mut sums = *sums;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+    }
+    sums[0]
+}
+
+dispatched! {
+    /// Powers of both streams and real and imaginary part of Σ S_c S_0*.
+    pub fn gram(streams: &[f32], padded: usize, sums: &mut [f32; 4]) = gram_body
+}
+
+#[inline(always)]
+fn gram_body(streams: &[f32], padded: usize, sums: &mut [f32; 4]) {
+    let part = |index: usize| &streams[index * padded..][..padded];
+    let (a_re, a_im, b_re, b_im) = (part(0), part(1), part(2), part(3));
+    let mut lanes = [[0f32; LANES]; 4];
+    for first in (0..padded).step_by(LANES) {
+        let [a_re, a_im, b_re, b_im] = [a_re, a_im, b_re, b_im].map(|part| &part[first..][..LANES]);
+        for lane in 0..LANES {
+            lanes[0][lane] += a_re[lane] * a_re[lane] + a_im[lane] * a_im[lane];
+            lanes[1][lane] += b_re[lane] * b_re[lane] + b_im[lane] * b_im[lane];
+            lanes[2][lane] += a_re[lane] * b_re[lane] + a_im[lane] * b_im[lane];
+            lanes[3][lane] += a_im[lane] * b_re[lane] - a_re[lane] * b_im[lane];
+        }
+    }
+    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+        *sum = total(lanes);
+    }
+}
+
+dispatched! {
+    /// One group of bins of all replicas. `turn` is the phase of its first bin, `frequency` = (ω of its first bin, ω
+    /// from bin to bin).
+    pub fn replicate_group(
+        streams: &[f32],
+        padded: usize,
+        first: usize,
+        within: &[[f32; LANES]; 2],
+        turn: [f32; 2],
+        frequency: [f32; 2],
+        replicas: &mut [f32],
+    ) = replicate_body
+}
+
+#[inline(always)]
+fn replicate_body(
+    streams: &[f32],
+    padded: usize,
+    first: usize,
+    within: &[[f32; LANES]; 2],
+    turn: [f32; 2],
+    frequency: [f32; 2],
+    replicas: &mut [f32],
+) {
+    let mut phase = [[0f32; LANES]; 2];
+    let mut omega = [0f32; LANES];
+    for lane in 0..LANES {
+        phase[0][lane] = turn[0] * within[0][lane] - turn[1] * within[1][lane];
+        phase[1][lane] = turn[0] * within[1][lane] + turn[1] * within[0][lane];
+        omega[lane] = frequency[0] + frequency[1] * lane as f32;
+    }
+    for stream in 0..STREAMS {
+        let re = &streams[(2 * stream) * padded + first..][..LANES];
+        let im = &streams[(2 * stream + 1) * padded + first..][..LANES];
+        let mut value = [[0f32; LANES]; 2];
+        for lane in 0..LANES {
+            value[0][lane] = re[lane] * phase[0][lane] + im[lane] * phase[1][lane];
+            value[1][lane] = re[lane] * phase[1][lane] - im[lane] * phase[0][lane];
+        }
+        for order in 0..ORDERS {
+            for part in 0..2 {
+                let out = &mut replicas[((order * STREAMS + stream) * 2 + part) * padded + first..][..LANES];
+                out.copy_from_slice(&value[part]);
+                for lane in 0..LANES {
+                    value[part][lane] *= omega[lane];
+                }
+            }
+        }
+    }
+}
+
+dispatched! {
+    /// Sums of echo × replica over all bins: `[order][stream][part]`.
+    pub fn correlate_row(echo: &[f32], replicas: &[f32], sums: &mut [f32; ORDERS * STREAMS * 2]) = correlate_body
+}
+
+#[inline(always)]
+fn correlate_body(echo: &[f32], replicas: &[f32], sums: &mut [f32; ORDERS * STREAMS * 2]) {
+    let padded = echo.len() / 2;
+    let (re, im) = echo.split_at(padded);
+    for (pair, sums) in replicas.chunks_exact(2 * padded).zip(sums.chunks_exact_mut(2)) {
+        let (r_re, r_im) = pair.split_at(padded);
+        let (mut sum_re, mut sum_im) = ([0f32; LANES], [0f32; LANES]);
+        for first in (0..padded).step_by(LANES) {
+            let [re, im, r_re, r_im] = [re, im, r_re, r_im].map(|part| &part[first..][..LANES]);
+            for lane in 0..LANES {
+                sum_re[lane] += re[lane] * r_re[lane] - im[lane] * r_im[lane];
+                sum_im[lane] += re[lane] * r_im[lane] + im[lane] * r_re[lane];
+            }
+        }
+        sums[0] = total(&sum_re);
+        sums[1] = total(&sum_im);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+
+    #[test]
+    fn correlations_equal_the_sums_written_out() {
+        let (window, rows, delay) = (96, 3, 0.37);
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(4);
+        let mut noise = |count: usize| -> Vec<Complex32> {
+            (0..count).map(|_| Complex32::new(random.random::<f32>() - 0.5, random.random::<f32>() - 0.5)).collect()
+        };
+        let (streams, echo) = (noise(2 * window), noise(rows * window));
+        let mut spectrum = Spectrum::new(window, rows, 2, 0.25);
+        let gram = spectrum.load_streams(streams.chunks(window));
+        spectrum.load_echo(echo.chunks(window));
+        let mut correlations: Correlations = std::array::from_fn(|_| vec![[Complex64::ZERO; 2]; rows]);
+        spectrum.correlate(delay, &mut correlations);
+        let bin = |row: &[Complex32], k: i32| -> Complex64 {
+            let turn = |n: usize| Complex64::cis(-TAU * f64::from(k) * n as f64 / window as f64);
+            row.iter().enumerate().map(|(n, x)| Complex64::new(x.re.into(), x.im.into()) * turn(n)).sum()
+        };
+        let s = |u: usize, k: i32| bin(&streams[u * window..][..window], k);
+        let cross: Complex64 = (-30..=30).map(|k| s(0, k) * s(1, k).conj()).sum();
+        let power: f64 = (-30..=30).map(|k| s(0, k).norm_sqr()).sum();
+        assert!((gram.cross - cross).norm() < 1e-4 * power && (gram.semantic / power - 1.0).abs() < 1e-5);
+        for (order, values) in correlations.iter().enumerate() {
+            for (row, value) in values.iter().enumerate() {
+                for (u, value) in value.iter().enumerate() {
+                    let expected: Complex64 = (-30..=30)
+                        .map(|k| {
+                            let omega = TAU * f64::from(k) / window as f64;
+                            let y = bin(&echo[row * window..][..window], k);
+                            y * s(u, k).conj()
+                                * Complex64::cis(omega * delay)
+                                * (Complex64::I * omega).powu(order as u32)
+                        })
+                        .sum();
+                    let error = (value - expected).norm();
+                    assert!(error < 1e-4 * power, "order {order}, row {row}, stream {u}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_dispatched_kernels_equal_their_bodies_bit_for_bit() {
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(5);
+        let padded = 5 * LANES;
+        let mut floats = |count: usize| -> Vec<f32> { (0..count).map(|_| random.random::<f32>() - 0.5).collect() };
+        let (echo, replicas) = (floats(2 * padded), floats(ORDERS * STREAMS * 2 * padded));
+        let (mut fast, mut slow) = ([0f32; ORDERS * STREAMS * 2], [0f32; ORDERS * STREAMS * 2]);
+        correlate_row(&echo, &replicas, &mut fast);
+        correlate_body(&echo, &replicas, &mut slow);
+        assert_eq!(fast, slow);
+        let (mut fast, mut slow) = ([0f32; 4], [0f32; 4]);
+        gram(&replicas, padded, &mut fast);
+        gram_body(&replicas, padded, &mut slow);
+        assert_eq!(fast, slow);
+        let within = [[0.6; LANES], [0.8; LANES]];
+        let (mut fast, mut slow) = (vec![0.0; replicas.len()], vec![0.0; replicas.len()]);
+        replicate_group(&replicas, padded, LANES, &within, [0.8, -0.6], [0.3, 0.01], &mut fast);
+        replicate_body(&replicas, padded, LANES, &within, [0.8, -0.6], [0.3, 0.01], &mut slow);
+        assert_eq!(fast, slow);
+    }
+}

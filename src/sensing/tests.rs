@@ -1,0 +1,239 @@
+//! The estimator against its bound, on the whole chain: frame, pulse, exact delay, noise.
+
+use nalgebra::{DMatrix, DVector, Matrix2, Vector2};
+use num_complex::Complex64;
+
+use super::position::Geometry;
+use super::{Estimator, Reflection, SensingConfig, Status, Trials};
+use crate::array::{Beams, direction_rad, distance_m, steering_vector};
+use crate::scene::{Reflectivity, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
+
+/// The hybrid bound on the position, written out from the FIM's definition in (θ, φ, T[, Re β, Im β]).
+fn bound(scene: &Scene, beams: &Beams, symbols: usize) -> Matrix2<f64> {
+    let config = SensingConfig::from_scene(scene);
+    let (b, r, o) = (config.transmitter, config.receiver, scene.geometry.target);
+    let (theta, phi) = (direction_rad(b, o), direction_rad(r, o));
+    let spacing = config.spacing_wavelengths;
+    let steering = |count: usize, angle: f64| {
+        let alpha = steering_vector(count, spacing, angle);
+        let slope = std::f64::consts::TAU * spacing * angle.cos();
+        let derivative = DVector::from_fn(count, |n, _| alpha[n] * Complex64::new(0.0, slope * n as f64));
+        (alpha, derivative)
+    };
+    let (out, out_slope) = steering(config.transmit_antennas, theta);
+    let (back, back_slope) = steering(config.receive_antennas, phi);
+    let beta = Complex64::from(scene.channel.reflection_coefficient);
+    let response = &back * out.adjoint() * beta;
+    let zero = &response * Complex64::ZERO;
+    let (by_beta, j) = (&response / beta, Complex64::I);
+    let constant = [
+        &back * out_slope.adjoint() * beta,
+        &back_slope * out.adjoint() * beta,
+        zero.clone(),
+        by_beta.clone(),
+        by_beta * j,
+    ];
+    let linear = [zero.clone(), zero.clone(), &response * -j, zero.clone(), zero];
+    let sigma = &beams.w_c * beams.w_c.adjoint() + &beams.w_0 * beams.w_0.adjoint();
+    let count = symbols as f64;
+    // T in symbol periods, so that the matrix is well scaled; Σ ω_k over centred bins is negligible beside Σ ω_k².
+    let squares: f64 = (0..symbols).map(|k| (std::f64::consts::TAU * (k as f64 - count / 2.0) / count).powi(2)).sum();
+    let geometry = Geometry::new(&config);
+    let delay = |p: [f64; 2]| (distance_m(b, p) + distance_m(p, r)) / SPEED_OF_LIGHT_M_S / config.symbol_period_s;
+    let slopes = [0, 1].map(|index| {
+        let at = |step: f64| {
+            let mut angles = [theta, phi];
+            angles[index] += step;
+            geometry.crossing(angles[0].sin(), angles[1].sin()).expect("the target is in view")
+        };
+        let (high, low) = (at(1e-6), at(-1e-6));
+        [(high[0] - low[0]) / 2e-6, (high[1] - low[1]) / 2e-6, (delay(high) - delay(low)) / 2e-6]
+    });
+    let prior = [-slopes[0][2], -slopes[1][2], 1.0, 0.0, 0.0];
+    let deviation = config.timing_error_std_s / config.symbol_period_s;
+    let size = if config.reflection == Reflection::Unknown { 5 } else { 3 };
+    let information = DMatrix::from_fn(size, size, |i, l| {
+        let zeta = constant[i].adjoint() * &constant[l] * Complex64::from(count)
+            + linear[i].adjoint() * &linear[l] * Complex64::from(squares);
+        2.0 / config.noise_power_w * (zeta * &sigma).trace().re + prior[i] * prior[l] / deviation.powi(2)
+    });
+    let inverse = information.try_inverse().expect("the scene is identifiable");
+    let jacobian = Matrix2::new(slopes[0][0], slopes[1][0], slopes[0][1], slopes[1][1]);
+    jacobian * Matrix2::from_fn(|i, l| inverse[(i, l)]) * jacobian.transpose()
+}
+
+/// 60 % of the power straight at the target, 40 % in a beam with a steep slope there. Two beams in span{α, α'} alone
+/// would have the same ratio in other directions too; the bent taper of the second one has not.
+fn beams(scene: &Scene) -> Beams {
+    let power = dbm_to_w(scene.constraints.power_dbm);
+    let count = scene.array.transmit_antennas;
+    let theta = direction_rad(scene.geometry.transmitter, scene.geometry.target);
+    let alpha = steering_vector(count, scene.array.spacing_wavelengths, theta);
+    let slope = DVector::from_fn(count, |n, _| {
+        let offset = n as f64 - (count as f64 - 1.0) / 2.0;
+        alpha[n] * Complex64::from(offset + 0.4 * offset * offset)
+    });
+    Beams {
+        w_c: &alpha * Complex64::from((0.6 * power).sqrt() / alpha.norm()),
+        w_0: &slope * Complex64::from((0.4 * power).sqrt() / slope.norm()),
+    }
+}
+
+/// The paper's scene at another transmit power.
+fn scene_at(power_dbm: f64) -> Scene {
+    let mut scene = Scene::paper();
+    scene.constraints.power_dbm = power_dbm;
+    scene
+}
+
+/// What a number of trials gave.
+#[derive(Debug, Default)]
+struct Outcome {
+    located: usize,
+    /// RMSE over the root of the bound.
+    ratio: f64,
+    nees: f64,
+    outliers: usize,
+}
+
+fn run(scene: &Scene, beams: &Beams, trials: u64) -> Outcome {
+    let config = SensingConfig::from_scene(scene);
+    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+    let mut source = Trials::new(scene, &config, beams, 1).unwrap();
+    let bound = bound(scene, beams, Trials::window_samples(&config) / config.samples_per_symbol).trace();
+    let (mut outcome, mut squares) = (Outcome::default(), 0.0);
+    for number in 0..trials {
+        let truth = source.make(number, &estimator);
+        let Some(fix) = source.estimate(&mut estimator).fix else { continue };
+        let error = Vector2::from(fix.position_m) - Vector2::from(truth.position_m);
+        let covariance = Matrix2::from_fn(|i, j| fix.covariance_m2[i][j]);
+        outcome.located += 1;
+        outcome.outliers += usize::from(error.norm_squared() > 100.0 * bound);
+        squares += error.norm_squared();
+        outcome.nees += (error.transpose() * covariance.try_inverse().unwrap() * error)[0];
+    }
+    outcome.nees /= outcome.located as f64;
+    outcome.ratio = (squares / outcome.located as f64 / bound).sqrt();
+    outcome
+}
+
+/// The RMSE of n trials scatters by 1/√(2n) at most (one axis dominates), the mean of n χ²₂ by 2/√n: four deviations.
+fn assert_efficient(outcome: &Outcome, trials: u64) {
+    let n = trials as f64;
+    assert_eq!((outcome.located, outcome.outliers), (trials as usize, 0), "{outcome:?}");
+    assert!((outcome.ratio - 1.0).abs() < 4.0 / (2.0 * n).sqrt(), "{outcome:?}");
+    assert!((outcome.nees - 2.0).abs() < 8.0 / n.sqrt(), "{outcome:?}");
+}
+
+#[test]
+fn the_rmse_is_the_bound_and_the_covariance_is_true_from_minus_50_to_20_dbm() {
+    for power_dbm in [-50.0, -20.0, 0.0, 20.0] {
+        let scene = scene_at(power_dbm);
+        assert_efficient(&run(&scene, &beams(&scene), 1500), 1500);
+    }
+}
+
+#[test]
+fn a_known_reflection_is_used_and_meets_its_lower_bound() {
+    let mut scene = scene_at(0.0);
+    let unknown = bound(&scene, &beams(&scene), 1152).trace();
+    scene.model.reflectivity = Reflectivity::Known;
+    // Off the main direction, where the strength of the echo tells the departure direction.
+    let mut beams = beams(&scene);
+    let turn = steering_vector(4, 0.5, 0.2);
+    beams.w_c.iter_mut().zip(turn.iter()).for_each(|(w, t)| *w *= t);
+    assert!(bound(&scene, &beams, 1152).trace() < unknown);
+    assert_efficient(&run(&scene, &beams, 1500), 1500);
+}
+
+#[test]
+fn two_and_four_samples_per_symbol_give_the_same_error() {
+    for samples_per_symbol in [2, 4] {
+        let mut scene = scene_at(-10.0);
+        scene.waveform.samples_per_symbol = samples_per_symbol;
+        assert_efficient(&run(&scene, &beams(&scene), 600), 600);
+    }
+}
+
+#[test]
+fn targets_at_random_places_are_found_without_outliers() {
+    use rand::{RngExt, SeedableRng};
+    let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(3);
+    let mut worst = 0f64;
+    for _ in 0..40 {
+        let mut scene = scene_at(0.0);
+        scene.geometry.target = [random.random_range(20.0..200.0), random.random_range(-100.0..150.0)];
+        let outcome = run(&scene, &beams(&scene), 40);
+        assert_eq!((outcome.located, outcome.outliers), (40, 0), "{:?}: {outcome:?}", scene.geometry.target);
+        worst = worst.max(outcome.ratio);
+    }
+    // 40 trials scatter by 1/√80 = 0.11: the largest of 40 such ratios stays below 1 + 4.5 deviations.
+    assert!(worst < 1.5, "{worst}");
+}
+
+#[test]
+fn one_beam_leaves_an_unknown_reflection_unidentifiable_and_a_known_one_not() {
+    let mut scene = scene_at(0.0);
+    let mut one = beams(&scene);
+    one.w_0.fill(Complex64::ZERO);
+    let status = |scene: &Scene, beams: &Beams| {
+        let config = SensingConfig::from_scene(scene);
+        let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+        let mut trials = Trials::new(scene, &config, beams, 1).unwrap();
+        trials.make(0, &estimator);
+        let estimate = trials.estimate(&mut estimator);
+        assert_eq!(estimate.fix.is_some(), estimate.status == Status::Located);
+        estimate.status
+    };
+    assert_eq!(status(&scene, &one), Status::Unidentifiable);
+    let parallel = Beams { w_0: &one.w_c * Complex64::new(0.3, 0.4), ..one.clone() };
+    assert_eq!(status(&scene, &parallel), Status::Unidentifiable);
+    scene.model.reflectivity = Reflectivity::Known;
+    let turn = steering_vector(4, 0.5, 0.2);
+    one.w_c.iter_mut().zip(turn.iter()).for_each(|(w, t)| *w *= t);
+    assert_eq!(status(&scene, &one), Status::Located);
+}
+
+#[test]
+fn noise_alone_passes_for_an_echo_as_often_as_allowed() {
+    let scene = scene_at(-200.0);
+    let config = SensingConfig { false_alarm_probability: 0.1, ..SensingConfig::from_scene(&scene) };
+    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+    let mut trials = Trials::new(&scene, &config, &beams(&scene), 1).unwrap();
+    let mut alarms = 0;
+    for number in 0..600 {
+        trials.make(number, &estimator);
+        alarms += usize::from(trials.estimate(&mut estimator).status != Status::BelowThreshold);
+    }
+    // Neighbouring lags are correlated at two samples per symbol, so the true rate is below the set 10 %.
+    assert!((20..=85).contains(&alarms), "{alarms} of 600");
+}
+
+#[test]
+fn a_target_behind_the_arrays_or_beyond_the_search_is_refused() {
+    for target in [[-10.0, 20.0], [5000.0, 20.0]] {
+        let mut scene = scene_at(0.0);
+        scene.geometry.target = target;
+        let config = SensingConfig::from_scene(&scene);
+        let error = Trials::new(&scene, &config, &beams(&Scene::paper()), 1).err().expect("refused");
+        assert_eq!(error.exit_status(), 2);
+        assert!(error.to_string().contains("accepted"), "{error}");
+    }
+}
+
+#[test]
+fn beams_may_change_from_frame_to_frame() {
+    let scene = scene_at(0.0);
+    let config = SensingConfig::from_scene(&scene);
+    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+    let first = beams(&scene);
+    let second = Beams { w_c: first.w_0.clone(), w_0: first.w_c.clone() };
+    let fresh = |beams: &Beams, estimator: &mut Estimator| {
+        let mut trials = Trials::new(&scene, &config, beams, 1).unwrap();
+        trials.make(5, estimator);
+        trials.estimate(estimator)
+    };
+    let alone = fresh(&second, &mut Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap());
+    fresh(&first, &mut estimator);
+    assert_eq!(fresh(&second, &mut estimator), alone);
+}

@@ -1,0 +1,167 @@
+//! Independent trials of the whole chain for one scene: fresh symbols in the on-air frame, shaped, delayed exactly and
+//! linearly with a fresh timing error, a fresh phase of β_0, and noise. What a trial knows, the estimator does not get.
+
+use num_complex::{Complex32, Complex64};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_distr::{Distribution, StandardNormal};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::{Estimate, Estimator, Planar, Reflection, SensingConfig};
+use crate::array::{Beams, direction_rad, distance_m, steering_vector};
+use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, tail_samples};
+use crate::modem::frame::{Content, HEADER, Layout, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
+use crate::modem::words::{Words, sensing_symbols};
+use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene};
+use crate::{Error, Result};
+
+/// Everything one trial after the other needs.
+pub struct Trials {
+    config: SensingConfig,
+    /// |β_0|.
+    reflection: f64,
+    target: Point,
+    beams: Beams,
+    seed: u64,
+    layout: Layout,
+    words: Words,
+    shaper: PulseShaper,
+    symbols: [Vec<Complex32>; 3],
+    /// s_c and s_0 as shaped.
+    reference: Vec<Complex32>,
+    /// α(θ)ᴴ x with silence on either side.
+    sent: Vec<Complex32>,
+    delayed: Vec<Complex32>,
+    echo: Vec<Complex32>,
+}
+
+/// The truth of one trial.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Truth {
+    /// Where the target was.
+    pub position_m: Point,
+    /// T = τ + Δτ.
+    pub delay_s: f64,
+}
+
+impl Trials {
+    /// Trials of `scene` with these beams. Fails where the target is behind an array or outside the delay search.
+    pub fn new(scene: &Scene, config: &SensingConfig, beams: &Beams, seed: u64) -> Result<Self> {
+        let geometry = &scene.geometry;
+        let target = geometry.target;
+        crate::channel::check_target(target, geometry.transmitter, geometry.sensing_receiver)
+            .map_err(|what| Error::input(format!("geometry.{what}")))?;
+        let path_m = distance_m(geometry.transmitter, target) + distance_m(target, geometry.sensing_receiver);
+        let [nearest, farthest] = config.path_range_m;
+        if !(path_m >= nearest && path_m <= farthest) {
+            return Err(Error::input(format!(
+                "geometry.target = {target:?} makes a path of {path_m:.1} m; accepted: {nearest:.1} to {farthest:.1} m"
+            )));
+        }
+        let sps = config.samples_per_symbol;
+        let layout = Layout { sounding: 0 };
+        let shaped = layout.symbols() * sps + tail_samples(sps);
+        Ok(Self {
+            reflection: scene.channel.reflection_coefficient,
+            target,
+            beams: beams.clone(),
+            seed,
+            layout,
+            words: Words::new(config.transmit_antennas),
+            shaper: PulseShaper::new(layout.symbols(), sps, config.roll_off),
+            symbols: std::array::from_fn(|_| vec![Complex32::default(); layout.symbols()]),
+            reference: vec![Complex32::default(); 2 * shaped],
+            sent: Vec::new(),
+            delayed: Vec::new(),
+            echo: Vec::new(),
+            config: config.clone(),
+        })
+    }
+
+    /// Samples of the sensing window of a frame.
+    pub fn window_samples(config: &SensingConfig) -> usize {
+        SENSING_WINDOW * config.samples_per_symbol
+    }
+
+    /// First sample of the sensing window in the shaped frame: the pulse of its first symbol is centred there.
+    pub fn window_start(&self) -> usize {
+        self.layout.sensing_window() * self.config.samples_per_symbol + tail_samples(self.config.samples_per_symbol) / 2
+    }
+
+    /// Makes trial `number`; it does not depend on the trials before it.
+    pub fn make(&mut self, number: u64, estimator: &Estimator) -> Truth {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(self.seed);
+        random = Xoshiro256PlusPlus::seed_from_u64(random.next_u64() ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        self.send(number, &mut random);
+        let geometry = (self.config.transmitter, self.config.receiver);
+        let path_m = distance_m(geometry.0, self.target) + distance_m(self.target, geometry.1);
+        let error: f64 = StandardNormal.sample(&mut random);
+        let delay_s = path_m / SPEED_OF_LIGHT_M_S + error * self.config.timing_error_std_s;
+        let phase = match self.config.reflection {
+            Reflection::Known(_) => 0.0,
+            Reflection::Unknown => random.random_range(0.0..std::f64::consts::TAU),
+        };
+        self.receive(delay_s, self.reflection * Complex64::cis(phase), estimator, &mut random);
+        Truth { position_m: self.target, delay_s }
+    }
+
+    /// The estimate of the trial made last.
+    pub fn estimate(&self, estimator: &mut Estimator) -> Estimate {
+        let echo = Planar::new(&self.echo, estimator.echo_samples());
+        let reference = Planar::new(&self.reference, self.reference.len() / 2);
+        estimator.estimate(echo, 0, reference, self.window_start(), &self.beams)
+    }
+
+    /// Shapes a fresh frame, and sums it as it leaves towards the target.
+    fn send(&mut self, number: u64, random: &mut impl Rng) {
+        let mut qpsk = || {
+            let bits = random.next_u32();
+            let axis =
+                |bit: u32| if bit == 0 { std::f32::consts::FRAC_1_SQRT_2 } else { -std::f32::consts::FRAC_1_SQRT_2 };
+            Complex32::new(axis(bits & 1), axis(bits >> 1 & 1))
+        };
+        let data: [Complex32; SENSING_SYMBOLS] = std::array::from_fn(|_| qpsk());
+        let mut sensing = [Complex32::default(); SENSING_SYMBOLS];
+        sensing_symbols(self.seed as u16, number, None, &mut sensing);
+        let [s_c, s_0, sounding] = &mut self.symbols;
+        let content = Content { header: &data[..HEADER], payload: &data[HEADER..], sensing: &sensing };
+        assemble(self.layout, self.config.transmit_antennas, &self.words, content, [s_c, s_0, sounding]);
+        let shaped = self.reference.len() / 2;
+        for (symbols, samples) in self.symbols.iter().zip(self.reference.chunks_exact_mut(shaped)) {
+            self.shaper.shape(symbols, samples);
+        }
+    }
+
+    /// The echo rows over the samples that the estimator reads.
+    fn receive(&mut self, delay_s: f64, reflection: Complex64, estimator: &Estimator, random: &mut impl Rng) {
+        let config = &self.config;
+        let spacing = config.spacing_wavelengths;
+        let departure =
+            steering_vector(config.transmit_antennas, spacing, direction_rad(config.transmitter, self.target));
+        let arrival = steering_vector(config.receive_antennas, spacing, direction_rad(config.receiver, self.target));
+        let single = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
+        let [g_c, g_0] = [&self.beams.w_c, &self.beams.w_0].map(|beam| single(departure.dotc(beam)));
+        let taps = DelayTaps::new(delay_s / config.sample_period_s());
+        let count = estimator.echo_samples();
+        // Output sample 0 is the frame's sample `window_start + first lag`; the filter reads from `reach_back` earlier.
+        let from = self.window_start() as i64 + config.lag_range()[0] as i64 - taps.reach_back();
+        let (s_c, s_0) = self.reference.split_at(self.reference.len() / 2);
+        self.sent.clear();
+        self.sent.extend((from..from + (count + FILTER_TAPS) as i64).map(|index| {
+            usize::try_from(index)
+                .ok()
+                .filter(|index| *index < s_c.len())
+                .map_or(Complex32::default(), |index| g_c * s_c[index] + g_0 * s_0[index])
+        }));
+        self.delayed.resize(count, Complex32::default());
+        taps.apply(&self.sent, &mut self.delayed);
+        let deviation = (config.samples_per_symbol as f64 * config.noise_power_w / 2.0).sqrt();
+        self.echo.clear();
+        for element in arrival.iter() {
+            let gain = single(reflection * element);
+            self.echo.extend(self.delayed.iter().map(|sample| {
+                let noise = Complex64::new(StandardNormal.sample(random), StandardNormal.sample(random));
+                gain * sample + single(noise * deviation)
+            }));
+        }
+    }
+}
