@@ -3,6 +3,8 @@
 mod codec_curve;
 mod decode;
 mod encode;
+mod inputs;
+mod sense;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,8 @@ enum Command {
     Decode(decode::Arguments),
     /// Encode a picture with a source model.
     Encode(encode::Arguments),
+    /// Locate the target in simulated echoes, trial by trial, beside the bound.
+    Sense(sense::Arguments),
 }
 
 /// Runs the program: exit status 0 = done, 2 = the input is wrong, 1 = it failed otherwise.
@@ -46,6 +50,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
         Some(Command::Decode(arguments)) => decode::run(arguments),
         Some(Command::Encode(arguments)) => encode::run(arguments),
+        Some(Command::Sense(arguments)) => sense::run(arguments),
         None => Ok(()),
     }
 }

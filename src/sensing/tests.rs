@@ -1,65 +1,16 @@
 //! The estimator against its bound, on the whole chain: frame, pulse, exact delay, noise.
 
-use nalgebra::{DMatrix, DVector, Matrix2, Vector2};
+use nalgebra::{DVector, Matrix2, Vector2};
 use num_complex::Complex64;
 
-use super::position::Geometry;
-use super::{Estimator, Reflection, SensingConfig, Status, Trials};
-use crate::array::{Beams, direction_rad, distance_m, steering_vector};
-use crate::scene::{Reflectivity, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
+use super::{Estimator, SensingConfig, Status, Trials};
+use crate::array::{Beams, direction_rad, steering_vector};
+use crate::optimize::BoundModel;
+use crate::scene::{Reflectivity, Scene, dbm_to_w};
 
-/// The hybrid bound on the position, written out from the FIM's definition in (θ, φ, T[, Re β, Im β]).
-fn bound(scene: &Scene, beams: &Beams, symbols: usize) -> Matrix2<f64> {
-    let config = SensingConfig::from_scene(scene);
-    let (b, r, o) = (config.transmitter, config.receiver, scene.geometry.target);
-    let (theta, phi) = (direction_rad(b, o), direction_rad(r, o));
-    let spacing = config.spacing_wavelengths;
-    let steering = |count: usize, angle: f64| {
-        let alpha = steering_vector(count, spacing, angle);
-        let slope = std::f64::consts::TAU * spacing * angle.cos();
-        let derivative = DVector::from_fn(count, |n, _| alpha[n] * Complex64::new(0.0, slope * n as f64));
-        (alpha, derivative)
-    };
-    let (out, out_slope) = steering(config.transmit_antennas, theta);
-    let (back, back_slope) = steering(config.receive_antennas, phi);
-    let beta = Complex64::from(scene.channel.reflection_coefficient);
-    let response = &back * out.adjoint() * beta;
-    let zero = &response * Complex64::ZERO;
-    let (by_beta, j) = (&response / beta, Complex64::I);
-    let constant = [
-        &back * out_slope.adjoint() * beta,
-        &back_slope * out.adjoint() * beta,
-        zero.clone(),
-        by_beta.clone(),
-        by_beta * j,
-    ];
-    let linear = [zero.clone(), zero.clone(), &response * -j, zero.clone(), zero];
-    let sigma = &beams.w_c * beams.w_c.adjoint() + &beams.w_0 * beams.w_0.adjoint();
-    let count = symbols as f64;
-    // T in symbol periods, so that the matrix is well scaled; Σ ω_k over centred bins is negligible beside Σ ω_k².
-    let squares: f64 = (0..symbols).map(|k| (std::f64::consts::TAU * (k as f64 - count / 2.0) / count).powi(2)).sum();
-    let geometry = Geometry::new(&config);
-    let delay = |p: [f64; 2]| (distance_m(b, p) + distance_m(p, r)) / SPEED_OF_LIGHT_M_S / config.symbol_period_s;
-    let slopes = [0, 1].map(|index| {
-        let at = |step: f64| {
-            let mut angles = [theta, phi];
-            angles[index] += step;
-            geometry.crossing(angles[0].sin(), angles[1].sin()).expect("the target is in view")
-        };
-        let (high, low) = (at(1e-6), at(-1e-6));
-        [(high[0] - low[0]) / 2e-6, (high[1] - low[1]) / 2e-6, (delay(high) - delay(low)) / 2e-6]
-    });
-    let prior = [-slopes[0][2], -slopes[1][2], 1.0, 0.0, 0.0];
-    let deviation = config.timing_error_std_s / config.symbol_period_s;
-    let size = if config.reflection == Reflection::Unknown { 5 } else { 3 };
-    let information = DMatrix::from_fn(size, size, |i, l| {
-        let zeta = constant[i].adjoint() * &constant[l] * Complex64::from(count)
-            + linear[i].adjoint() * &linear[l] * Complex64::from(squares);
-        2.0 / config.noise_power_w * (zeta * &sigma).trace().re + prior[i] * prior[l] / deviation.powi(2)
-    });
-    let inverse = information.try_inverse().expect("the scene is identifiable");
-    let jacobian = Matrix2::new(slopes[0][0], slopes[1][0], slopes[0][1], slopes[1][1]);
-    jacobian * Matrix2::from_fn(|i, l| inverse[(i, l)]) * jacobian.transpose()
+/// The hybrid bound on the position.
+fn bound(scene: &Scene, beams: &Beams, symbols: usize) -> f64 {
+    BoundModel::new(scene, scene.geometry.target, symbols).of_beams(beams).trace_m2().expect("identifiable")
 }
 
 /// 60 % of the power straight at the target, 40 % in a beam with a steep slope there. Two beams in span{α, α'} alone
@@ -100,7 +51,7 @@ fn run(scene: &Scene, beams: &Beams, trials: u64) -> Outcome {
     let config = SensingConfig::from_scene(scene);
     let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
     let mut source = Trials::new(scene, &config, beams, 1).unwrap();
-    let bound = bound(scene, beams, Trials::window_samples(&config) / config.samples_per_symbol).trace();
+    let bound = bound(scene, beams, Trials::window_samples(&config) / config.samples_per_symbol);
     let (mut outcome, mut squares) = (Outcome::default(), 0.0);
     for number in 0..trials {
         let truth = source.make(number, &estimator);
@@ -136,13 +87,13 @@ fn the_rmse_is_the_bound_and_the_covariance_is_true_from_minus_50_to_20_dbm() {
 #[test]
 fn a_known_reflection_is_used_and_meets_its_lower_bound() {
     let mut scene = scene_at(0.0);
-    let unknown = bound(&scene, &beams(&scene), 1152).trace();
+    let unknown = bound(&scene, &beams(&scene), 1152);
     scene.model.reflectivity = Reflectivity::Known;
     // Off the main direction, where the strength of the echo tells the departure direction.
     let mut beams = beams(&scene);
     let turn = steering_vector(4, 0.5, 0.2);
     beams.w_c.iter_mut().zip(turn.iter()).for_each(|(w, t)| *w *= t);
-    assert!(bound(&scene, &beams, 1152).trace() < unknown);
+    assert!(bound(&scene, &beams, 1152) < unknown);
     assert_efficient(&run(&scene, &beams, 1500), 1500);
 }
 

@@ -1,0 +1,76 @@
+//! Files that several subcommands read: scenes (the shipped ones from any folder) and weights.
+
+use std::path::Path;
+
+use crate::array::Beams;
+use crate::scene::{PAPER_TOML, Scene, w_to_dbm};
+use crate::{Error, Result};
+
+/// Scenes that are compiled in, by their names in the repository.
+const SHIPPED: [(&str, &str); 1] = [("scenes/paper.toml", PAPER_TOML)];
+
+/// The scene in this file; where there is no such file, the shipped scene of this name.
+pub(super) fn scene(path: &Path) -> Result<Scene> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Scene::from_toml(&text, &name),
+        Err(error) => match SHIPPED.iter().find(|(shipped, _)| Path::new(shipped) == path) {
+            Some((_, text)) => Scene::from_toml(text, &name),
+            None => Err(Error::file(path, error)),
+        },
+    }
+}
+
+/// The weights in this file, which must fit the scene's transmit array. More power than the scene's budget is used as
+/// given, with a line on stderr.
+pub(super) fn weights(path: &Path, scene: &Scene) -> Result<Beams> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
+    let beams: Beams = serde_json::from_str(&text).map_err(|error| {
+        Error::file(path, format!("{error}; accepted: {{\"w_c\": [[re, im]…], \"w_0\": [[re, im]…]}}"))
+    })?;
+    let antennas = scene.array.transmit_antennas;
+    for (key, beam) in [("w_c", &beams.w_c), ("w_0", &beams.w_0)] {
+        if beam.len() != antennas {
+            let found = format!("{key} has {} elements; accepted: {antennas}, one per transmit antenna", beam.len());
+            return Err(Error::file(path, found));
+        }
+        if !beam.iter().all(|weight| weight.is_finite()) {
+            return Err(Error::file(
+                path,
+                format!("{key} holds a number that is not finite; accepted: finite numbers"),
+            ));
+        }
+    }
+    let power_dbm = w_to_dbm(beams.power_w());
+    if power_dbm > scene.constraints.power_dbm + 1e-8 {
+        eprintln!("{}: {power_dbm:.2} dBm, above P_T = {} dBm", path.display(), scene.constraints.power_dbm);
+    }
+    Ok(beams)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_scene_is_found_from_any_folder_and_a_missing_one_is_named() {
+        assert_eq!(scene(Path::new("scenes/paper.toml")).unwrap(), Scene::paper());
+        let error = scene(Path::new("nowhere/else.toml")).unwrap_err();
+        assert!(error.exit_status() == 2 && error.to_string().starts_with("nowhere/else.toml: "), "{error}");
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_the_array_name_the_file_and_the_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.json");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            weights(&path, &Scene::paper())
+        };
+        let four = "[[0.01,0],[0,0.01],[0,0],[0,0]]";
+        assert_eq!(read(&format!("{{\"w_c\": {four}, \"w_0\": {four}}}")).unwrap().w_c[1].im, 0.01);
+        let error = read(&format!("{{\"w_c\": {four}, \"w_0\": [[1,0]]}}")).unwrap_err().to_string();
+        assert!(error.contains("w.json: w_0 has 1 elements; accepted: 4"), "{error}");
+        assert!(read("{\"w_c\": 3}").unwrap_err().to_string().contains("accepted"));
+    }
+}
