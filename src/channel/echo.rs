@@ -224,13 +224,13 @@ impl EchoPath {
 
     /// Receives chunk `chunk`, whose first sample was sent at `time`; it belongs to the frame that began last.
     /// No antenna = silence. `rows` are the array's, all of one length; they lag the transmitter by [`RECEIVE_LAG`].
-    pub fn receive<'a>(
+    pub fn receive<'a, 'b>(
         &mut self,
         chunk: u64,
         time: u64,
         antennas: impl Iterator<Item = &'a [Complex32]>,
         length: usize,
-        rows: impl Iterator<Item = &'a mut [Complex32]>,
+        rows: impl Iterator<Item = &'b mut [Complex32]>,
     ) {
         let departure = &self.departure;
         self.line.push(length, |sum| combine(departure, antennas, sum));

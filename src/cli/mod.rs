@@ -1,10 +1,16 @@
 //! The command line: one subcommand per file, one variant per subcommand.
 
+mod blocks;
+mod check;
 mod codec_curve;
 mod decode;
 mod encode;
 mod inputs;
+pub mod run;
 mod sense;
+mod set;
+mod shipped;
+mod show;
 
 use std::process::ExitCode;
 
@@ -23,6 +29,10 @@ struct Arguments {
 /// One variant per subcommand.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List the kinds of stages that flowgraphs may use.
+    Blocks(blocks::Arguments),
+    /// Load a flowgraph, check it and run nothing.
+    Check(check::Arguments),
     /// Measure the source models over bit error rates and fit eq. (7) to them.
     CodecCurve(codec_curve::Arguments),
     /// Decode a coded file to a picture.
@@ -31,6 +41,10 @@ enum Command {
     Encode(encode::Arguments),
     /// Locate the target in simulated echoes, trial by trial, beside the bound.
     Sense(sense::Arguments),
+    /// Run a flowgraph and report what was sent, lost and found.
+    Run(run::Arguments),
+    /// Change a running system.
+    Set(set::Arguments),
 }
 
 /// Runs the program: exit status 0 = done, 2 = the input is wrong, 1 = it failed otherwise.
@@ -47,10 +61,14 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Option<Command>) -> Result<()> {
     match command {
+        Some(Command::Blocks(arguments)) => blocks::run(arguments),
+        Some(Command::Check(arguments)) => check::run(arguments),
+        Some(Command::Run(arguments)) => run::run(arguments),
+        Some(Command::Set(arguments)) => set::run(arguments),
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
         Some(Command::Decode(arguments)) => decode::run(arguments),
         Some(Command::Encode(arguments)) => encode::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),
-        None => Ok(()),
+        None => dispatch(Arguments::parse_from(["issc", "run"]).command),
     }
 }

@@ -1,1 +1,14 @@
-//! `control`.
+//! The control plane: plans and the thread that makes them, live commands, pictures to send, and the report.
+
+mod command;
+mod pictures;
+mod planner;
+mod report;
+mod session;
+pub mod socket;
+
+pub use command::{Command, parse_at, read_weights};
+pub use pictures::{PictureLibrary, load_pictures};
+pub use planner::{Planned, Planner};
+pub use report::{Collector, PlanSummary, Report, Shown, first_plan_line};
+pub use session::{DECISION_FRAMES, Retune, Session};

@@ -34,6 +34,8 @@ pub(super) struct Searcher {
     spectrum: Vec<Complex32>,
     correlation: Vec<Complex32>,
     energies: Vec<f64>,
+    /// Largest statistic over the hypotheses, by lag.
+    statistics: Vec<f32>,
     scratch: Vec<Complex32>,
 }
 
@@ -68,6 +70,7 @@ impl Searcher {
             spectrum: vec![Complex32::default(); SEARCH],
             correlation: vec![Complex32::default(); SEARCH],
             energies: vec![0.0; SEARCH + 1],
+            statistics: vec![0.0; SEARCH],
             scratch: vec![Complex32::default(); length],
         }
     }
@@ -77,7 +80,7 @@ impl Searcher {
         3 * self.repeat
     }
 
-    /// The sample at which a preamble's first pulse begins, if one is in `samples` (at most [`SEARCH`], shorter ones
+    /// The sample at which the first preamble's first pulse begins, if one is in `samples` (at most [`SEARCH`], shorter ones
     /// count as followed by silence).
     pub(super) fn search(&mut self, samples: &[Complex32]) -> Option<usize> {
         self.spectrum[..samples.len()].copy_from_slice(samples);
@@ -89,7 +92,7 @@ impl Searcher {
         }
         self.energies[SEARCH] = total;
         self.forward.process_with_scratch(&mut self.spectrum, &mut self.scratch);
-        let mut best = (self.threshold, None);
+        self.statistics.fill(0.0);
         let window = 2 * self.repeat;
         let centre = crate::dsp::SPAN_SYMBOLS * self.repeat / PREAMBLE_WORD;
         let scale = 1.0 / (SEARCH as f32 * SEARCH as f32);
@@ -102,12 +105,13 @@ impl Searcher {
                 let power = self.correlation[lag].norm_sqr() + self.correlation[lag + self.repeat].norm_sqr();
                 let energy = self.energies[lag + centre + window] - self.energies[lag + centre];
                 let statistic = power * scale / (self.template_energy * energy as f32).max(f32::MIN_POSITIVE);
-                if statistic > best.0 {
-                    best = (statistic, Some(lag));
-                }
+                self.statistics[lag] = self.statistics[lag].max(statistic);
             }
         }
-        best.1
+        // One copy alone may cross the threshold before both match: the peak follows within the preamble.
+        let first = self.statistics.iter().position(|statistic| *statistic > self.threshold)?;
+        let near = first..(first + window).min(SEARCH);
+        near.max_by(|a, b| self.statistics[*a].total_cmp(&self.statistics[*b]))
     }
 }
 

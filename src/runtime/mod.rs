@@ -1,1 +1,10 @@
-//! `runtime`.
+//! Execution: a flowgraph file becomes chains of stages on named threads, joined by links, started, stopped and
+//! counted.
+
+mod chain;
+mod flowgraph;
+mod load;
+
+pub use chain::{Chain, StopSwitch};
+pub use flowgraph::{ChainText, Flowgraph, StageText};
+pub use load::{Outcome, Program};

@@ -1,1 +1,16 @@
-//! `stream`.
+//! The streaming contract: what travels (frames), who works on it (blocks), and how it is handed over (links, taps,
+//! plans, telemetry). Nothing here knows of flowgraphs or of the command line.
+
+mod block;
+mod frame;
+mod link;
+mod plan;
+mod tap;
+mod telemetry;
+
+pub use block::{Block, Flow, Stage, Wake, erase};
+pub use frame::{AnyFrame, Frame, Head, Item, Sample, Shape};
+pub use link::{LinkReceiver, LinkSender, link};
+pub use plan::{Plan, PlanBoard, PlanReader};
+pub use tap::{TapReader, TapWriter, tap};
+pub use telemetry::{Event, MAX_SOUNDED_ANTENNAS, Telemetry};

@@ -1,0 +1,134 @@
+//! The sensing receiver: the echo of each transmitted frame against its shaped streams, with the weights that made it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use num_complex::Complex32;
+use serde::Deserialize;
+use toml::Table;
+
+use super::{Context, settings};
+use crate::dsp::SPAN_SYMBOLS;
+use crate::modem::frame::{Layout, SENSING_WINDOW};
+use crate::sensing::{Estimator, Planar, SensingConfig};
+use crate::stream::{Block, Event, Flow, Frame, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
+use crate::{Error, Result};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// The tap that holds the shaped streams.
+    reference: String,
+}
+
+pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    let Keys { reference } = settings(keys)?;
+    let Some(tap) = context.taps.remove(&reference) else {
+        let known: Vec<_> = context.taps.keys().cloned().collect();
+        let known = if known.is_empty() { "a tap of a chain above".into() } else { known.join(", ") };
+        return Err(Error::input(format!("reference = \"{reference}\" is no tap that is free; accepted: {known}")));
+    };
+    let samples_per_symbol = context.scene.waveform.samples_per_symbol;
+    let config = SensingConfig::from_scene(&context.scene);
+    let first_lag = config.lag_range()[0] as i64;
+    let estimator = Estimator::new(config, samples_per_symbol * SENSING_WINDOW)?;
+    let rows = context.scene.array.receive_antennas;
+    let length = estimator.echo_samples() + 3 * context.longest_samples();
+    Ok(erase(EchoLocator {
+        plans: PlanReader::new(Arc::clone(&context.plans)),
+        telemetry: context.telemetry.clone(),
+        antennas: context.scene.array.transmit_antennas,
+        samples_per_symbol,
+        first_lag,
+        estimator,
+        tap,
+        waiting: VecDeque::with_capacity(2),
+        rows,
+        length,
+        history: vec![Complex32::default(); rows * length],
+        filled: 0,
+        begin: 0,
+    }))
+}
+
+struct EchoLocator {
+    plans: PlanReader,
+    telemetry: Telemetry,
+    antennas: usize,
+    samples_per_symbol: usize,
+    first_lag: i64,
+    estimator: Estimator,
+    tap: TapReader,
+    /// The reference whose echo is not all there yet.
+    waiting: VecDeque<Box<Frame<Complex32>>>,
+    rows: usize,
+    /// Room per row of `history`.
+    length: usize,
+    /// The newest samples, planar.
+    history: Vec<Complex32>,
+    filled: usize,
+    /// Time of the first sample in `history`.
+    begin: i64,
+}
+
+impl Block for EchoLocator {
+    type In = Complex32;
+    type Out = ();
+
+    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
+        if inlet.channels != self.rows {
+            return Err(format!("takes {} antennas (array.receive_antennas), is given {inlet}", self.rows));
+        }
+        if inlet.samples > self.length {
+            return Err(format!("takes at most {} samples, is given {inlet}", self.length));
+        }
+        Ok(Shape::NOTHING)
+    }
+
+    fn work(&mut self, input: &Frame<Complex32>, _output: &mut Frame<()>) -> Flow {
+        self.take_in(input);
+        while let Some(reference) = self.waiting.pop_front().or_else(|| self.tap.read()) {
+            let layout = Layout::of(reference.head.sequence, self.antennas);
+            let window = self.samples_per_symbol * (layout.sensing_window() + SPAN_SYMBOLS);
+            let first = reference.head.sample_time as i64 + window as i64 + self.first_lag;
+            let end = first + self.estimator.echo_samples() as i64;
+            if end > self.begin + self.filled as i64 {
+                self.waiting.push_front(reference);
+                break;
+            }
+            if first >= self.begin {
+                self.locate(&reference, (first - self.begin) as usize, window);
+            } else {
+                self.telemetry.report(Event::Lost { frames: 1 });
+            }
+            self.tap.give_back(reference);
+        }
+        Flow::Consumed
+    }
+}
+
+impl EchoLocator {
+    /// Appends the input to the history; the oldest samples make room. A gap in time empties it.
+    fn take_in(&mut self, input: &Frame<Complex32>) {
+        let (time, count) = (input.head.sample_time as i64, input.head.valid);
+        if time != self.begin + self.filled as i64 {
+            (self.begin, self.filled) = (time, 0);
+        }
+        let drop = (self.filled + count).saturating_sub(self.length);
+        for row in 0..self.rows {
+            let samples = &mut self.history[row * self.length..][..self.length];
+            samples.copy_within(drop..self.filled, 0);
+            samples[self.filled - drop..][..count].copy_from_slice(input.row(row));
+        }
+        self.filled += count - drop;
+        self.begin += drop as i64;
+    }
+
+    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) {
+        let plan = self.plans.of_epoch(reference.head.epoch);
+        let echo = Planar::new(&self.history, self.length);
+        let streams = Planar::new(reference.samples(), reference.capacity());
+        let estimate = self.estimator.estimate(echo, echo_start, streams, window, &plan.beams);
+        self.telemetry.report(Event::Sensed { frame: reference.head.sequence, epoch: reference.head.epoch, estimate });
+    }
+}

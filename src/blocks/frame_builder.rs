@@ -1,0 +1,94 @@
+//! Bits to symbols: channel code and modulation of header and blocks, the sensing stream, and the frame around them.
+
+use std::sync::Arc;
+
+use num_complex::Complex32;
+use serde::Deserialize;
+use toml::Table;
+
+use super::{BIT_ROWS, Context, settings};
+use crate::Result;
+use crate::coding::{BlockScratch, HeaderCode, HeaderScratch};
+use crate::modem::constellation::Modulation;
+use crate::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
+use crate::modem::header::{FrameHeader, HEADER_BITS};
+use crate::modem::words::{Words, sensing_symbols};
+use crate::stream::{Block, Flow, Frame, Item, PlanReader, Shape, Stage, erase};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {}
+
+pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    let Keys {} = settings(keys)?;
+    let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER)?;
+    Ok(erase(FrameBuilder {
+        plans: PlanReader::new(Arc::clone(&context.plans)),
+        antennas: context.scene.array.transmit_antennas,
+        longest: context.longest_frame(),
+        seed: context.sensing_seed(),
+        probing_bits: context.probing_bits.clone(),
+        words: Words::new(context.scene.array.transmit_antennas),
+        header_scratch: HeaderScratch::new(&header_code),
+        header_code,
+        block_scratch: BlockScratch::default(),
+        coded: vec![0; 2 * HEADER + 8 * BLOCK],
+        header: vec![Complex32::default(); HEADER],
+        payload: vec![Complex32::default(); BLOCKS * BLOCK],
+        sensing: vec![Complex32::default(); SENSING_SYMBOLS],
+    }))
+}
+
+struct FrameBuilder {
+    plans: PlanReader,
+    antennas: usize,
+    longest: usize,
+    seed: u16,
+    probing_bits: Option<Arc<[u8]>>,
+    words: Words,
+    header_code: HeaderCode,
+    header_scratch: HeaderScratch,
+    block_scratch: BlockScratch,
+    coded: Vec<u8>,
+    header: Vec<Complex32>,
+    payload: Vec<Complex32>,
+    sensing: Vec<Complex32>,
+}
+
+impl Block for FrameBuilder {
+    type In = u8;
+    type Out = Complex32;
+
+    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
+        if inlet.channels != BIT_ROWS || inlet.item != Item::Bit {
+            return Err(format!("takes {BIT_ROWS} rows of bits, is given {inlet}"));
+        }
+        Ok(Shape::complex(3, self.longest))
+    }
+
+    fn work(&mut self, input: &Frame<u8>, output: &mut Frame<Complex32>) -> Flow {
+        let plan = self.plans.of_epoch(input.head.epoch);
+        let bits = &input.row(0)[..HEADER_BITS];
+        let protected = FrameHeader::unpack(bits).map_or(0, |header| usize::from(header.protected_blocks));
+        self.header_code.encode(bits, &mut self.coded, &mut self.header_scratch);
+        Modulation::Qpsk.map(&self.coded[..2 * HEADER], &mut self.header);
+        for (index, symbols) in self.payload.chunks_exact_mut(BLOCK).enumerate() {
+            let code = if index < protected { &plan.protected } else { &plan.payload };
+            let coded = &mut self.coded[..code.coded_bits()];
+            code.encode(&input.row(1 + index)[..code.payload_bits()], coded, &mut self.block_scratch);
+            code.modulation().map(coded, symbols);
+        }
+        let number = input.head.sequence;
+        sensing_symbols(self.seed, number, self.probing_bits.as_deref(), &mut self.sensing);
+        let layout = Layout::of(number, self.antennas);
+        let content = Content { header: &self.header, payload: &self.payload, sensing: &self.sensing };
+        let mut rows = output.rows_mut();
+        let (Some(s_c), Some(s_0), Some(sounding)) = (rows.next(), rows.next(), rows.next()) else {
+            return Flow::Consumed;
+        };
+        assemble(layout, self.antennas, &self.words, content, [s_c, s_0, sounding]);
+        drop(rows);
+        output.head.valid = layout.symbols();
+        Flow::Forward
+    }
+}

@@ -1,0 +1,151 @@
+//! The communication receiver up to bits: frames found and equalised, headers and blocks decoded. A block that fails is
+//! a flag in the row of flags, never a stop.
+
+use num_complex::Complex32;
+use serde::Deserialize;
+use toml::Table;
+
+use super::{BIT_ROW, BIT_ROWS, Context, digest, settings};
+use crate::Result;
+use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc};
+use crate::modem::constellation::Modulation;
+use crate::modem::frame::BLOCKS;
+use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig};
+use crate::stream::{Block, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
+
+/// Codes kept ready: payload and protected code of a few plans.
+const KEPT_CODES: usize = 8;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {}
+
+pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    let Keys {} = settings(keys)?;
+    let waveform = &context.scene.waveform;
+    let config = ReceiverConfig {
+        symbol_rate_hz: waveform.bandwidth_hz,
+        samples_per_symbol: waveform.samples_per_symbol,
+        roll_off: waveform.roll_off,
+        transmit_antennas: context.scene.array.transmit_antennas,
+    };
+    Ok(erase(FrameReceiverBlock {
+        receiver: FrameReceiver::new(config, context.longest_samples())?,
+        codes: Vec::with_capacity(KEPT_CODES),
+        scratch: BlockScratch::default(),
+        soft: vec![0; 8 * BLOCK_SYMBOLS],
+        telemetry: context.telemetry.clone(),
+        feedback: context.feedback.clone(),
+        pushed: None,
+    }))
+}
+
+struct FrameReceiverBlock {
+    receiver: FrameReceiver,
+    codes: Vec<BlockCode>,
+    scratch: BlockScratch,
+    soft: Vec<i8>,
+    telemetry: Telemetry,
+    feedback: Telemetry,
+    /// Time of the input that is in the receiver already.
+    pushed: Option<u64>,
+}
+
+impl Block for FrameReceiverBlock {
+    type In = Complex32;
+    type Out = u8;
+
+    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
+        if inlet.channels != 1 {
+            return Err(format!("takes one antenna, is given {inlet}"));
+        }
+        Ok(Shape::bits(BIT_ROWS + 1, BIT_ROW))
+    }
+
+    fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<u8>) -> Flow {
+        let time = input.head.sample_time;
+        if self.pushed != Some(time) {
+            self.receiver.push(time, input.row(0));
+            self.pushed = Some(time);
+        }
+        match self.receiver.next_frame(false) {
+            Some(status) => {
+                self.decode(&status, output);
+                Flow::Again
+            }
+            None => {
+                let sample_time = time + input.head.valid as u64;
+                self.feedback.report(Event::ReceiverProgress { sample_time });
+                Flow::Consumed
+            }
+        }
+    }
+
+    fn flush(&mut self, output: &mut Frame<u8>) -> Flow {
+        match self.receiver.next_frame(true) {
+            Some(status) => {
+                self.decode(&status, output);
+                Flow::Forward
+            }
+            None => Flow::Finished,
+        }
+    }
+}
+
+impl FrameReceiverBlock {
+    fn decode(&mut self, status: &FrameStatus, output: &mut Frame<u8>) {
+        let header = status.header;
+        output.head.sequence = status.number;
+        output.head.epoch = u64::from(header.epoch);
+        output.head.valid = BIT_ROW;
+        header.pack(output.row_mut(0));
+        output.row_mut(BIT_ROWS)[..BLOCKS].fill(0);
+        let (mut decoded, mut digests) = ([false; BLOCKS], [0; BLOCKS]);
+        for index in 0..usize::from(header.used_blocks) {
+            let (bits, modulation) = if index < usize::from(header.protected_blocks) {
+                (header.protected_bits, header.protected_modulation)
+            } else {
+                (header.payload_bits, header.payload_modulation)
+            };
+            let Some(code) = self.code(bits, modulation) else { continue };
+            let code = &self.codes[code];
+            let soft = &mut self.soft[..code.coded_bits()];
+            code.modulation().demap(self.receiver.block(index), status.noise_variance, soft);
+            let payload = &mut output.row_mut(1 + index)[..code.payload_bits()];
+            let outcome = code.decode(soft, payload, &mut self.scratch);
+            decoded[index] = outcome.decoded;
+            digests[index] = digest(payload);
+            output.row_mut(BIT_ROWS)[index] = u8::from(outcome.decoded);
+        }
+        self.telemetry.report(Event::FrameReceived {
+            frame: status.number,
+            decoded,
+            digests,
+            sinr: status.sinr as f32,
+            carrier_offset_hz: status.carrier_offset_hz as f32,
+        });
+        if status.sounded {
+            let mut gains = [Complex32::default(); MAX_SOUNDED_ANTENNAS];
+            let sounded = self.receiver.sounding();
+            let antennas = sounded.len().min(MAX_SOUNDED_ANTENNAS);
+            gains[..antennas].copy_from_slice(&sounded[..antennas]);
+            self.feedback.report(Event::Sounded { frame: status.number, antennas, gains });
+        }
+    }
+
+    /// The code of a header's fields; made at first sight, the oldest one makes room.
+    fn code(&mut self, bits: u16, modulation: u8) -> Option<usize> {
+        let modulation = *Modulation::ALL.get(usize::from(modulation))?;
+        let bits = usize::from(bits);
+        let known = |code: &BlockCode| code.information_bits() == bits && code.modulation() == modulation;
+        if let Some(index) = self.codes.iter().position(known) {
+            return Some(index);
+        }
+        let code = BlockCode::new(bits, BLOCK_SYMBOLS, modulation, Crc::Crc11).ok()?;
+        if self.codes.len() == KEPT_CODES {
+            self.codes.remove(0);
+        }
+        self.codes.push(code);
+        Some(self.codes.len() - 1)
+    }
+}

@@ -1,0 +1,201 @@
+//! Pictures to the bits of frames: the protected part in the first blocks of a picture, then its body, under the plan
+//! of each frame. A picture begins with a frame; blocks left over at its end carry nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::Deserialize;
+use toml::Table;
+
+use super::{BIT_ROW, BIT_ROWS, Context, FIRST_SAMPLE, Feed, PictureFeed, digest, settings};
+use crate::Result;
+use crate::modem::frame::{BLOCKS, Layout};
+use crate::modem::header::{FrameHeader, HEADER_BITS, VERSION};
+use crate::semantic::Picture;
+use crate::stream::{Block, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {}
+
+pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    let Keys {} = settings(keys)?;
+    let frames_of_time = context.seconds.map(|seconds| {
+        let frame = Layout::of(1, 1).symbols() as f64 * context.scene.symbol_period_s();
+        (seconds / frame).ceil() as u64
+    });
+    let frames = [context.frames, frames_of_time].into_iter().flatten().min().unwrap_or(u64::MAX);
+    Ok(erase(PictureSource {
+        plans: PlanReader::new(Arc::clone(&context.plans)),
+        feed: Arc::clone(&context.pictures),
+        telemetry: context.telemetry.clone(),
+        feedback: context.feedback.clone(),
+        antennas: context.scene.array.transmit_antennas,
+        samples_per_symbol: context.scene.waveform.samples_per_symbol as u64,
+        sample_rate_hz: context.sample_rate_hz(),
+        pace: context.pace,
+        started: None,
+        filler: Xoshiro256PlusPlus::seed_from_u64(context.seed ^ 0xf111e5),
+        frame: 0,
+        frames,
+        time: FIRST_SAMPLE,
+        number: 0,
+        current: None,
+        stopped: false,
+    }))
+}
+
+/// The picture under way.
+struct Current {
+    picture: Arc<Picture>,
+    source: usize,
+    protected_bit: usize,
+    body_bit: usize,
+    blocks: u64,
+}
+
+struct PictureSource {
+    plans: PlanReader,
+    feed: Arc<dyn PictureFeed>,
+    telemetry: Telemetry,
+    feedback: Telemetry,
+    antennas: usize,
+    samples_per_symbol: u64,
+    sample_rate_hz: f64,
+    pace: Option<f64>,
+    started: Option<Instant>,
+    filler: Xoshiro256PlusPlus,
+    frame: u64,
+    frames: u64,
+    time: u64,
+    number: u64,
+    current: Option<Current>,
+    stopped: bool,
+}
+
+/// Every how many frames the control plane hears how far the transmitter is.
+pub(crate) const PROGRESS_FRAMES: u64 = 16;
+
+impl Block for PictureSource {
+    type In = ();
+    type Out = u8;
+
+    fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
+        Ok(Shape::bits(BIT_ROWS, BIT_ROW))
+    }
+
+    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<u8>) -> Flow {
+        if self.stopped || self.frame >= self.frames {
+            return Flow::Finished;
+        }
+        if let Some(wait) = self.early() {
+            return Flow::Later(wait);
+        }
+        if self.frame.is_multiple_of(PROGRESS_FRAMES) {
+            self.feedback.report(Event::TransmitterProgress { frame: self.frame });
+        }
+        let Some(plan) = self.plans.at_frame(self.frame) else { return Flow::Pending };
+        if self.current.is_none() {
+            match self.feed.picture(self.number, plan.model) {
+                Feed::Ready(picture, source) => {
+                    self.current = Some(Current { picture, source, protected_bit: 0, body_bit: 0, blocks: 0 });
+                }
+                Feed::NotYet => return Flow::Pending,
+                Feed::End => return Flow::Finished,
+            }
+        }
+        let current = self.current.as_mut().expect("a picture is under way");
+        let (header, digests) = fill(current, plan, self.frame, self.number, &mut self.filler, output);
+        let epoch = plan.epoch;
+        self.telemetry.report(Event::FrameSent { frame: self.frame, epoch, blocks: header.used_blocks, digests });
+        if header.last_of_picture {
+            self.telemetry.report(Event::PictureSent {
+                number: self.number,
+                source: current.source,
+                model: current.picture.header.model,
+                bits: current.picture.bits() as u64,
+                blocks: current.blocks,
+                last_frame: self.frame,
+            });
+            self.current = None;
+            self.number += 1;
+        }
+        output.head.sequence = self.frame;
+        output.head.sample_time = self.time;
+        output.head.epoch = epoch;
+        output.head.last = self.frame + 1 == self.frames;
+        self.time += Layout::of(self.frame, self.antennas).symbols() as u64 * self.samples_per_symbol;
+        self.frame += 1;
+        Flow::Forward
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
+
+impl PictureSource {
+    /// How long this frame has to wait for its time, if it has.
+    fn early(&mut self) -> Option<Duration> {
+        let pace = self.pace?;
+        let due = (self.time - FIRST_SAMPLE) as f64 / self.sample_rate_hz / pace;
+        let passed = self.started.get_or_insert_with(Instant::now).elapsed().as_secs_f64();
+        (due > passed).then(|| Duration::from_secs_f64(due - passed))
+    }
+}
+
+/// Writes one frame's header and payload bits.
+fn fill(
+    current: &mut Current,
+    plan: &Plan,
+    frame: u64,
+    number: u64,
+    filler: &mut Xoshiro256PlusPlus,
+    output: &mut Frame<u8>,
+) -> (FrameHeader, [u64; BLOCKS]) {
+    let picture = &current.picture;
+    let (protected, body) = (8 * picture.protected.len(), 8 * picture.body.len());
+    let mut header = FrameHeader {
+        version: VERSION,
+        number: (frame & 0xff_ffff) as u32,
+        epoch: (plan.epoch & 0xfff) as u16,
+        model: picture.header.model as u8,
+        picture: number as u16,
+        payload_bits: plan.payload.information_bits() as u16,
+        payload_modulation: plan.payload.modulation().index() as u8,
+        protected_bits: plan.protected.information_bits() as u16,
+        protected_modulation: plan.protected.modulation().index() as u8,
+        protected_offset: current.protected_bit as u16,
+        body_offset: current.body_bit as u32,
+        ..FrameHeader::default()
+    };
+    let mut digests = [0; BLOCKS];
+    for index in 0..BLOCKS {
+        let is_protected = current.protected_bit < protected;
+        let code = if is_protected { &plan.protected } else { &plan.payload };
+        let row = &mut output.row_mut(1 + index)[..code.payload_bits()];
+        let (bytes, cursor, end) = if is_protected {
+            (&picture.protected, &mut current.protected_bit, protected)
+        } else {
+            (&picture.body, &mut current.body_bit, body)
+        };
+        let count = row.len().min(end - *cursor);
+        for (bit, position) in row.iter_mut().zip(*cursor..*cursor + count) {
+            *bit = bytes[position / 8] >> (7 - position % 8) & 1;
+        }
+        *cursor += count;
+        row[count..].iter_mut().for_each(|bit| *bit = filler.random_range(0..2));
+        if count > 0 {
+            header.used_blocks = index as u8 + 1;
+            header.protected_blocks += u8::from(is_protected);
+            current.blocks += 1;
+            digests[index] = digest(row);
+        }
+    }
+    header.last_of_picture = current.body_bit == body && current.protected_bit == protected;
+    header.pack(output.row_mut(0));
+    debug_assert!(HEADER_BITS <= BIT_ROW);
+    (header, digests)
+}

@@ -1,0 +1,100 @@
+//! The two shaped streams on the antennas, with the weights of the frame's plan, and each antenna's sounding in its
+//! slot at the plan's power.
+
+use std::sync::Arc;
+
+use num_complex::{Complex32, Complex64};
+use serde::Deserialize;
+use toml::Table;
+
+use super::{Context, settings};
+use crate::Result;
+use crate::dsp::{Superposer, mean_power, tail_samples};
+use crate::modem::frame::Layout;
+use crate::stream::{Block, Event, Flow, Frame, PlanReader, Shape, Stage, Telemetry, erase};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {}
+
+pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    let Keys {} = settings(keys)?;
+    let samples_per_symbol = context.scene.waveform.samples_per_symbol;
+    let antennas = context.scene.array.transmit_antennas;
+    Ok(erase(SuperposerBlock {
+        plans: PlanReader::new(Arc::clone(&context.plans)),
+        superposer: Superposer::new(antennas, context.longest_samples(), tail_samples(samples_per_symbol)),
+        telemetry: context.telemetry.clone(),
+        antennas,
+        samples_per_symbol,
+        samples: context.longest_samples(),
+        after: None,
+    }))
+}
+
+struct SuperposerBlock {
+    plans: PlanReader,
+    superposer: Superposer,
+    telemetry: Telemetry,
+    antennas: usize,
+    samples_per_symbol: usize,
+    samples: usize,
+    /// Sequence and time of what would come after the last frame, until the tail is flushed.
+    after: Option<(u64, u64, u64)>,
+}
+
+impl Block for SuperposerBlock {
+    type In = Complex32;
+    type Out = Complex32;
+
+    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
+        if inlet.channels != 3 {
+            return Err(format!("takes s_c, s_0 and the sounding, is given {inlet}"));
+        }
+        Ok(Shape::complex(self.antennas, self.samples))
+    }
+
+    fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<Complex32>) -> Flow {
+        let beams = &self.plans.of_epoch(input.head.epoch).beams;
+        let sounding_amplitude = beams.power_w().sqrt() as f32;
+        let tail = tail_samples(self.samples_per_symbol);
+        let count = input.head.valid - tail;
+        let layout = Layout::of(input.head.sequence, self.antennas);
+        let narrow = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
+        let mut energy = 0.0;
+        for antenna in 0..self.antennas {
+            let weights = [narrow(beams.w_c[antenna]), narrow(beams.w_0[antenna])];
+            let sound = |samples: &mut [Complex32]| {
+                if layout.sounding == 0 {
+                    return;
+                }
+                // The slot's pulses begin with its guard's end and are over before the next slot's.
+                let (start, slot) = layout.sounding_slot(antenna, self.antennas);
+                let from = start * self.samples_per_symbol + tail / 2;
+                let range = from..from + slot * self.samples_per_symbol;
+                for (sample, word) in samples[range.clone()].iter_mut().zip(&input.row(2)[range]) {
+                    *sample += sounding_amplitude * word;
+                }
+            };
+            let row = &mut output.row_mut(antenna)[..count];
+            self.superposer.antenna(antenna, input.row(0), input.row(1), weights, sound, row);
+            energy += mean_power(row) * count as f64;
+        }
+        output.head.valid = count;
+        self.telemetry.report(Event::Radiated { samples: count as u64, energy });
+        self.after = Some((input.head.sequence + 1, input.head.sample_time + count as u64, input.head.epoch));
+        Flow::Forward
+    }
+
+    fn flush(&mut self, output: &mut Frame<Complex32>) -> Flow {
+        let Some((sequence, sample_time, epoch)) = self.after.take() else { return Flow::Finished };
+        for antenna in 0..self.antennas {
+            let row = output.row_mut(antenna);
+            self.superposer.flush(antenna, row);
+        }
+        output.head.valid = tail_samples(self.samples_per_symbol);
+        (output.head.sequence, output.head.sample_time, output.head.epoch) = (sequence, sample_time, epoch);
+        output.head.last = true;
+        Flow::Forward
+    }
+}

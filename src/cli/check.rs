@@ -1,0 +1,44 @@
+//! `issc check`: loads a flowgraph as `run` would, and runs nothing.
+
+use crate::Result;
+use crate::cli::run::RunOptions;
+
+/// Loads a flowgraph, checks every stage and shape, and prints them.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A flowgraph file, or a shipped one.
+    flowgraph: String,
+    /// Changes a key first, e.g. scene.constraints.power_dbm=-30.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `issc check`.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let prepared = RunOptions { set: arguments.set, ..RunOptions::new(arguments.flowgraph) }.prepare()?;
+    let chains = prepared.program.shapes();
+    if arguments.json {
+        let chains: Vec<_> = chains
+            .iter()
+            .map(|(chain, stages)| {
+                let stages: Vec<_> = stages
+                    .iter()
+                    .map(|(kind, outlet)| serde_json::json!({ "kind": kind, "outlet": outlet.to_string() }))
+                    .collect();
+                serde_json::json!({ "chain": chain, "stages": stages })
+            })
+            .collect();
+        println!("{}", serde_json::json!({ "chains": chains }));
+    } else {
+        for (chain, stages) in chains {
+            println!("{chain}");
+            for (kind, outlet) in stages {
+                println!("  {kind:<22} → {outlet}");
+            }
+        }
+    }
+    Ok(())
+}

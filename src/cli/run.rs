@@ -1,0 +1,396 @@
+//! `issc run`: a flowgraph from its first frame to its report.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{shipped, show};
+use crate::blocks::{Context, ReceivedPicture, TABLE};
+use crate::control::{
+    Collector, Command, PictureLibrary, Planner, Report, Session, first_plan_line, load_pictures, parse_at,
+    socket::{self, ControlSocket},
+};
+use crate::runtime::{Flowgraph, Program, StopSwitch};
+use crate::scene::Scene;
+use crate::semantic::Bank;
+use crate::stream::{Event, PlanBoard, Telemetry};
+use crate::{Error, Result};
+
+/// Room for events between the chains and the report.
+const EVENTS: usize = 1 << 15;
+
+/// Pictures received that may wait for the report.
+const PICTURES: usize = 64;
+
+/// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// A flowgraph file, or a shipped one.
+    #[arg(default_value = "flowgraphs/loopback.toml")]
+    flowgraph: String,
+    /// Seconds of signal to send.
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Frames to send.
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+    /// Signal time per wall-clock time to keep to: 1 = real time. As fast as it goes by default.
+    #[arg(long, value_name = "FACTOR")]
+    pace: Option<f64>,
+    /// Pictures to send: files or folders; the shipped ones by default.
+    #[arg(long = "picture", value_name = "PATH")]
+    pictures: Vec<PathBuf>,
+    /// Send the list of pictures this often; without end by default.
+    #[arg(long, value_name = "N")]
+    repeat: Option<u64>,
+    /// Probing bits of the sensing stream: a file whose bits are sent over and over.
+    #[arg(long, value_name = "FILE")]
+    probing: Option<PathBuf>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Changes a key before the start, e.g. scene.constraints.power_dbm=-30.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// A live command at a frame, e.g. 96:power_dbm=-3.
+    #[arg(long = "at", value_name = "FRAME:KEY=VALUE")]
+    at: Vec<String>,
+    /// Listen for `issc set` at this socket.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Write pictures and plots to this folder.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a run is made of.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Name or path of the flowgraph.
+    pub flowgraph: String,
+    /// Seconds of signal.
+    pub seconds: Option<f64>,
+    /// Frames.
+    pub frames: Option<u64>,
+    /// Signal time per wall-clock time.
+    pub pace: Option<f64>,
+    /// Files and folders.
+    pub pictures: Vec<PathBuf>,
+    /// Rounds through the pictures.
+    pub repeat: Option<u64>,
+    /// File of probing bits.
+    pub probing: Option<PathBuf>,
+    /// Seed.
+    pub seed: u64,
+    /// Changed keys.
+    pub set: Vec<String>,
+    /// Commands by frame.
+    pub at: Vec<String>,
+}
+
+/// A run that is ready to start.
+pub struct Prepared {
+    /// The chains.
+    pub program: Program,
+    scene: Arc<Scene>,
+    bank: Arc<Bank>,
+    library: Arc<PictureLibrary>,
+    plans: Arc<PlanBoard>,
+    session: Session,
+    telemetry: Receiver<Event>,
+    events: Telemetry,
+    received: Receiver<ReceivedPicture>,
+    frames: Option<u64>,
+    note: Option<String>,
+}
+
+impl RunOptions {
+    /// The options of a flowgraph with nothing said.
+    pub fn new(flowgraph: String) -> Self {
+        Self { flowgraph, seed: 1, ..Self::default() }
+    }
+
+    /// Reads everything, plans the first plan and makes the chains.
+    pub fn prepare(self) -> Result<Prepared> {
+        self.check()?;
+        let (mut graph, mut scene, graph_name) = self.read()?;
+        let scene_sets = apply_sets(&self.set, &mut graph)?;
+        let graph = Flowgraph::from_toml(&graph.to_string(), &graph_name)?;
+        for (path, value) in scene_sets {
+            set_key(&mut scene, &path, value)?;
+        }
+        let scene = Arc::new(Scene::from_toml(&scene.to_string(), &graph.scene)?);
+        check_scene(&scene)?;
+        let bank = Bank::shipped();
+        let pictures = load_pictures(&self.pictures)?;
+        let pixels = pictures.iter().map(|picture| (picture.width() * picture.height()) as usize).max().unwrap_or(1);
+        let total = self.repeat.map_or(u64::MAX, |rounds| rounds.saturating_mul(pictures.len() as u64));
+        let library = Arc::new(PictureLibrary::new(Arc::clone(&bank), pictures, total)?);
+        let planner = Planner::new(&scene, &bank, pixels);
+        let first = planner.plan(0, 0)?;
+        let note = first_plan_line(&first);
+        let plans = Arc::new(PlanBoard::new(first.plan, 0));
+        let (events, telemetry) = Telemetry::new(EVENTS);
+        let (feedback, fed_back) = Telemetry::new(EVENTS);
+        let (pictures_out, received) = bounded(PICTURES);
+        let world = Arc::new(ArcSwap::from_pointee(Vec::new()));
+        let frames = self.frames.or(if self.seconds.is_some() { None } else { graph.frames });
+        let mut context = Context {
+            scene: Arc::clone(&scene),
+            seed: self.seed,
+            frames,
+            seconds: self.seconds,
+            pace: self.pace,
+            bank: Arc::clone(&bank),
+            plans: Arc::clone(&plans),
+            pictures: Arc::clone(&library) as _,
+            probing_bits: self.probing.as_deref().map(read_bits).transpose()?,
+            received: pictures_out,
+            telemetry: events.clone(),
+            feedback,
+            world: Arc::clone(&world),
+            taps: HashMap::new(),
+        };
+        let program = Program::load(&graph, &graph_name, TABLE, &mut context)?;
+        let has_receiver =
+            graph.chains.iter().flat_map(|chain| &chain.stages).any(|stage| stage.kind == "frame-receiver");
+        let scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<Vec<(u64, Command)>>>()?;
+        let session = Session {
+            planner,
+            plans: Arc::clone(&plans),
+            world,
+            scene: Arc::clone(&scene),
+            scheduled,
+            live: None,
+            feedback: fed_back,
+            has_receiver,
+        };
+        Ok(Prepared { program, scene, bank, library, plans, session, telemetry, events, received, frames, note })
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = |option: &str, value: Option<f64>| match value {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                Err(Error::input(format!("{option} {value}: accepted: a finite number above 0")))
+            }
+            _ => Ok(()),
+        };
+        positive("--seconds", self.seconds)?;
+        positive("--pace", self.pace)
+    }
+
+    /// Flowgraph and scene as tables, and the flowgraph's name for errors.
+    fn read(&self) -> Result<(toml::Table, toml::Table, String)> {
+        let (text, name, folder) = shipped::flowgraph(&self.flowgraph)?;
+        let graph: toml::Table = crate::config::from_toml(&text, &name)?;
+        let scene = graph.get("scene").and_then(toml::Value::as_str).unwrap_or("paper").to_owned();
+        let (scene_text, scene_name) = shipped::scene(&scene, folder.as_deref())?;
+        Ok((graph, crate::config::from_toml(&scene_text, &scene_name)?, name))
+    }
+}
+
+/// What a run needs of its scene beyond what the mathematics needs.
+fn check_scene(scene: &Scene) -> Result<()> {
+    use crate::modem::frame::{BLOCK, BLOCKS};
+    let waveform = &scene.waveform;
+    let wrong = |key: &str, found: usize, accepted: &str| {
+        Err(Error::input(format!("scene: {key} = {found}; accepted in a run: {accepted}")))
+    };
+    if waveform.block_symbols != BLOCK {
+        return wrong("waveform.block_symbols", waveform.block_symbols, "256");
+    }
+    if waveform.frame_symbols != BLOCK * BLOCKS {
+        return wrong("waveform.frame_symbols", waveform.frame_symbols, "1024");
+    }
+    if waveform.samples_per_symbol < 2 {
+        return wrong("waveform.samples_per_symbol", waveform.samples_per_symbol, "2 or more");
+    }
+    let most = crate::stream::MAX_SOUNDED_ANTENNAS;
+    if scene.array.transmit_antennas > most {
+        return wrong("array.transmit_antennas", scene.array.transmit_antennas, &format!("1 to {most}"));
+    }
+    Ok(())
+}
+
+fn read_bits(path: &Path) -> Result<Arc<[u8]>> {
+    let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+    if bytes.is_empty() {
+        return Err(Error::file(path, "empty; accepted: a file of one byte or more"));
+    }
+    Ok(bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)).collect())
+}
+
+/// Applies `--set` to the flowgraph; what begins with `scene.` is returned for the scene.
+fn apply_sets(sets: &[String], graph: &mut toml::Table) -> Result<Vec<(String, toml::Value)>> {
+    let mut scene = Vec::new();
+    for set in sets {
+        let (path, text) = set.split_once('=').ok_or_else(|| {
+            Error::input(format!("--set {set}: accepted: PATH=VALUE, e.g. scene.constraints.power_dbm=-30"))
+        })?;
+        let value = toml::from_str::<toml::Table>(&format!("value = {text}"))
+            .ok()
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| toml::Value::String(text.to_owned()));
+        match path.strip_prefix("scene.") {
+            Some(path) => scene.push((path.to_owned(), value)),
+            None => set_key(graph, path, value)?,
+        }
+    }
+    Ok(scene)
+}
+
+fn set_key(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<()> {
+    match path.split_once('.') {
+        None => {
+            // A whole number is a good value where a fraction stood.
+            let value = match (table.get(path), value) {
+                (Some(toml::Value::Float(_)), toml::Value::Integer(whole)) => toml::Value::Float(whole as f64),
+                (_, value) => value,
+            };
+            table.insert(path.to_owned(), value);
+            Ok(())
+        }
+        Some((first, rest)) => {
+            let entry = table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            match entry {
+                toml::Value::Table(inner) => set_key(inner, rest, value),
+                _ => Err(Error::input(format!("--set {path}: `{first}` is no table; accepted: keys of the file"))),
+            }
+        }
+    }
+}
+
+/// Runs `issc run`.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let options = RunOptions {
+        flowgraph: arguments.flowgraph.clone(),
+        seconds: arguments.seconds,
+        frames: arguments.frames,
+        pace: arguments.pace,
+        pictures: arguments.pictures.clone(),
+        repeat: arguments.repeat,
+        probing: arguments.probing.clone(),
+        seed: arguments.seed,
+        set: arguments.set.clone(),
+        at: arguments.at.clone(),
+    };
+    let mut prepared = options.prepare()?;
+    if let Some(note) = &prepared.note {
+        eprintln!("issc: {note}");
+    }
+    let stop = StopSwitch::default();
+    catch_signals(&stop)?;
+    let listens = arguments.control.is_some() || arguments.pace.is_some();
+    let _socket = if listens {
+        let (requests, live) = unbounded();
+        prepared.session.live = Some(live);
+        let path = arguments.control.clone().unwrap_or_else(socket::default_path);
+        Some(ControlSocket::listen(&path, requests)?)
+    } else {
+        None
+    };
+    let (report, collector_pictures) = prepared.go(&stop)?;
+    for retune in report.retunes.iter().filter(|retune| !retune.feasible) {
+        let reason = retune.reason.as_deref().unwrap_or("not feasible");
+        eprintln!("issc: frame {}: {} kept as it was: {reason}", retune.frame, retune.cause);
+    }
+    if let Some(folder) = &arguments.out {
+        show::write_pictures(folder, collector_pictures.as_ref())?;
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report).map_err(|error| Error::failure(error.to_string()))?);
+    } else {
+        show::terminal(&report, collector_pictures.as_ref());
+    }
+    Ok(())
+}
+
+/// First signal: drain; second: leave at once.
+fn catch_signals(stop: &StopSwitch) -> Result<()> {
+    let stop = stop.clone();
+    ctrlc::set_handler(move || {
+        if stop.is_pulled() {
+            std::process::exit(130);
+        }
+        eprintln!("issc: stopping; once more to leave at once");
+        stop.pull();
+    })
+    .map_err(|error| Error::failure(format!("no signal handler: {error}")))
+}
+
+impl Prepared {
+    /// Runs to the end and makes the report.
+    pub fn go(self, stop: &StopSwitch) -> Result<(Report, Option<crate::control::Shown>)> {
+        let Self { program, scene, bank, library, plans, session, telemetry, events, received, frames, .. } = self;
+        let mut collector = Collector::new(scene, library, plans);
+        let started = Instant::now();
+        let (outcome, retunes, took) = thread::scope(|scope| {
+            let optimizer = thread::Builder::new().name("optimizer".into()).spawn_scoped(scope, || session.run());
+            let chains = thread::Builder::new().name("chains".into()).spawn_scoped(scope, || {
+                let outcome = program.run(stop);
+                (outcome, started.elapsed())
+            });
+            collect(&mut collector, &telemetry, &received, frames, || {
+                chains.as_ref().map_or(true, thread::ScopedJoinHandle::is_finished)
+            });
+            let gone = |name: &str| Error::failure(format!("the {name} thread panicked"));
+            let (outcome, took) = chains
+                .map_err(|error| Error::failure(format!("no thread: {error}")))?
+                .join()
+                .map_err(|_| gone("chains"))?;
+            let retunes = optimizer
+                .map_err(|error| Error::failure(format!("no thread: {error}")))?
+                .join()
+                .map_err(|_| gone("optimizer"))?;
+            Ok::<_, Error>((outcome, retunes, took))
+        })?;
+        outcome?;
+        if events.dropped() > 0 {
+            eprintln!("issc: {} events found no room: the report lacks them", events.dropped());
+        }
+        let shown = collector.shown.take();
+        Ok((collector.report(&bank, retunes, took), shown))
+    }
+}
+
+/// Feeds the collector until the chains are done and nothing is left.
+fn collect(
+    collector: &mut Collector,
+    telemetry: &Receiver<Event>,
+    received: &Receiver<ReceivedPicture>,
+    frames: Option<u64>,
+    done: impl Fn() -> bool,
+) {
+    let bar = ProgressBar::with_draw_target(frames, ProgressDrawTarget::stderr_with_hz(5));
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames {elapsed}") {
+        bar.set_style(style);
+    }
+    loop {
+        let finished = done();
+        match telemetry.recv_timeout(std::time::Duration::from_millis(20)) {
+            Ok(event) => {
+                collector.event(&event);
+                telemetry.try_iter().for_each(|event| collector.event(&event));
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        while let Ok(picture) = received.try_recv() {
+            telemetry.try_iter().for_each(|event| collector.event(&event));
+            collector.picture(picture);
+        }
+        bar.set_position(collector.frames_sent());
+        if finished && telemetry.is_empty() && received.is_empty() {
+            bar.finish_and_clear();
+            return;
+        }
+    }
+}

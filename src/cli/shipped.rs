@@ -1,0 +1,48 @@
+//! Flowgraphs and scenes that are compiled in; a path given by the user wins.
+
+use std::path::{Path, PathBuf};
+
+use crate::scene::PAPER_TOML;
+use crate::{Error, Result, config};
+
+const FLOWGRAPHS: [(&str, &str); 1] = [("loopback", include_str!("../../flowgraphs/loopback.toml"))];
+
+const SCENES: [(&str, &str); 1] = [("paper", PAPER_TOML)];
+
+/// A flowgraph by path or shipped name: its text, its name in error lines, and the folder its scene is sought in.
+pub fn flowgraph(name: &str) -> Result<(String, String, Option<PathBuf>)> {
+    let path = Path::new(name);
+    if path.is_file() {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
+        return Ok((text, name.to_owned(), path.parent().map(Path::to_owned)));
+    }
+    let text = compiled_in(name, "flowgraphs/", &FLOWGRAPHS)?;
+    Ok((text.to_owned(), name.to_owned(), None))
+}
+
+/// A scene by path (also beside its flowgraph) or shipped name: its text and its name in error lines.
+pub fn scene(name: &str, folder: Option<&Path>) -> Result<(String, String)> {
+    let candidates = [Some(PathBuf::from(name)), folder.map(|folder| folder.join(name))];
+    for path in candidates.into_iter().flatten().filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
+        return Ok((text, path.display().to_string()));
+    }
+    compiled_in(name, "scenes/", &SCENES).map(|text| (text.to_owned(), name.to_owned()))
+}
+
+/// The scene that `--scene` names.
+pub fn read_scene(name: &str) -> Result<crate::scene::Scene> {
+    let (text, name) = scene(name, None)?;
+    crate::scene::Scene::from_toml(&text, &name)
+}
+
+fn compiled_in<'a>(name: &str, folder: &str, known: &[(&str, &'a str)]) -> Result<&'a str> {
+    let bare = name.strip_prefix(folder).unwrap_or(name);
+    let bare = bare.strip_suffix(".toml").unwrap_or(bare);
+    known.iter().find(|(known, _)| *known == bare).map(|(_, text)| *text).ok_or_else(|| {
+        let near = config::nearest(bare, known.iter().map(|(known, _)| *known)).unwrap_or_default();
+        Error::input(format!(
+            "{name}: no such file, and no shipped one of this name; the nearest is {folder}{near}.toml"
+        ))
+    })
+}

@@ -1,0 +1,125 @@
+//! What a person sees of a run: the picture and a table on the terminal, pictures in a folder.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use image::imageops::{FilterType, resize};
+use image::{RgbImage, imageops};
+
+use crate::control::{Report, Shown};
+use crate::{Error, Result};
+
+/// Columns of one picture on the terminal.
+const COLUMNS: u32 = 48;
+
+/// Prints the picture last received and the report's table.
+pub fn terminal(report: &Report, shown: Option<&Shown>) {
+    if let Some(shown) = shown {
+        if std::io::stdout().is_terminal() {
+            print!("{}", blocks(&beside(shown)));
+        }
+        let line = &shown.line;
+        let number =
+            |value: Option<f64>, digits: usize| value.map_or("—".into(), |value| format!("{value:.digits$}"));
+        println!(
+            "picture {} sent (left) and received (right): PSNR {} dB, MS-SSIM {}, {} blocks lost",
+            line.index,
+            number(line.psnr_db, 2),
+            number(line.ms_ssim, 4),
+            line.blocks_lost
+        );
+    }
+    for (name, value) in table(report) {
+        println!("{name:<22} {value}");
+    }
+}
+
+fn table(report: &Report) -> Vec<(&'static str, String)> {
+    let whole = report.images.iter().filter(|image| image.equals_error_free).count();
+    let target = &report.target;
+    let metres = |value: Option<f64>| value.map_or("—".into(), |value| format!("{:.2} mm", 1e3 * value));
+    let point = |value: Option<[f64; 2]>| value.map_or("—".into(), |[x, y]| format!("({x:.3}, {y:.3}) m"));
+    let measured = |value: Option<f64>| value.map_or("—".into(), |value| format!("{value:.2}"));
+    let plan = &report.plan;
+    vec![
+        ("frames", format!("{} sent, {} decoded", report.frames_sent, report.frames_decoded)),
+        ("blocks lost", format!("{:.2} %", 100.0 * report.block_error_rate)),
+        ("pictures", format!("{} sent whole, {whole} without loss", report.images.len())),
+        (
+            "SINR",
+            format!("{} dB measured, {:.2} dB predicted", measured(report.sinr_db.measured), report.sinr_db.predicted),
+        ),
+        ("target", format!("{} found, {} true", point(target.estimate_m), point(target.truth_m))),
+        (
+            "position error",
+            format!(
+                "{} RMS over {} frames, bound {}; {} outliers, {} without a position",
+                metres(target.rmse_m),
+                target.frames,
+                metres(target.hcrb_rmse_m),
+                target.outliers,
+                target.no_position
+            ),
+        ),
+        (
+            "power",
+            format!("{} dBm sent, {:.2} dBm planned", measured(report.power_dbm.measured), report.power_dbm.plan),
+        ),
+        (
+            "plan",
+            format!(
+                "{}, {} at {:.3} bit/use, {} retunes",
+                plan.model_name,
+                plan.modulation,
+                plan.channel_rate_bits_per_use,
+                report.retunes.len()
+            ),
+        ),
+        (
+            "speed",
+            format!("{:.3} MS/s per antenna, {:.4} × real time", report.samples_per_s / 1e6, report.realtime_factor),
+        ),
+    ]
+}
+
+/// Sent and received side by side.
+fn beside(shown: &Shown) -> RgbImage {
+    let (width, height) = shown.sent.dimensions();
+    let gap = width / 32 + 1;
+    let mut both = RgbImage::from_pixel(2 * width + gap, height, image::Rgb([255; 3]));
+    imageops::replace(&mut both, &shown.sent, 0, 0);
+    imageops::replace(&mut both, &shown.received, i64::from(width + gap), 0);
+    both
+}
+
+/// A picture in half-block characters with 24-bit colours.
+fn blocks(picture: &RgbImage) -> String {
+    let columns = 2 * COLUMNS;
+    let rows = (columns * picture.height() / picture.width()).max(2) & !1;
+    let small = resize(picture, columns, rows, FilterType::Triangle);
+    let mut text = String::new();
+    for row in (0..rows).step_by(2) {
+        for column in 0..columns {
+            let [upper, lower] = [row, row + 1].map(|row| small.get_pixel(column, row).0);
+            text += &format!(
+                "\x1b[38;2;{};{};{};48;2;{};{};{}m▀",
+                upper[0], upper[1], upper[2], lower[0], lower[1], lower[2]
+            );
+        }
+        text += "\x1b[0m\n";
+    }
+    text
+}
+
+/// Writes the picture last received beside the one sent.
+pub fn write_pictures(folder: &Path, shown: Option<&Shown>) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+    let Some(shown) = shown else { return Ok(()) };
+    let save = |picture: &RgbImage, name: &str| {
+        let path = folder.join(name);
+        picture.save(&path).map_err(|error| Error::file(&path, error))
+    };
+    save(&beside(shown), "sent-and-received.png")?;
+    save(&shown.sent, "sent.png")?;
+    save(&shown.received, "received.png")
+}

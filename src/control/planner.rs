@@ -1,0 +1,252 @@
+//! Makes plans: beams from the optimizer or the user, then source model and channel rate for the SINR they reach.
+
+use std::sync::Arc;
+
+use nalgebra::DVector;
+use num_complex::{Complex32, Complex64};
+
+use super::Command;
+use crate::array::Beams;
+use crate::coding::{self, BLOCK_SYMBOLS, Crc};
+use crate::optimize::{
+    PaperModel, Problem, RateChoice, RateLimits, SourceModel, channel_vector, lowest_rate, select_rate,
+};
+use crate::scene::{Point, Scene, w_to_dbm};
+use crate::semantic::Bank;
+use crate::stream::Plan;
+use crate::{Error, Result};
+
+/// Distance in dB kept from what eq. (4) wants, where the scene names none.
+const DEFAULT_MARGIN_DB: f64 = 2.5;
+/// Block error rate that a plan may predict, where the scene names none.
+const DEFAULT_BLOCK_ERROR_RATE: f64 = 1e-3;
+/// Soundings that the running mean of the channel reaches back.
+const SOUNDINGS: f64 = 16.0;
+/// Soundings that the surveyed channel of the first plan is worth.
+const SURVEY: f64 = 4.0;
+
+/// Everything that a plan follows from.
+#[derive(Clone)]
+pub struct Planner {
+    scene: Scene,
+    models: Arc<[SourceModel]>,
+    /// Source samples of a picture, M.
+    source_samples: usize,
+    channel: DVector<Complex64>,
+    soundings: f64,
+    target: Point,
+    weights: Option<Beams>,
+}
+
+/// A plan and what was found on the way.
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Whether threshold, power and a rate can all be met.
+    pub feasible: bool,
+    /// What cannot, and by how much.
+    pub reason: Option<String>,
+    /// The rate.
+    pub rate: RateChoice,
+    /// Trace of the position bound, in m², for a frame of N symbols.
+    pub hcrb_trace_m2: Option<f64>,
+}
+
+impl Planner {
+    /// A planner for a scene and pictures of `pixels` pixels.
+    pub fn new(scene: &Scene, bank: &Bank, pixels: usize) -> Self {
+        let models = bank
+            .models()
+            .iter()
+            .map(|model| {
+                let curve = &model.calibration.curve;
+                SourceModel {
+                    body_bits: model.bits(pixels) - model.protected_bits(pixels),
+                    protected_bits: model.protected_bits(pixels),
+                    curve: [curve.d_s, curve.d_c, curve.e_1, curve.e_2],
+                }
+            })
+            .collect();
+        Self {
+            channel: channel_vector(scene),
+            soundings: SURVEY,
+            target: scene.geometry.target,
+            weights: None,
+            models,
+            source_samples: 3 * pixels,
+            scene: scene.clone(),
+        }
+    }
+
+    /// Takes a command in; the world's are none of its business. Fails where the command cannot be meant.
+    pub fn apply(&mut self, command: &Command) -> Result<()> {
+        match command {
+            Command::Power(power_dbm) => self.scene.constraints.power_dbm = *power_dbm,
+            Command::HcrbMax(hcrb_max_m2) => self.scene.constraints.hcrb_max_m2 = *hcrb_max_m2,
+            Command::BandwidthRatioMax(ratio) => self.scene.constraints.bandwidth_ratio_max = *ratio,
+            Command::Target(target) => self.target = *target,
+            Command::Weights(weights) => {
+                let antennas = self.scene.array.transmit_antennas;
+                if let Some(beams) = weights
+                    && beams.w_c.len() != antennas
+                {
+                    return Err(Error::input(format!(
+                        "weights: found {} weights a beam; accepted: {antennas} (array.transmit_antennas)",
+                        beams.w_c.len()
+                    )));
+                }
+                self.weights.clone_from(weights);
+            }
+            Command::WorldTarget(_) => {}
+        }
+        let mut probe = self.scene.clone();
+        probe.geometry.target = self.target;
+        probe.check().map_err(Error::input)
+    }
+
+    /// Takes in a sounding: per-antenna gains at transmit amplitude `amplitude`, and forms a running mean.
+    pub fn sound(&mut self, gains: &[Complex32], amplitude: f64) {
+        let measured = DVector::from_iterator(
+            gains.len(),
+            gains.iter().map(|gain| Complex64::new(f64::from(gain.re), -f64::from(gain.im)) / amplitude),
+        );
+        if measured.len() != self.channel.len() {
+            return;
+        }
+        // The carrier's phase is another one in every frame: turn the new one onto the mean.
+        let turn = self.channel.dotc(&measured);
+        let turned = measured * (turn.conj() / turn.norm().max(f64::MIN_POSITIVE));
+        self.soundings = (self.soundings + 1.0).min(SOUNDINGS);
+        let share = Complex64::from(1.0 / self.soundings);
+        self.channel = &self.channel * (Complex64::from(1.0) - share) + turned * share;
+    }
+
+    /// The best plan from `from_frame` on. Infeasible requests give the beams of the smallest bound and the model of
+    /// the lowest rate, and say so.
+    pub fn plan(&self, epoch: u64, from_frame: u64) -> Result<Planned> {
+        let problem = Problem::new(&self.scene, self.channel.clone(), self.target);
+        let mut reasons = Vec::new();
+        let beams = match &self.weights {
+            Some(beams) => {
+                let excess = beams.power_w() / problem.power_w();
+                if excess > 1.0 + 1e-9 {
+                    return Err(Error::failure(format!(
+                        "the weights have {:.3} dBm, {:.3} dB above the budget of {:.3} dBm",
+                        w_to_dbm(beams.power_w()),
+                        10.0 * excess.log10(),
+                        self.scene.constraints.power_dbm
+                    )));
+                }
+                beams.clone()
+            }
+            None => {
+                let solution = problem.solve();
+                if !solution.feasible {
+                    reasons.push(format!(
+                        "hcrb_max_m2 = {:.4e} cannot be met: the smallest is {:.4e} m² at {:.2} dBm",
+                        problem.hcrb_max_m2(),
+                        solution.smallest_hcrb_trace_m2,
+                        self.scene.constraints.power_dbm
+                    ));
+                }
+                solution.beams
+            }
+        };
+        let hcrb_trace_m2 = problem.hcrb_trace_m2(&beams).ok();
+        if self.weights.is_some() && hcrb_trace_m2.is_none_or(|trace| trace > problem.hcrb_max_m2() * (1.0 + 1e-6)) {
+            reasons.push("the weights miss hcrb_max_m2".into());
+        }
+        let sinr = problem.sinr(&beams);
+        let rate = self.rate(sinr, &mut reasons)?;
+        let plan = Plan {
+            epoch,
+            from_frame,
+            beams,
+            model: rate.model,
+            payload: Arc::new(coding::plan(rate.payload_bits, BLOCK_SYMBOLS, Crc::Crc11)?),
+            protected: Arc::new(coding::plan(rate.protected_bits, BLOCK_SYMBOLS, Crc::Crc11)?),
+            predicted_sinr: sinr,
+        };
+        let feasible = reasons.is_empty();
+        Ok(Planned { plan, feasible, reason: (!feasible).then(|| reasons.join("; ")), rate, hcrb_trace_m2 })
+    }
+
+    fn rate(&self, sinr: f64, reasons: &mut Vec<String>) -> Result<RateChoice> {
+        let constraints = &self.scene.constraints;
+        let uses = constraints.bandwidth_ratio_max * self.source_samples as f64;
+        let limits = RateLimits {
+            blocks: (uses / BLOCK_SYMBOLS as f64) as usize,
+            block_symbols: BLOCK_SYMBOLS,
+            block_error_rate_max: constraints.block_error_rate_max.unwrap_or(DEFAULT_BLOCK_ERROR_RATE),
+        };
+        let code = PaperModel {
+            block_symbols: BLOCK_SYMBOLS,
+            margin_db: constraints.snr_margin_db.unwrap_or(DEFAULT_MARGIN_DB),
+        };
+        if let Some(choice) = select_rate(&self.models, &limits, sinr, &code) {
+            return Ok(choice);
+        }
+        reasons.push(format!("no source model's rate fits a SINR of {:.2} dB", 10.0 * sinr.log10()));
+        lowest_rate(&self.models, &limits, sinr, &code).ok_or_else(|| {
+            Error::failure(format!(
+                "bandwidth_ratio_max = {} leaves {} blocks a picture, too few for any source model",
+                constraints.bandwidth_ratio_max, limits.blocks
+            ))
+        })
+    }
+
+    /// Whether the user's own beams fly.
+    pub fn has_weights(&self) -> bool {
+        self.weights.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planner() -> Planner {
+        Planner::new(&Scene::paper(), &Bank::shipped(), 256 * 256)
+    }
+
+    #[test]
+    fn the_paper_scene_has_a_feasible_plan_within_the_power_budget() {
+        let planned = planner().plan(0, 0).unwrap();
+        assert!(planned.feasible, "{:?}", planned.reason);
+        assert!(planned.plan.beams.power_w() <= 1e-3 * (1.0 + 1e-9));
+        assert!(planned.hcrb_trace_m2.unwrap() <= 5e-5 * (1.0 + 1e-6));
+    }
+
+    #[test]
+    fn what_cannot_be_met_is_named_with_its_limit_and_still_gives_a_plan() {
+        let mut planner = planner();
+        planner.apply(&Command::Power(-30.0)).unwrap();
+        let planned = planner.plan(0, 0).unwrap();
+        let reason = planned.reason.unwrap();
+        assert!(!planned.feasible && reason.contains("hcrb_max_m2") && reason.contains("no source model"), "{reason}");
+        assert!(planned.plan.beams.power_w() <= 1e-6 * (1.0 + 1e-9));
+    }
+
+    #[test]
+    fn weights_above_the_budget_are_never_planned() {
+        let mut planner = planner();
+        let beams = Beams { w_c: DVector::from_element(4, 0.02.into()), w_0: DVector::zeros(4) };
+        planner.apply(&Command::Weights(Some(beams))).unwrap();
+        let error = planner.plan(0, 0).err().unwrap().to_string();
+        assert!(error.contains("above the budget"), "{error}");
+    }
+
+    #[test]
+    fn soundings_turn_the_believed_channel_into_the_measured_one() {
+        let mut planner = planner();
+        let truth: Vec<Complex32> = (0..4).map(|n| Complex32::from_polar(0.004, 0.7 * n as f32)).collect();
+        for turn in 0..400 {
+            let phase = Complex32::from_polar(0.03, turn as f32);
+            let gains: Vec<_> = truth.iter().map(|h| h.conj() * phase).collect();
+            planner.sound(&gains, 0.03);
+        }
+        let ratio = planner.channel[1] / planner.channel[0];
+        assert!((ratio - Complex64::from_polar(1.0, 0.7)).norm() < 1e-4, "{ratio}");
+        assert!((planner.channel[2].norm() - 0.004).abs() < 1e-6);
+    }
+}

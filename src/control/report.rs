@@ -1,0 +1,461 @@
+//! The report of a run: events of all chains, the truth of the simulation beside what the receivers found.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use image::RgbImage;
+use serde::Serialize;
+
+use super::{PictureLibrary, Planned, Retune};
+use crate::array::Beams;
+use crate::blocks::ReceivedPicture;
+use crate::modem::frame::{BLOCK, SENSING_WINDOW};
+use crate::optimize::BoundModel;
+use crate::scene::{Point, Scene, w_to_dbm};
+use crate::semantic::{Bank, metrics};
+use crate::sensing::Status;
+use crate::stream::{Event, Plan, PlanBoard};
+
+/// A position error above this many times the bound is an outlier.
+const OUTLIER: f64 = 10.0;
+
+/// The numbers of a run; `contracts` names the keys.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Frames sent.
+    pub frames_sent: u64,
+    /// Frames whose header and all used blocks were right.
+    pub frames_decoded: u64,
+    /// 1 − blocks right / payload blocks sent.
+    pub block_error_rate: f64,
+    /// Blocks that passed their checks and were wrong.
+    pub undetected_blocks: u64,
+    /// Every picture sent whole.
+    pub images: Vec<ImageReport>,
+    /// At the communication receiver.
+    pub sinr_db: SinrReport,
+    /// At the sensing receiver.
+    pub target: TargetReport,
+    /// Tr Σ of the plans, and what the antennas sent.
+    pub power_dbm: PowerReport,
+    /// Payload symbols per source sample.
+    pub bandwidth_ratio: Option<f64>,
+    /// All symbols (preamble, header, unique words, sounding too) per source sample.
+    pub bandwidth_ratio_with_overhead: Option<f64>,
+    /// Changes of plan.
+    pub retunes: Vec<Retune>,
+    /// The last plan.
+    pub plan: PlanSummary,
+    /// Receivers' events of lost samples.
+    pub overflows: u64,
+    /// Transmitter's events of missing samples.
+    pub underflows: u64,
+    /// Samples sent per antenna and second of wall-clock time.
+    pub samples_per_s: f64,
+    /// Signal time per wall-clock time.
+    pub realtime_factor: f64,
+}
+
+/// One picture.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageReport {
+    /// Its number in the run.
+    pub index: u64,
+    /// Source model.
+    pub model: usize,
+    /// Bits of its stream.
+    pub bits: u64,
+    /// Blocks sent for it that did not arrive.
+    pub blocks_lost: u64,
+    /// Against the original; null where nothing could be shown or nothing differs.
+    pub psnr_db: Option<f64>,
+    /// PSNR of the error-free decode less this one; null where nothing could be shown.
+    pub psnr_loss_db: Option<f64>,
+    /// Multi-scale structural similarity; null where the picture is missing or too small.
+    pub ms_ssim: Option<f64>,
+    /// Equal to the original.
+    pub identical: bool,
+    /// Equal to the error-free decode, pixel for pixel.
+    pub equals_error_free: bool,
+    /// Mean squared error; null where nothing could be shown.
+    pub mse: Option<f64>,
+}
+
+/// SINR in dB.
+#[derive(Debug, Clone, Serialize)]
+pub struct SinrReport {
+    /// Mean over the frames read.
+    pub measured: Option<f64>,
+    /// Mean over the frames sent, by the optimizer.
+    pub predicted: f64,
+}
+
+/// The sensing receiver's results.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetReport {
+    /// The last position found.
+    pub estimate_m: Option<Point>,
+    /// Where the target was then.
+    pub truth_m: Option<Point>,
+    /// Frames with a position.
+    pub frames: u64,
+    /// Root mean square error.
+    pub rmse_m: Option<f64>,
+    /// Root of the mean bound of the weights flown.
+    pub hcrb_rmse_m: Option<f64>,
+    /// Errors above ten times the bound.
+    pub outliers: u64,
+    /// Frames without a position.
+    pub no_position: u64,
+}
+
+/// Powers in dBm.
+#[derive(Debug, Clone, Serialize)]
+pub struct PowerReport {
+    /// Mean Tr Σ of the plans flown.
+    pub plan: f64,
+    /// Mean sum of |x|² over the antennas.
+    pub measured: Option<f64>,
+}
+
+/// A plan in figures.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanSummary {
+    /// Its number.
+    pub epoch: u64,
+    /// Its first frame.
+    pub from_frame: u64,
+    /// Beams in √W.
+    #[serde(flatten)]
+    pub beams: Beams,
+    /// Source model.
+    pub model: usize,
+    /// The model's name.
+    pub model_name: String,
+    /// N_c of payload blocks.
+    pub payload_bits_per_block: usize,
+    /// Modulation of payload blocks.
+    pub modulation: &'static str,
+    /// R_c in bits per channel use.
+    pub channel_rate_bits_per_use: f64,
+    /// N_c of protected blocks.
+    pub protected_bits_per_block: usize,
+    /// Predicted SINR.
+    pub sinr_db: f64,
+    /// Tr Σ.
+    pub power_w: f64,
+}
+
+impl PlanSummary {
+    /// The figures of a plan.
+    pub fn new(plan: &Plan, bank: &Bank) -> Self {
+        Self {
+            epoch: plan.epoch,
+            from_frame: plan.from_frame,
+            beams: plan.beams.clone(),
+            model: plan.model,
+            model_name: bank.models()[plan.model].name.clone(),
+            payload_bits_per_block: plan.payload.information_bits(),
+            modulation: plan.payload.modulation().name(),
+            channel_rate_bits_per_use: plan.payload.rate(),
+            protected_bits_per_block: plan.protected.information_bits(),
+            sinr_db: decibel(plan.predicted_sinr),
+            power_w: plan.beams.power_w(),
+        }
+    }
+}
+
+fn decibel(value: f64) -> f64 {
+    10.0 * value.log10()
+}
+
+/// A picture to be shown: the original, what arrived, and its line of the report.
+pub struct Shown {
+    /// As sent.
+    pub sent: RgbImage,
+    /// As received.
+    pub received: RgbImage,
+    /// Its line.
+    pub line: ImageReport,
+}
+
+/// How far a picture is from its original.
+#[derive(Clone, Copy)]
+struct Quality {
+    mse: f64,
+    ms_ssim: Option<f64>,
+}
+
+impl Quality {
+    fn of(original: &RgbImage, picture: &RgbImage) -> Self {
+        Self { mse: metrics::mse(original, picture), ms_ssim: metrics::ms_ssim(original, picture) }
+    }
+}
+
+/// What a receiver that loses nothing shows.
+struct ErrorFree {
+    image: RgbImage,
+    quality: Quality,
+}
+
+struct SentFrame {
+    blocks: u8,
+    digests: [u64; 4],
+}
+
+struct SentPicture {
+    source: usize,
+    model: usize,
+    bits: u64,
+    blocks: u64,
+}
+
+/// Gathers events while a run goes on.
+pub struct Collector {
+    scene: Arc<Scene>,
+    library: Arc<PictureLibrary>,
+    plans: Arc<PlanBoard>,
+    frames: BTreeMap<u64, SentFrame>,
+    frames_sent: u64,
+    frames_decoded: u64,
+    blocks_sent: u64,
+    blocks_right: u64,
+    undetected: u64,
+    pictures: BTreeMap<u64, SentPicture>,
+    images: BTreeMap<u64, ImageReport>,
+    error_free: HashMap<(usize, usize), Option<ErrorFree>>,
+    /// The newest picture that could be shown.
+    pub shown: Option<Shown>,
+    sinr_sum: f64,
+    sinr_count: u64,
+    predicted_sum: f64,
+    plan_power_sum: f64,
+    samples: u64,
+    energy: f64,
+    world: BTreeMap<u64, Point>,
+    bounds: HashMap<(u64, [u64; 2]), Option<f64>>,
+    estimate: Option<(Point, Point)>,
+    located: u64,
+    error_sum: f64,
+    bound_sum: f64,
+    outliers: u64,
+    no_position: u64,
+    overflows: u64,
+}
+
+impl Collector {
+    /// A collector for a run of these pictures and plans.
+    pub fn new(scene: Arc<Scene>, library: Arc<PictureLibrary>, plans: Arc<PlanBoard>) -> Self {
+        Self {
+            scene,
+            library,
+            plans,
+            frames: BTreeMap::new(),
+            frames_sent: 0,
+            frames_decoded: 0,
+            blocks_sent: 0,
+            blocks_right: 0,
+            undetected: 0,
+            pictures: BTreeMap::new(),
+            images: BTreeMap::new(),
+            error_free: HashMap::new(),
+            shown: None,
+            sinr_sum: 0.0,
+            sinr_count: 0,
+            predicted_sum: 0.0,
+            plan_power_sum: 0.0,
+            samples: 0,
+            energy: 0.0,
+            world: BTreeMap::new(),
+            bounds: HashMap::new(),
+            estimate: None,
+            located: 0,
+            error_sum: 0.0,
+            bound_sum: 0.0,
+            outliers: 0,
+            no_position: 0,
+            overflows: 0,
+        }
+    }
+
+    /// Frames sent so far.
+    pub fn frames_sent(&self) -> u64 {
+        self.frames_sent
+    }
+
+    /// Takes in an event.
+    pub fn event(&mut self, event: &Event) {
+        match *event {
+            Event::FrameSent { frame, epoch: _, blocks, digests } => {
+                let plan = self.plans.in_force(frame);
+                self.frames_sent += 1;
+                self.blocks_sent += u64::from(blocks);
+                self.predicted_sum += plan.predicted_sinr;
+                self.plan_power_sum += plan.beams.power_w();
+                self.frames.insert(frame, SentFrame { blocks, digests });
+            }
+            Event::Radiated { samples, energy } => {
+                self.samples += samples;
+                self.energy += energy;
+            }
+            Event::PictureSent { number, source, model, bits, blocks, last_frame: _ } => {
+                self.pictures.insert(number, SentPicture { source, model, bits, blocks });
+            }
+            Event::FrameReceived { frame, decoded, digests, sinr, .. } => {
+                self.sinr_sum += f64::from(sinr);
+                self.sinr_count += 1;
+                self.frame_received(frame, decoded, digests);
+            }
+            Event::World { frame, position_m } => drop(self.world.insert(frame, position_m)),
+            Event::Sensed { frame, estimate, .. } => self.sensed(frame, &estimate),
+            Event::Lost { frames } => self.overflows += frames,
+            Event::TransmitterProgress { .. } | Event::ReceiverProgress { .. } | Event::Sounded { .. } => {}
+        }
+    }
+
+    fn frame_received(&mut self, frame: u64, decoded: [bool; 4], digests: [u64; 4]) {
+        let Some(sent) = self.frames.remove(&frame) else { return };
+        let used = usize::from(sent.blocks);
+        let right = |index: &usize| decoded[*index] && digests[*index] == sent.digests[*index];
+        let count = (0..used).filter(right).count();
+        self.undetected += (0..used).filter(|index| decoded[*index] && !right(index)).count() as u64;
+        self.blocks_right += count as u64;
+        self.frames_decoded += u64::from(count == used);
+        // Frames before this one that were never read are of no more use.
+        self.frames = self.frames.split_off(&frame);
+    }
+
+    fn sensed(&mut self, frame: u64, estimate: &crate::sensing::Estimate) {
+        let Some(truth) = self.world.get(&frame).copied() else { return };
+        self.world = self.world.split_off(&frame);
+        match (estimate.status, &estimate.fix) {
+            (Status::Located, Some(fix)) => {
+                let error = crate::array::distance_m(fix.position_m, truth);
+                self.estimate = Some((fix.position_m, truth));
+                self.located += 1;
+                self.error_sum += error * error;
+                if let Some(bound) = self.bound(frame, truth) {
+                    self.bound_sum += bound;
+                    self.outliers += u64::from(error > OUTLIER * bound.sqrt());
+                }
+            }
+            _ => self.no_position += 1,
+        }
+    }
+
+    /// Trace of the bound for a frame's window, weights and true target.
+    fn bound(&mut self, frame: u64, truth: Point) -> Option<f64> {
+        let plan = self.plans.in_force(frame);
+        let scene = &self.scene;
+        *self
+            .bounds
+            .entry((plan.epoch, truth.map(f64::to_bits)))
+            .or_insert_with(|| BoundModel::new(scene, truth, SENSING_WINDOW).of_beams(&plan.beams).trace_m2().ok())
+    }
+
+    /// Takes in a picture that came through.
+    pub fn picture(&mut self, picture: ReceivedPicture) {
+        let Some(sent) = self.pictures.get(&picture.number) else { return };
+        let original = self.library.original(sent.source);
+        let (source, model) = (sent.source, sent.model);
+        let library = &self.library;
+        let error_free = self.error_free.entry((source, model)).or_insert_with(|| {
+            library.error_free(source, model).map(|image| ErrorFree { quality: Quality::of(original, &image), image })
+        });
+        let mut line = ImageReport::missing(picture.number, sent);
+        line.blocks_lost = sent.blocks.saturating_sub(picture.blocks);
+        if let Some(image) = picture.image.filter(|image| image.dimensions() == original.dimensions()) {
+            let equal = error_free.as_ref().is_some_and(|reference| reference.image == image);
+            let quality = match error_free {
+                Some(reference) if equal => reference.quality,
+                _ => Quality::of(original, &image),
+            };
+            line.mse = Some(quality.mse);
+            line.psnr_db = metrics::psnr_db(quality.mse);
+            line.identical = line.psnr_db.is_none();
+            line.ms_ssim = quality.ms_ssim;
+            line.equals_error_free = equal;
+            let best = error_free.as_ref().and_then(|reference| metrics::psnr_db(reference.quality.mse));
+            line.psnr_loss_db = match (best, line.psnr_db) {
+                (Some(best), Some(here)) => Some(best - here),
+                _ => equal.then_some(0.0),
+            };
+            self.shown = Some(Shown { sent: original.clone(), received: image, line: line.clone() });
+        }
+        self.images.insert(picture.number, line);
+    }
+
+    /// The report, once all chains have ended.
+    pub fn report(self, bank: &Bank, retunes: Vec<Retune>, took: Duration) -> Report {
+        let symbol_s = self.scene.symbol_period_s();
+        let samples_per_symbol = self.scene.waveform.samples_per_symbol as f64;
+        let signal_s = self.samples as f64 / samples_per_symbol * symbol_s;
+        let wall_s = took.as_secs_f64().max(1e-9);
+        let frames = self.frames_sent.max(1) as f64;
+        let (mut blocks, mut source_samples) = (0, 0.0);
+        let mut images = Vec::new();
+        for (number, sent) in &self.pictures {
+            blocks += sent.blocks;
+            let original = self.library.original(sent.source);
+            source_samples += 3.0 * f64::from(original.width()) * f64::from(original.height());
+            images.push(self.images.get(number).cloned().unwrap_or_else(|| ImageReport::missing(*number, sent)));
+        }
+        let per_sample = |symbols: f64| (source_samples > 0.0).then(|| symbols / source_samples);
+        let located = self.located as f64;
+        Report {
+            frames_sent: self.frames_sent,
+            frames_decoded: self.frames_decoded,
+            block_error_rate: 1.0 - self.blocks_right as f64 / self.blocks_sent.max(1) as f64,
+            undetected_blocks: self.undetected,
+            images,
+            sinr_db: SinrReport {
+                measured: (self.sinr_count > 0).then(|| decibel(self.sinr_sum / self.sinr_count as f64)),
+                predicted: decibel(self.predicted_sum / frames),
+            },
+            target: TargetReport {
+                estimate_m: self.estimate.map(|(estimate, _)| estimate),
+                truth_m: self.estimate.map(|(_, truth)| truth),
+                frames: self.located,
+                rmse_m: (self.located > 0).then(|| (self.error_sum / located).sqrt()),
+                hcrb_rmse_m: (self.located > 0).then(|| (self.bound_sum / located).sqrt()),
+                outliers: self.outliers,
+                no_position: self.no_position,
+            },
+            power_dbm: PowerReport {
+                plan: w_to_dbm(self.plan_power_sum / frames),
+                measured: (self.samples > 0).then(|| w_to_dbm(self.energy / self.samples as f64)),
+            },
+            bandwidth_ratio: per_sample((blocks * BLOCK as u64) as f64),
+            bandwidth_ratio_with_overhead: per_sample(self.samples as f64 / samples_per_symbol),
+            retunes,
+            plan: PlanSummary::new(&self.plans.newest(), bank),
+            overflows: self.overflows,
+            underflows: 0,
+            samples_per_s: self.samples as f64 / wall_s,
+            realtime_factor: signal_s / wall_s,
+        }
+    }
+}
+
+impl ImageReport {
+    fn missing(number: u64, sent: &SentPicture) -> Self {
+        Self {
+            index: number,
+            model: sent.model,
+            bits: sent.bits,
+            blocks_lost: sent.blocks,
+            psnr_db: None,
+            psnr_loss_db: None,
+            ms_ssim: None,
+            identical: false,
+            equals_error_free: false,
+            mse: None,
+        }
+    }
+}
+
+/// What a first plan says of itself, for the terminal.
+pub fn first_plan_line(planned: &Planned) -> Option<String> {
+    planned.reason.as_ref().map(|reason| format!("starting all the same: {reason}"))
+}

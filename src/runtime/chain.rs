@@ -1,0 +1,146 @@
+//! One chain: stages called in turn on one thread, with one preallocated frame between neighbours.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+use std::thread::Thread;
+use std::time::Duration;
+
+use crate::stream::{AnyFrame, Flow, LinkReceiver, LinkSender, Shape, Stage};
+
+/// Ends a run: sources stop, what is under way drains.
+#[derive(Clone, Default)]
+pub struct StopSwitch {
+    pulled: Arc<AtomicBool>,
+    threads: Arc<Mutex<Vec<Thread>>>,
+}
+
+impl StopSwitch {
+    /// Asks all sources to stop.
+    pub fn pull(&self) {
+        self.pulled.store(true, Ordering::SeqCst);
+        for thread in self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
+            thread.unpark();
+        }
+    }
+
+    /// Whether somebody asked.
+    pub fn is_pulled(&self) -> bool {
+        self.pulled.load(Ordering::SeqCst)
+    }
+
+    fn enrol(&self) {
+        self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(std::thread::current());
+    }
+}
+
+/// Where the chain's frames go.
+pub(super) struct Outlet {
+    /// `Some(first)`: a copy of the rows from `first` on. `None`: the whole frame, by handle; only the last outlet.
+    pub(super) rows: Option<usize>,
+    pub(super) sender: LinkSender,
+}
+
+/// A loaded chain, ready to run on a thread of its own.
+pub struct Chain {
+    pub(super) name: String,
+    pub(super) inlet: Option<LinkReceiver>,
+    pub(super) stages: Vec<Box<dyn Stage>>,
+    /// `frames[i]` is the output of stage `i`.
+    pub(super) frames: Vec<Option<Box<AnyFrame>>>,
+    pub(super) outlets: Vec<Outlet>,
+}
+
+/// Whether the chain goes on.
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Go {
+    On,
+    Wait(Option<Duration>),
+    End,
+}
+
+impl Chain {
+    /// The chain's name, also its thread's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Runs to the end of the input, or until the switch is pulled if the chain begins with a source.
+    pub fn run(mut self, stop: &StopSwitch) {
+        match self.inlet.take() {
+            Some(mut inlet) => {
+                while let Some(frame) = inlet.receive() {
+                    let go = self.push(0, &frame);
+                    inlet.give_back(frame);
+                    if go == Go::End {
+                        return;
+                    }
+                }
+            }
+            None => self.run_source(stop),
+        }
+        self.drain();
+    }
+
+    fn run_source(&mut self, stop: &StopSwitch) {
+        stop.enrol();
+        let nothing = AnyFrame::new(Shape::NOTHING);
+        loop {
+            if stop.is_pulled() {
+                self.stages[0].stop();
+            }
+            match self.push(0, &nothing) {
+                Go::On => {}
+                Go::Wait(None) => std::thread::park(),
+                Go::Wait(Some(time)) => std::thread::park_timeout(time),
+                Go::End => return,
+            }
+        }
+    }
+
+    /// Gives `input` to stage `index` and all it makes to the stages after it.
+    fn push(&mut self, index: usize, input: &AnyFrame) -> Go {
+        self.repeat(index, |stage, output| stage.work(input, output))
+    }
+
+    /// Lets each stage, first to last, give out what it still holds.
+    fn drain(&mut self) {
+        for index in 0..self.stages.len() {
+            while self.repeat(index, |stage, output| stage.flush(output)) == Go::On {}
+        }
+    }
+
+    /// Calls stage `index` and passes on what it makes, as often as it asks.
+    fn repeat(&mut self, index: usize, mut call: impl FnMut(&mut dyn Stage, &mut AnyFrame) -> Flow) -> Go {
+        loop {
+            // The output is out of its place while the later stages work on it: they have places of their own.
+            let mut output = self.frames[index].take().expect("every stage has an output frame");
+            let flow = call(self.stages[index].as_mut(), &mut output);
+            let go = match flow {
+                Flow::Forward | Flow::Again if index + 1 == self.stages.len() => self.emit(&mut output),
+                Flow::Forward | Flow::Again => self.push(index + 1, &output),
+                Flow::Consumed => Go::On,
+                Flow::Pending => Go::Wait(None),
+                Flow::Later(time) => Go::Wait(Some(time)),
+                Flow::Finished => Go::End,
+            };
+            self.frames[index] = Some(output);
+            if flow != Flow::Again || go != Go::On {
+                return go;
+            }
+        }
+    }
+
+    fn emit(&mut self, frame: &mut Box<AnyFrame>) -> Go {
+        for outlet in &mut self.outlets {
+            let Some(mut handle) = outlet.sender.take() else { return Go::End };
+            match outlet.rows {
+                Some(first) => handle.copy_rows(frame, first),
+                None => std::mem::swap(&mut handle, frame),
+            }
+            outlet.sender.send(handle);
+        }
+        Go::On
+    }
+}

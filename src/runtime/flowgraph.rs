@@ -1,0 +1,103 @@
+//! Flowgraph files: which chains there are, what they are made of and how they are joined.
+
+use serde::Deserialize;
+use toml::Table;
+
+use crate::{Error, Result, config};
+
+impl ChainText {
+    /// Whether it takes its feeder's frames whole.
+    pub(super) fn takes_all(&self) -> bool {
+        self.first_row == 0 && self.rows.is_none()
+    }
+}
+
+/// A flowgraph file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flowgraph {
+    /// What it is for, in one line.
+    pub summary: String,
+    /// The scene: a shipped name or a path.
+    pub scene: String,
+    /// Frames to send where the command line says nothing.
+    #[serde(default)]
+    pub frames: Option<u64>,
+    /// Frames that a link between two chains holds.
+    #[serde(default = "default_link_frames")]
+    pub link_frames: usize,
+    /// The chains.
+    #[serde(rename = "chain")]
+    pub chains: Vec<ChainText>,
+}
+
+fn default_link_frames() -> usize {
+    4
+}
+
+/// One chain of a flowgraph file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChainText {
+    /// Its name, also its thread's.
+    pub name: String,
+    /// The chain that feeds it; none for a chain that begins with a source.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// First row taken from that chain.
+    #[serde(default)]
+    pub first_row: usize,
+    /// Number of rows taken; all that follow where absent.
+    #[serde(default)]
+    pub rows: Option<usize>,
+    /// The stages in order.
+    pub stages: Vec<StageText>,
+}
+
+/// One stage: its kind and that kind's own keys.
+#[derive(Debug, Clone, Deserialize)]
+pub struct StageText {
+    /// A kind of the block table.
+    pub kind: String,
+    /// The kind's keys.
+    #[serde(flatten)]
+    pub keys: Table,
+}
+
+impl Flowgraph {
+    /// Parses and checks a flowgraph; `name` stands in error lines.
+    pub fn from_toml(text: &str, name: &str) -> Result<Self> {
+        let graph: Self = config::from_toml(text, name)?;
+        graph.check().map_err(|what| Error::input(format!("{name}: {what}")))?;
+        Ok(graph)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !(2..=1024).contains(&self.link_frames) {
+            return Err(format!("link_frames = {} is out of range; accepted: 2 to 1024", self.link_frames));
+        }
+        for (index, chain) in self.chains.iter().enumerate() {
+            let name = &chain.name;
+            if self.chains[..index].iter().any(|other| other.name == *name) {
+                return Err(format!("chain `{name}` stands twice; accepted: different names"));
+            }
+            if chain.stages.is_empty() {
+                return Err(format!("chain `{name}` has no stages; accepted: one or more"));
+            }
+            match &chain.from {
+                Some(from) if !self.chains[..index].iter().any(|other| other.name == *from) => {
+                    let known: Vec<_> = self.chains[..index].iter().map(|chain| chain.name.as_str()).collect();
+                    return Err(format!(
+                        "chain `{name}`: from = \"{from}\" is no chain above it; accepted: {}",
+                        if known.is_empty() { "none here".into() } else { known.join(", ") }
+                    ));
+                }
+                None if chain.rows.is_some() || chain.first_row > 0 => {
+                    return Err(format!("chain `{name}` has rows but no from; accepted: both, or neither"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

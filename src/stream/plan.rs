@@ -1,0 +1,136 @@
+//! Plans: what the transmitter flies from one frame on, and how every stage learns of it without a lock.
+//!
+//! The control plane publishes; a source asks which plan a frame flies under and stamps its epoch on the frame; every
+//! other stage swaps when it first sees the epoch. Old plans are freed by the publisher, never on the sample path.
+
+use std::sync::{
+    Arc, Mutex, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+
+use super::Wake;
+use crate::array::Beams;
+use crate::coding::BlockCode;
+
+/// Plans that stay reachable by epoch: far more than frames in flight.
+const KEPT: usize = 256;
+
+/// What the transmitter flies.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Counts plans from 0.
+    pub epoch: u64,
+    /// The first frame that flies under it.
+    pub from_frame: u64,
+    /// Both beams, in √W.
+    pub beams: Beams,
+    /// Index of the source model.
+    pub model: usize,
+    /// Code of the payload blocks (R_c).
+    pub payload: Arc<BlockCode>,
+    /// Code of the blocks that carry a picture's header and hyper segment.
+    pub protected: Arc<BlockCode>,
+    /// SINR that these beams reach with the channel the plan was made for, linear.
+    pub predicted_sinr: f64,
+}
+
+/// The plans of a run: one publisher, many readers.
+pub struct PlanBoard {
+    plans: ArcSwap<Vec<Arc<Plan>>>,
+    decided_until: AtomicU64,
+    retired: Mutex<Vec<Arc<Plan>>>,
+    waiting: OnceLock<Wake>,
+}
+
+impl PlanBoard {
+    /// A board whose first plan is decided for the frames below `decided_until`.
+    pub fn new(first: Plan, decided_until: u64) -> Self {
+        Self {
+            plans: ArcSwap::from_pointee(vec![Arc::new(first)]),
+            decided_until: AtomicU64::new(decided_until),
+            retired: Mutex::default(),
+            waiting: OnceLock::new(),
+        }
+    }
+
+    /// Adds a plan; its `from_frame` is not yet decided and its epoch is above all others.
+    pub fn publish(&self, plan: Plan) {
+        debug_assert!(plan.from_frame >= self.decided_until.load(Ordering::SeqCst));
+        let old = self.plans.load_full();
+        let mut plans: Vec<_> = old.iter().skip((old.len() + 1).saturating_sub(KEPT)).cloned().collect();
+        let mut retired = self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        retired.extend(old.iter().take(old.len() + 1 - plans.len() - 1).cloned());
+        plans.push(Arc::new(plan));
+        self.plans.store(Arc::new(plans));
+        drop(old);
+        retired.retain(|plan| Arc::strong_count(plan) > 1);
+    }
+
+    /// Lets the frames below `frame` be sent, under the plans published so far.
+    pub fn decide_until(&self, frame: u64) {
+        self.decided_until.fetch_max(frame, Ordering::SeqCst);
+        if let Some(waiting) = self.waiting.get() {
+            waiting.wake();
+        }
+    }
+
+    /// Frames below this one may be sent.
+    pub fn decided_until(&self) -> u64 {
+        self.decided_until.load(Ordering::SeqCst)
+    }
+
+    /// The plan in force at a frame, as far as it is decided.
+    pub fn in_force(&self, frame: u64) -> Arc<Plan> {
+        let plans = self.plans.load();
+        let plan = plans.iter().rev().find(|plan| plan.from_frame <= frame).or(plans.first());
+        Arc::clone(plan.expect("a board has a first plan"))
+    }
+
+    /// The newest plan published.
+    pub fn newest(&self) -> Arc<Plan> {
+        Arc::clone(self.plans.load().last().expect("a board has a first plan"))
+    }
+}
+
+/// One stage's view of a board.
+pub struct PlanReader {
+    board: Arc<PlanBoard>,
+    current: Arc<Plan>,
+}
+
+impl PlanReader {
+    /// A reader that starts with the newest plan.
+    pub fn new(board: Arc<PlanBoard>) -> Self {
+        let current = board.newest();
+        Self { board, current }
+    }
+
+    /// The plan of `frame`, or `None` while it is undecided: then this thread is woken once it is.
+    pub fn at_frame(&mut self, frame: u64) -> Option<&Plan> {
+        self.board.waiting.get_or_init(|| Wake(std::thread::current()));
+        if frame >= self.board.decided_until() {
+            return None;
+        }
+        self.swap(|plan| plan.from_frame <= frame);
+        Some(&self.current)
+    }
+
+    /// The plan of an epoch; the newest not above it if that one is no longer kept.
+    pub fn of_epoch(&mut self, epoch: u64) -> &Plan {
+        if self.current.epoch != epoch {
+            self.swap(|plan| plan.epoch <= epoch);
+        }
+        &self.current
+    }
+
+    fn swap(&mut self, fits: impl Fn(&Plan) -> bool) {
+        let plans = self.board.plans.load();
+        if let Some(plan) = plans.iter().rev().find(|plan| fits(plan))
+            && plan.epoch != self.current.epoch
+        {
+            self.current = Arc::clone(plan);
+        }
+    }
+}

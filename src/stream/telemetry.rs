@@ -1,0 +1,134 @@
+//! Telemetry: events that stages report while they run. Reporting never waits and never allocates; an event that finds
+//! no room is counted.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use num_complex::Complex32;
+
+use crate::scene::Point;
+use crate::sensing::Estimate;
+
+/// Antennas whose channel a sounding event can carry.
+pub const MAX_SOUNDED_ANTENNAS: usize = 16;
+
+/// Something a stage saw or did.
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    /// The transmitter built a frame.
+    FrameSent {
+        /// Frame number.
+        frame: u64,
+        /// The plan it flies under.
+        epoch: u64,
+        /// Payload blocks that carry bits (at most 4).
+        blocks: u8,
+        /// Digest of each block's payload bits.
+        digests: [u64; 4],
+    },
+    /// Antenna samples left the transmitter.
+    Radiated {
+        /// Samples per antenna.
+        samples: u64,
+        /// Sum over samples and antennas of |x|², in W·samples.
+        energy: f64,
+    },
+    /// The last block of a picture was sent.
+    PictureSent {
+        /// Counts pictures.
+        number: u64,
+        /// Position in the source's list.
+        source: usize,
+        /// Source model.
+        model: usize,
+        /// Bits of the picture's stream, headers included.
+        bits: u64,
+        /// Channel blocks used.
+        blocks: u64,
+        /// Its last frame.
+        last_frame: u64,
+    },
+    /// The communication receiver read a frame's header.
+    FrameReceived {
+        /// Frame number as the header says.
+        frame: u64,
+        /// Which blocks passed syndrome and CRC.
+        decoded: [bool; 4],
+        /// Digest of each block's payload bits.
+        digests: [u64; 4],
+        /// Measured SINR, linear.
+        sinr: f32,
+        /// Carrier offset, Hz.
+        carrier_offset_hz: f32,
+    },
+    /// The transmitter begins this frame.
+    TransmitterProgress {
+        /// Frame number.
+        frame: u64,
+    },
+    /// Where the simulated target was when a frame was sent: for reports, never for a receiver.
+    World {
+        /// Frame number.
+        frame: u64,
+        /// Position in metres.
+        position_m: Point,
+    },
+    /// The communication receiver has worked through its stream up to this sample time.
+    ReceiverProgress {
+        /// In samples of the receiver's stream.
+        sample_time: u64,
+    },
+    /// The per-antenna channel was sounded.
+    Sounded {
+        /// Frame number as the header says.
+        frame: u64,
+        /// Antennas.
+        antennas: usize,
+        /// Conjugated entries of h_c as received (gain per antenna for unit transmit amplitude).
+        gains: [Complex32; MAX_SOUNDED_ANTENNAS],
+    },
+    /// The sensing receiver worked on a frame's echo.
+    Sensed {
+        /// Frame number by the reference.
+        frame: u64,
+        /// The plan that made the echo.
+        epoch: u64,
+        /// What was found.
+        estimate: Estimate,
+    },
+    /// A stage counted frames it had to give up (an overflow, a dropped reference).
+    Lost {
+        /// How many more.
+        frames: u64,
+    },
+}
+
+/// The sending side, cloned into every stage that reports.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    sender: Sender<Event>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Telemetry {
+    /// A channel with room for `depth` events.
+    pub fn new(depth: usize) -> (Self, Receiver<Event>) {
+        let (sender, receiver) = bounded(depth);
+        (Self { sender, dropped: Arc::default() }, receiver)
+    }
+
+    /// Reports an event.
+    pub fn report(&self, event: Event) {
+        if self.sender.try_send(event).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Events that found no room so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
