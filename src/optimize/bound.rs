@@ -1,26 +1,43 @@
 //! Fisher information of the echo and the hybrid Cramér–Rao bound on the position (eqs. 8–13).
 //!
 //! The parameters are (θ, φ, T) and, where β_0 is unknown, (Re β_0, Im β_0); T = τ + Δτ. Inside, delays are metres (cT),
-//! because in seconds the entries span twenty decades.
+//! because in seconds the entries span twenty decades. Every derivative of H_0 e^{−jkR} (k the wavenumber w/c) is a
+//! product r tᴴ of a receive and a transmit vector, so Σ enters only through α(θ)ᴴΣα(θ), α'(θ)ᴴΣα'(θ) and
+//! α(θ)ᴴΣα'(θ): four real numbers, the *moments*, however many antennas there are.
 
-use nalgebra::{DMatrix, DVector, Matrix2};
+use nalgebra::{DMatrix, DVector, Matrix2, Matrix5, Vector4};
 use num_complex::Complex64;
 
+use super::linear::{cholesky, invert};
 use crate::array::{Beams, direction_rad, distance_m, steering_vector};
 use crate::scene::{Frequencies, Point, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
 
 /// Names of the parameters in their order.
 const PARAMETERS: [&str; 5] = ["theta", "phi", "T", "Re beta", "Im beta"];
 
+/// The order in which identifiability is tested: nuisance first, so that an angle is named before what hides it.
+const TEST_ORDER: [usize; 5] = [3, 4, 2, 1, 0];
+
+/// Smallest share of a parameter's information that must be its own.
+const SINGULAR: f64 = 1e-12;
+
+/// The information as a linear function of the moments, in one gauge of the nuisance parameters.
+#[derive(Debug, Clone)]
+struct Form {
+    /// α(θ) and its derivative.
+    departure: [DVector<Complex64>; 2],
+    /// Information in (θ, φ, R, Re β, Im β) per unit of each moment.
+    terms: [Matrix5<f64>; 4],
+}
+
 /// What the bound depends on, beside the transmit covariance.
 #[derive(Debug, Clone)]
 pub struct BoundModel {
-    /// Derivatives of H_0 e^{−jkR} are A_i + k B_i with the wavenumber k = w/c: (A_i, B_i) per parameter.
-    derivatives: Vec<(DMatrix<Complex64>, DMatrix<Complex64>)>,
-    symbols: f64,
-    /// Σ k and Σ k² over the frequencies, in 1/m and 1/m².
-    sums: [f64; 2],
-    noise_power_w: f64,
+    parameters: usize,
+    /// As the parameters are defined.
+    plain: Form,
+    /// Where β_0 is unknown it absorbs the mean wavenumber and the arrays' mean phase: the same bound, well conditioned.
+    gauged: Form,
     /// Rows: ∂θ/∂(x, y), ∂φ/∂(x, y), ∂R/∂(x, y) with the path R in metres.
     jacobian: [[f64; 2]; 3],
     /// 1/(c σ_Δ)².
@@ -35,54 +52,40 @@ pub struct Unidentifiable(pub &'static str);
 /// The Fisher information of one transmit covariance.
 #[derive(Debug, Clone)]
 pub struct FisherInformation {
-    /// Data only, in (θ, φ, R[, Re β, Im β]).
-    data: DMatrix<f64>,
-    /// Data and prior, in (x, y, R[, Re β, Im β]).
-    position: DMatrix<f64>,
+    /// Data only, in (θ, φ, R, Re β, Im β) as defined.
+    data: Matrix5<f64>,
+    /// Data only, in the gauge that conditions it; a unit diagonal stands for parameters that are known.
+    gauged: Matrix5<f64>,
+    /// Data and prior, in (x, y, R, Re β, Im β) and that gauge.
+    position: Matrix5<f64>,
 }
 
 impl BoundModel {
     /// The model of a scene for a target believed at `target` and a window of `symbols` symbols.
     pub fn new(scene: &Scene, target: Point, symbols: usize) -> Self {
         let geometry = &scene.geometry;
-        let (theta, phi) =
-            (direction_rad(geometry.transmitter, target), direction_rad(geometry.sensing_receiver, target));
+        let theta = direction_rad(geometry.transmitter, target);
+        let phi = direction_rad(geometry.sensing_receiver, target);
         let spacing = scene.array.spacing_wavelengths;
-        let departure = steering_vector(scene.array.transmit_antennas, spacing, theta);
-        let arrival = steering_vector(scene.array.receive_antennas, spacing, phi);
-        let slope = |vector: &DVector<Complex64>, angle: f64| {
-            let step = std::f64::consts::TAU * spacing * angle.cos();
-            DVector::from_fn(vector.len(), |n, _| Complex64::new(0.0, step * n as f64) * vector[n])
+        let departure = with_slope(scene.array.transmit_antennas, spacing, theta);
+        let arrival = with_slope(scene.array.receive_antennas, spacing, phi);
+        let unknown = scene.model.reflectivity == Reflectivity::Unknown;
+        let sums = wavenumber_sums(scene, symbols);
+        let beta = scene.channel.reflection_coefficient;
+        let noise_power_w = dbm_to_w(scene.channel.sensing_noise_dbm);
+        let plain = Form::new(departure.clone(), &arrival, sums, beta, noise_power_w, unknown);
+        let gauged = if unknown {
+            let [count, first, second] = sums;
+            let centred = [count, 0.0, second - first * first / count];
+            Form::new(orthogonal(departure), &orthogonal(arrival), centred, beta, noise_power_w, true)
+        } else {
+            plain.clone()
         };
-        let (departure_slope, arrival_slope) = (slope(&departure, theta), slope(&arrival, phi));
-        let j = Complex64::i();
-        let beta = Complex64::from(scene.channel.reflection_coefficient);
-        let unit = &arrival * departure.adjoint();
-        let none = DMatrix::zeros(unit.nrows(), unit.ncols());
-        let mut derivatives = vec![
-            (&arrival * departure_slope.adjoint() * beta, none.clone()),
-            (&arrival_slope * departure.adjoint() * beta, none.clone()),
-            (none.clone(), &unit * (-j * beta)),
-        ];
-        if scene.model.reflectivity == Reflectivity::Unknown {
-            derivatives.push((unit.clone(), none.clone()));
-            derivatives.push((&unit * j, none));
-        }
-        let step = std::f64::consts::TAU / (symbols as f64 * scene.symbol_period_s() * SPEED_OF_LIGHT_M_S);
-        let index = |k: usize| match scene.model.frequencies {
-            Frequencies::Centered if 2 * k >= symbols => k as f64 - symbols as f64,
-            _ => k as f64,
-        };
-        let sums = (0..symbols).fold([0.0, 0.0], |[first, second], k| {
-            let wavenumber = step * index(k);
-            [first + wavenumber, second + wavenumber * wavenumber]
-        });
         let (out, back) = (distance_m(geometry.transmitter, target), distance_m(geometry.sensing_receiver, target));
         Self {
-            derivatives,
-            symbols: symbols as f64,
-            sums,
-            noise_power_w: dbm_to_w(scene.channel.sensing_noise_dbm),
+            parameters: if unknown { 5 } else { 3 },
+            plain,
+            gauged,
             jacobian: [
                 [-theta.sin() / out, theta.cos() / out],
                 [-phi.sin() / back, phi.cos() / back],
@@ -94,90 +97,163 @@ impl BoundModel {
 
     /// Number of parameters: 3, or 5 where β_0 is unknown.
     pub fn parameters(&self) -> usize {
-        self.derivatives.len()
+        self.parameters
     }
 
     /// The Fisher information of a transmit covariance: linear in it, but for the prior.
     pub fn information(&self, covariance: &DMatrix<Complex64>) -> FisherInformation {
-        let data = self.data(covariance);
-        FisherInformation { position: self.in_position(&data, self.prior), data }
+        self.assemble(|form| {
+            let [alpha, slope] = &form.departure;
+            let image = covariance * slope;
+            let cross = alpha.dotc(&image);
+            Vector4::new(alpha.dotc(&(covariance * alpha)).re, slope.dotc(&image).re, cross.re, cross.im)
+        })
     }
 
     /// The same for a pair of beams.
     pub fn of_beams(&self, beams: &Beams) -> FisherInformation {
-        self.information(&(&beams.w_c * beams.w_c.adjoint() + &beams.w_0 * beams.w_0.adjoint()))
-    }
-
-    /// J_ij = (2/σ²) Re Tr(ζ_ij Σ).
-    fn data(&self, covariance: &DMatrix<Complex64>) -> DMatrix<f64> {
-        let count = self.parameters();
-        let [first, second] = self.sums;
-        let moved: Vec<_> = self.derivatives.iter().map(|(a, b)| (a * covariance, b * covariance)).collect();
-        let product = |left: &DMatrix<Complex64>, right: &DMatrix<Complex64>| -> f64 {
-            left.iter().zip(right.iter()).map(|(l, r)| (l.conj() * r).re).sum()
-        };
-        DMatrix::from_fn(count, count, |i, k| {
-            let ((a_i, b_i), (a_k, b_k)) = (&self.derivatives[i], &moved[k]);
-            let sum = self.symbols * product(a_i, a_k)
-                + first * (product(a_i, b_k) + product(b_i, a_k))
-                + second * product(b_i, b_k);
-            2.0 / self.noise_power_w * sum
+        self.assemble(|form| {
+            let [alpha, slope] = &form.departure;
+            let mut moments = Vector4::zeros();
+            for beam in [&beams.w_c, &beams.w_0] {
+                let (along, across) = (alpha.dotc(beam), slope.dotc(beam));
+                let cross = along * across.conj();
+                moments += Vector4::new(along.norm_sqr(), across.norm_sqr(), cross.re, cross.im);
+            }
+            moments
         })
     }
 
-    /// From (θ, φ, R, …) with the prior on R − R(x, y) to (x, y, R, …).
-    fn in_position(&self, data: &DMatrix<f64>, prior: f64) -> DMatrix<f64> {
-        let count = self.parameters();
-        let mut change = DMatrix::identity(count, count);
+    fn assemble(&self, moments: impl Fn(&Form) -> Vector4<f64>) -> FisherInformation {
+        let gauged = self.gauged.data(&moments(&self.gauged));
+        let position = self.in_position(&gauged) + self.prior_part();
+        let mut information = FisherInformation { data: self.plain.data(&moments(&self.plain)), gauged, position };
+        for index in self.parameters..5 {
+            information.gauged[(index, index)] = 1.0;
+        }
+        information
+    }
+
+    /// From (θ, φ, R, …) to (x, y, R, …).
+    fn in_position(&self, data: &Matrix5<f64>) -> Matrix5<f64> {
+        let mut change = Matrix5::identity();
         for row in 0..2 {
             for column in 0..2 {
                 change[(row, column)] = self.jacobian[row][column];
             }
         }
-        let mut information = change.transpose() * data * &change;
-        let direction = DVector::from_fn(count, |index, _| match index {
-            0 | 1 => -self.jacobian[2][index],
-            2 => 1.0,
-            _ => 0.0,
-        });
-        information += &direction * direction.transpose() * prior;
-        information
+        change.transpose() * data * change
     }
 
-    /// The linear part of the information in position coordinates.
-    pub(super) fn linear_part(&self, covariance: &DMatrix<Complex64>) -> DMatrix<f64> {
-        self.in_position(&self.data(covariance), 0.0)
+    /// α(θ) and its derivative, in the gauge of [`Self::linear_parts`].
+    pub(super) fn departure(&self) -> &[DVector<Complex64>; 2] {
+        &self.gauged.departure
     }
 
-    /// The constant part: the prior in position coordinates.
-    pub(super) fn prior_part(&self) -> DMatrix<f64> {
-        self.in_position(&DMatrix::zeros(self.parameters(), self.parameters()), self.prior)
+    /// Information in (x, y, R, …) per unit of the moments of [`Self::departure`].
+    pub(super) fn linear_parts(&self) -> [Matrix5<f64>; 4] {
+        self.gauged.terms.map(|term| self.in_position(&term))
     }
 
-    /// The matrix of θ, φ, T[, Re β, Im β] in rad and s, data and prior, as `issc hcrb` prints it.
+    /// The part that does not depend on Σ: the prior of Δτ = T − τ(x, y), and units for parameters that are known.
+    pub(super) fn prior_part(&self) -> Matrix5<f64> {
+        let direction = nalgebra::Vector5::new(-self.jacobian[2][0], -self.jacobian[2][1], 1.0, 0.0, 0.0);
+        let mut prior = direction * direction.transpose() * self.prior;
+        for index in self.parameters..5 {
+            prior[(index, index)] = 1.0;
+        }
+        prior
+    }
+
+    /// The matrix of θ, φ, T[, Re β, Im β] in rad and s, data and prior, as `issc hcrb` prints it; `None` where target,
+    /// transmitter and sensing receiver stand in line, so that no delay follows from the angles.
     pub fn in_angles(&self, information: &FisherInformation) -> Option<DMatrix<f64>> {
         let jacobian = Matrix2::new(self.jacobian[0][0], self.jacobian[0][1], self.jacobian[1][0], self.jacobian[1][1]);
-        let inverse = jacobian.try_inverse()?;
-        let count = self.parameters();
-        let slope = nalgebra::RowVector2::new(self.jacobian[2][0], self.jacobian[2][1]) * inverse;
-        let direction = DVector::from_fn(count, |index, _| match index {
-            0 | 1 => -slope[index],
-            2 => 1.0,
-            _ => 0.0,
-        });
-        let mut matrix = &information.data + &direction * direction.transpose() * self.prior;
-        for index in 0..count {
+        let slope = nalgebra::RowVector2::new(self.jacobian[2][0], self.jacobian[2][1]) * jacobian.try_inverse()?;
+        let direction = nalgebra::Vector5::new(-slope[0], -slope[1], 1.0, 0.0, 0.0);
+        let mut matrix = information.data + direction * direction.transpose() * self.prior;
+        for index in 0..5 {
             matrix[(2, index)] *= SPEED_OF_LIGHT_M_S;
             matrix[(index, 2)] *= SPEED_OF_LIGHT_M_S;
         }
-        Some(matrix)
+        Some(DMatrix::from_fn(self.parameters, self.parameters, |i, k| matrix[(i, k)]))
     }
 }
 
+impl Form {
+    /// `sums` are Σ 1, Σ k and Σ k² over the wavenumbers.
+    fn new(
+        departure: [DVector<Complex64>; 2],
+        arrival: &[DVector<Complex64>; 2],
+        sums: [f64; 3],
+        beta: f64,
+        noise_power_w: f64,
+        unknown: bool,
+    ) -> Self {
+        let (one, j) = (Complex64::from(1.0), Complex64::i());
+        // Derivatives as factor · r tᴴ · k^power: (factor, which r, which t, power).
+        let derivatives =
+            [(one * beta, 0, 1, 0), (one * beta, 1, 0, 0), (-j * beta, 0, 0, 1), (one, 0, 0, 0), (j, 0, 0, 0)];
+        let count = if unknown { 5 } else { 3 };
+        let mut terms = [Matrix5::zeros(); 4];
+        for i in 0..count {
+            for k in 0..count {
+                let ((f_i, r_i, t_i, p_i), (f_k, r_k, t_k, p_k)) = (derivatives[i], derivatives[k]);
+                // Tr(X_iᴴ X_k Σ) = conj(f_i) f_k (r_iᴴ r_k) (t_kᴴ Σ t_i).
+                let scale = 2.0 / noise_power_w * sums[p_i + p_k];
+                let factor = f_i.conj() * f_k * arrival[r_i].dotc(&arrival[r_k]) * scale;
+                match (t_k, t_i) {
+                    (0, 0) => terms[0][(i, k)] = factor.re,
+                    (1, 1) => terms[1][(i, k)] = factor.re,
+                    (0, 1) => (terms[2][(i, k)], terms[3][(i, k)]) = (factor.re, -factor.im),
+                    _ => (terms[2][(i, k)], terms[3][(i, k)]) = (factor.re, factor.im),
+                }
+            }
+        }
+        Self { departure, terms }
+    }
+
+    fn data(&self, moments: &Vector4<f64>) -> Matrix5<f64> {
+        self.terms.iter().zip(moments.iter()).fold(Matrix5::zeros(), |sum, (term, moment)| sum + term * *moment)
+    }
+}
+
+/// α(angle) and its derivative.
+fn with_slope(elements: usize, spacing: f64, angle_rad: f64) -> [DVector<Complex64>; 2] {
+    let alpha = steering_vector(elements, spacing, angle_rad);
+    let step = std::f64::consts::TAU * spacing * angle_rad.cos();
+    let slope = DVector::from_fn(elements, |n, _| Complex64::new(0.0, step * n as f64) * alpha[n]);
+    [alpha, slope]
+}
+
+/// The derivative's component orthogonal to the steering vector.
+fn orthogonal([alpha, slope]: [DVector<Complex64>; 2]) -> [DVector<Complex64>; 2] {
+    let share = alpha.dotc(&slope) / alpha.norm_squared();
+    let rest = slope - &alpha * share;
+    [alpha, rest]
+}
+
+/// Σ 1, Σ k and Σ k² over the wavenumbers k = w/c of a window's DFT bins.
+fn wavenumber_sums(scene: &Scene, symbols: usize) -> [f64; 3] {
+    let step = std::f64::consts::TAU / (symbols as f64 * scene.symbol_period_s() * SPEED_OF_LIGHT_M_S);
+    let index = |k: usize| match scene.model.frequencies {
+        Frequencies::Centered if 2 * k >= symbols => k as f64 - symbols as f64,
+        _ => k as f64,
+    };
+    (0..symbols).fold([0.0; 3], |[count, first, second], k| {
+        let wavenumber = step * index(k);
+        [count + 1.0, first + wavenumber, second + wavenumber * wavenumber]
+    })
+}
+
 impl FisherInformation {
-    /// Covariance bound of the position in m² (eq. 13).
+    /// Covariance bound of the position in m² (eq. 13). An angle must follow from the echo itself: where only the delay's
+    /// prior would tell it, it counts as not identified.
     pub fn position_covariance(&self) -> Result<Matrix2<f64>, Unidentifiable> {
-        let inverse = invert(&self.position).map_err(|index| Unidentifiable(PARAMETERS[index]))?;
+        let ordered = Matrix5::from_fn(|i, k| self.gauged[(TEST_ORDER[i], TEST_ORDER[k])]);
+        let name = |index: usize| Unidentifiable(PARAMETERS[index]);
+        cholesky(&ordered, SINGULAR).map_err(|index| name(TEST_ORDER[index]))?;
+        let inverse = invert(&self.position, SINGULAR).map_err(name)?;
         Ok(inverse.fixed_view::<2, 2>(0, 0).into_owned())
     }
 
@@ -185,38 +261,6 @@ impl FisherInformation {
     pub fn trace_m2(&self) -> Result<f64, Unidentifiable> {
         self.position_covariance().map(|covariance| covariance.trace())
     }
-}
-
-/// Smallest share of a parameter's information that must be its own.
-const SINGULAR: f64 = 1e-11;
-
-/// Inverse of a symmetric positive definite matrix after equilibration; the index of a dependent parameter otherwise.
-pub(super) fn invert(matrix: &DMatrix<f64>) -> Result<DMatrix<f64>, usize> {
-    let count = matrix.nrows();
-    if let Some(index) = (0..count).find(|index| matrix[(*index, *index)].is_nan() || matrix[(*index, *index)] <= 0.0) {
-        return Err(index);
-    }
-    let scale = DVector::from_fn(count, |index, _| matrix[(index, index)].sqrt().recip());
-    let scaled = DMatrix::from_fn(count, count, |i, k| scale[i] * matrix[(i, k)] * scale[k]);
-    // Cholesky by hand, to know which pivot fails.
-    let mut lower = DMatrix::<f64>::zeros(count, count);
-    for i in 0..count {
-        for k in 0..=i {
-            let sum: f64 = (0..k).map(|m| lower[(i, m)] * lower[(k, m)]).sum();
-            let rest = scaled[(i, k)] - sum;
-            if i == k {
-                if rest.is_nan() || rest < SINGULAR {
-                    return Err(i);
-                }
-                lower[(i, i)] = rest.sqrt();
-            } else {
-                lower[(i, k)] = rest / lower[(k, k)];
-            }
-        }
-    }
-    let half = lower.solve_lower_triangular(&DMatrix::identity(count, count)).ok_or(0usize)?;
-    let inverse = half.transpose() * half;
-    Ok(DMatrix::from_fn(count, count, |i, k| scale[i] * inverse[(i, k)] * scale[k]))
 }
 
 #[cfg(test)]
@@ -312,13 +356,39 @@ mod tests {
     }
 
     #[test]
-    fn one_beam_leaves_only_the_delay_prior_and_one_receive_antenna_leaves_nothing() {
+    fn one_beam_or_one_antenna_leaves_an_angle_unidentified_and_it_is_named() {
         let mut scene = scene(Reflectivity::Unknown, Frequencies::Centered);
-        let beams = Beams { w_c: DVector::from_element(4, Complex64::from(0.01)), w_0: DVector::zeros(4) };
-        let trace = |scene: &Scene| BoundModel::new(scene, scene.geometry.target, 1024).of_beams(&beams).trace_m2();
-        // θ then follows from φ and a path known to 30 m: metres, not millimetres.
-        assert!(trace(&scene).unwrap() > 10.0);
+        let mut beams = Beams { w_c: DVector::from_element(4, Complex64::from(0.01)), w_0: DVector::zeros(4) };
+        let trace = |scene: &Scene, beams: &Beams| {
+            BoundModel::new(scene, scene.geometry.target, 1024).of_beams(beams).trace_m2()
+        };
+        assert_eq!(trace(&scene, &beams), Err(Unidentifiable("theta")));
+        beams.w_0[1] = Complex64::from(0.003);
+        assert!(trace(&scene, &beams).is_ok());
         scene.array.receive_antennas = 1;
-        assert!(trace(&scene).is_err());
+        assert_eq!(trace(&scene, &beams), Err(Unidentifiable("phi")));
+    }
+
+    #[test]
+    fn beams_and_their_covariance_give_the_same_information_and_angles_the_same_bound_as_positions() {
+        for reflectivity in [Reflectivity::Known, Reflectivity::Unknown] {
+            let scene = scene(reflectivity, Frequencies::OneSided);
+            let model = BoundModel::new(&scene, scene.geometry.target, 1024);
+            let beam = |a: f64| DVector::from_fn(4, |n, _| Complex64::new(0.01 * (n as f64 * a).cos(), 0.004 * a));
+            let beams = Beams { w_c: beam(0.4), w_0: beam(1.3) };
+            let covariance = &beams.w_c * beams.w_c.adjoint() + &beams.w_0 * beams.w_0.adjoint();
+            let information = model.of_beams(&beams);
+            let trace = information.trace_m2().unwrap();
+            assert!((model.information(&covariance).trace_m2().unwrap() / trace - 1.0).abs() < 1e-9);
+            // The matrix as printed, in seconds and without a gauge, inverted after equilibration.
+            let angles = model.in_angles(&information).unwrap();
+            let scale = angles.diagonal().map(|x| x.sqrt().recip());
+            let scaled = DMatrix::from_fn(angles.nrows(), angles.nrows(), |i, k| scale[i] * angles[(i, k)] * scale[k]);
+            let inverse = scaled.try_inverse().unwrap();
+            let block = Matrix2::from_fn(|i, k| scale[i] * inverse[(i, k)] * scale[k]);
+            let jacobian = Matrix2::from_fn(|i, k| model.jacobian[i][k]).try_inverse().unwrap();
+            let covariance = jacobian * block * jacobian.transpose();
+            assert!((covariance.trace() / trace - 1.0).abs() < 1e-6, "{reflectivity:?}");
+        }
     }
 }

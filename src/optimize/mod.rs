@@ -9,11 +9,15 @@
 //! | γ | SINR at the communication receiver |
 //! | P_T | power budget, in W |
 
+mod barrier;
 mod beams;
 mod bound;
+mod linear;
 mod rates;
+#[cfg(test)]
+mod tests;
 
-pub use beams::{Problem, Solution, channel_vector};
+pub use beams::{Effort, Problem, Solution, WarmStart, channel_vector};
 pub use bound::{BoundModel, FisherInformation, Unidentifiable};
 pub use rates::{
     BlockErrorModel, CRC_BITS, PaperModel, RateChoice, RateLimits, SourceModel, block_error_rate, lowest_rate,

@@ -48,7 +48,7 @@ pub struct RateLimits {
 
 /// The law of a code's block error rate.
 pub trait BlockErrorModel {
-    /// Block error rate of a block of `bits` bits at this SINR (linear).
+    /// Block error rate of a block of `bits` bits at this SINR (linear); it must not fall where the bits grow.
     fn block_error_rate(&self, sinr: f64, bits: usize) -> f64;
 }
 
@@ -104,10 +104,7 @@ pub fn select_rate(
     sinr: f64,
     code: &impl BlockErrorModel,
 ) -> Option<RateChoice> {
-    models
-        .iter()
-        .enumerate()
-        .filter_map(|(index, model)| choice(index, model, limits, sinr, code))
+    choices(models, limits, sinr, code)
         .filter(|choice| choice.feasible)
         .min_by(|a, b| a.predicted_mse.total_cmp(&b.predicted_mse))
 }
@@ -119,24 +116,43 @@ pub fn lowest_rate(
     sinr: f64,
     code: &impl BlockErrorModel,
 ) -> Option<RateChoice> {
-    models
-        .iter()
-        .enumerate()
-        .filter_map(|(index, model)| choice(index, model, limits, sinr, code))
-        .min_by_key(|choice| choice.payload_bits)
+    choices(models, limits, sinr, code).min_by_key(|choice| choice.payload_bits)
 }
 
-/// One model's only sensible rate: the lowest that fits the channel uses, because p_b rises with R_c; a slower protected
-/// part is preferred as long as the body's blocks stay within the limit.
+/// Each model's only sensible rate.
+fn choices(
+    models: &[SourceModel],
+    limits: &RateLimits,
+    sinr: f64,
+    code: &impl BlockErrorModel,
+) -> impl Iterator<Item = RateChoice> {
+    let safe = largest_safe_bits(sinr, code);
+    models.iter().enumerate().filter_map(move |(index, model)| choice(index, model, limits, sinr, code, safe))
+}
+
+/// Most bits of a block that is as safe as the protected part must be: the block error rate rises with the bits.
+fn largest_safe_bits(sinr: f64, code: &impl BlockErrorModel) -> Option<usize> {
+    let safe = |bits: usize| code.block_error_rate(sinr, bits) <= PROTECTED_BLOCK_ERROR_RATE;
+    if !safe(MIN_BITS) {
+        return None;
+    }
+    let (mut low, mut high) = (MIN_BITS, MAX_BITS + 1);
+    while high - low > 1 {
+        let middle = (low + high) / 2;
+        if safe(middle) { low = middle } else { high = middle }
+    }
+    Some(low)
+}
+
+/// The lowest rate that fits the channel uses, because p_b rises with R_c.
 fn choice(
     model_index: usize,
     model: &SourceModel,
     limits: &RateLimits,
     sinr: f64,
     code: &impl BlockErrorModel,
+    safe: Option<usize>,
 ) -> Option<RateChoice> {
-    let safe =
-        (MIN_BITS..=MAX_BITS).rev().find(|bits| code.block_error_rate(sinr, *bits) <= PROTECTED_BLOCK_ERROR_RATE);
     let share = |bits: f64, per_block: usize| (bits / per_block as f64).ceil() as usize;
     // Where even the smallest block is not safe, a block of half a bit a symbol is the best that can be done.
     let protected_bits = safe.unwrap_or(limits.block_symbols / 2).min(limits.block_symbols);

@@ -1,0 +1,75 @@
+//! One retune: beams to the certificate and the choice among all models' rates, cold and warm, at 4, 16 and 64 antennas.
+
+use divan::{Bencher, black_box};
+use issc::optimize::{Effort, PaperModel, Problem, RateLimits, SourceModel, WarmStart, channel_vector, select_rate};
+use issc::scene::Scene;
+use issc::semantic::Bank;
+
+fn main() {
+    let machine = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = machine.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
+    println!("machine {name}");
+    divan::main();
+}
+
+/// The paper's scene with Π at 1.2 × what is optimal for sensing alone, so that the threshold binds.
+fn scene(antennas: usize) -> Scene {
+    let mut scene = Scene::paper();
+    scene.array.transmit_antennas = antennas;
+    let smallest = Problem::from_scene(&scene).solve().smallest_hcrb_trace_m2;
+    scene.constraints.hcrb_max_m2 = 1.2 * smallest;
+    scene
+}
+
+struct Retune {
+    scene: Scene,
+    models: Vec<SourceModel>,
+    limits: RateLimits,
+    code: PaperModel,
+}
+
+impl Retune {
+    fn new(antennas: usize) -> Self {
+        let pixels = 256 * 256;
+        let models = Bank::shipped()
+            .models()
+            .iter()
+            .map(|model| SourceModel {
+                body_bits: model.bits(pixels) - model.protected_bits(pixels),
+                protected_bits: model.protected_bits(pixels),
+                curve: {
+                    let curve = model.calibration.curve;
+                    [curve.d_s, curve.d_c, curve.e_1, curve.e_2]
+                },
+            })
+            .collect();
+        Self {
+            scene: scene(antennas),
+            models,
+            limits: RateLimits { blocks: 48, block_symbols: 256, block_error_rate_max: 1e-3 },
+            code: PaperModel { block_symbols: 256, margin_db: 2.5 },
+        }
+    }
+
+    /// Everything a retune does, for a target that moved by `shift_m`.
+    fn run(&self, shift_m: f64, warm: Option<&WarmStart>) -> f64 {
+        let [x, y] = self.scene.geometry.target;
+        let problem = Problem::new(&self.scene, channel_vector(&self.scene), [x, y + shift_m]);
+        let solution = problem.solve_with(Effort { warm, deadline: None });
+        let choice = select_rate(&self.models, &self.limits, solution.sinr, &self.code);
+        solution.sinr + choice.map_or(0.0, |choice| choice.predicted_mse)
+    }
+}
+
+#[divan::bench(args = [4, 16, 64])]
+fn cold(bencher: Bencher, antennas: usize) {
+    let retune = Retune::new(antennas);
+    bencher.bench_local(|| black_box(retune.run(black_box(0.03), None)));
+}
+
+#[divan::bench(args = [4, 16, 64])]
+fn warm(bencher: Bencher, antennas: usize) {
+    let retune = Retune::new(antennas);
+    let last = Problem::from_scene(&retune.scene).solve().warm;
+    bencher.bench_local(|| black_box(retune.run(black_box(0.03), Some(&last))));
+}
