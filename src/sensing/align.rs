@@ -3,7 +3,8 @@
 //! For each lag d the statistic is E(d) = Σ_r c_rᴴ Q⁻¹ c_r / (sps·σ_s²), c_ru = Σ_n y_r[n + d] s_u[n]*, Q the Gram matrix
 //! of the streams: the energy that the two streams explain together, whatever their spatial response. On noise alone it
 //! is a sum of N_R·(streams in use) unit exponentials, so its threshold follows from the false-alarm probability.
-//! Correlation is linear (zero-padded FFTs), not circular.
+//! Correlation is linear (zero-padded FFTs), not circular. A part of the window is tried first; where its peak does
+//! not stand out by far, the whole window decides.
 
 use std::sync::Arc;
 
@@ -12,27 +13,18 @@ use rustfft::{Fft, FftPlanner};
 
 use super::spectrum::Gram;
 use super::{Planar, STREAMS};
+use crate::dsp::dispatched;
 
 /// A stream with less than this part of the transmit power is not correlated: it would add noise only.
 const NEGLIGIBLE_POWER: f64 = 1e-9;
 
-/// The delay search.
+/// The short search decides where its peak is this many times the threshold, which noise does not move.
+const BEYOND_DOUBT: f64 = 6.0;
+
+/// The delay search: first over a part of the window, then over all of it.
 pub(super) struct Alignment {
-    window: usize,
-    first_lag: isize,
-    lags: usize,
-    rows: usize,
-    noise_variance: f64,
-    length: usize,
-    forward: Arc<dyn Fft<f32>>,
-    inverse: Arc<dyn Fft<f32>>,
-    scratch: Vec<Complex32>,
-    streams: Vec<Complex32>,
-    echo: Vec<Complex32>,
-    product: Vec<Complex32>,
-    energy: Vec<f32>,
-    /// Thresholds for one and for two streams in use.
-    thresholds: [f64; STREAMS],
+    short: Correlator,
+    whole: Correlator,
 }
 
 /// What the search found.
@@ -48,25 +40,83 @@ pub(super) struct Peak {
     pub threshold: f64,
 }
 
+/// Where a search looks.
+#[derive(Clone, Copy)]
+pub(super) struct Sought<'a> {
+    /// N_R rows.
+    pub echo: Planar<'a>,
+    /// Their sample that is the window's first at the first lag.
+    pub start: usize,
+    /// Both streams.
+    pub reference: Planar<'a>,
+    /// The window's first sample in them.
+    pub window_start: usize,
+    /// Power of the two beams.
+    pub powers: [f64; STREAMS],
+}
+
 impl Alignment {
     /// `noise_variance` is that of a complex sample, sps·σ_s².
-    pub fn new(
-        window: usize,
+    pub fn new(window: usize, lags: [isize; 2], rows: usize, noise_variance: f64, false_alarm: f64) -> Self {
+        let correlator = |section| Correlator::new(section, lags, rows, noise_variance, false_alarm);
+        // At least an eighth of the window, and then what fills a transform that is a power of two.
+        let others = (lags[1] - lags[0]) as usize;
+        let short = ((others + window / 8).next_power_of_two() - others).min(window);
+        Self { short: correlator(short), whole: correlator(window) }
+    }
+
+    /// Samples of one echo row that [`Self::search`] reads.
+    pub fn echo_samples(&self) -> usize {
+        self.whole.echo_samples()
+    }
+
+    /// The first lag searched.
+    pub fn first_lag(&self) -> isize {
+        self.whole.first_lag
+    }
+
+    /// Searches the delay.
+    pub fn search(&mut self, sought: &Sought<'_>) -> Peak {
+        let peak = self.short.search(sought);
+        if peak.energy > BEYOND_DOUBT * peak.threshold { peak } else { self.whole.search(sought) }
+    }
+}
+
+/// The correlation of one section with both streams, at all lags.
+struct Correlator {
+    section: usize,
+    first_lag: isize,
+    lags: usize,
+    noise_variance: f64,
+    length: usize,
+    forward: Arc<dyn Fft<f32>>,
+    inverse: Arc<dyn Fft<f32>>,
+    scratch: Vec<Complex32>,
+    streams: Vec<Complex32>,
+    echo: Vec<Complex32>,
+    product: Vec<Complex32>,
+    energy: Vec<f32>,
+    /// Thresholds for one and for two streams in use.
+    thresholds: [f64; STREAMS],
+}
+
+impl Correlator {
+    fn new(
+        section: usize,
         [first_lag, last_lag]: [isize; 2],
         rows: usize,
         noise_variance: f64,
         false_alarm: f64,
     ) -> Self {
         let lags = (last_lag - first_lag + 1) as usize;
-        let length = smooth_length(window + lags - 1);
+        let length = smooth_length(section + lags - 1);
         let mut planner = FftPlanner::new();
         let (forward, inverse) = (planner.plan_fft_forward(length), planner.plan_fft_inverse(length));
         let scratch = forward.get_inplace_scratch_len().max(inverse.get_inplace_scratch_len());
         Self {
-            window,
+            section,
             first_lag,
             lags,
-            rows,
             noise_variance,
             length,
             forward,
@@ -74,93 +124,71 @@ impl Alignment {
             scratch: vec![Complex32::default(); scratch],
             streams: vec![Complex32::default(); STREAMS * length],
             echo: vec![Complex32::default(); rows * length],
-            product: vec![Complex32::default(); length],
+            product: vec![Complex32::default(); STREAMS * length],
             energy: vec![0.0; lags],
             thresholds: [1, 2].map(|streams| energy_threshold(rows * streams, false_alarm / lags as f64)),
         }
     }
 
-    /// Samples of one echo row that [`Self::search`] reads.
-    pub fn echo_samples(&self) -> usize {
-        self.window + self.lags - 1
+    fn echo_samples(&self) -> usize {
+        self.section + self.lags - 1
     }
 
-    /// The first lag searched.
-    pub fn first_lag(&self) -> isize {
-        self.first_lag
-    }
-
-    /// Searches the rows, whose sample `start` is the reference's first sample at the first lag. `powers` are those of
-    /// the two beams.
-    pub fn search(
-        &mut self,
-        echo: Planar<'_>,
-        start: usize,
-        reference: Planar<'_>,
-        window_start: usize,
-        powers: [f64; STREAMS],
-    ) -> Peak {
+    fn search(&mut self, sought: &Sought<'_>) -> Peak {
         let count = self.echo_samples();
         for (row, space) in self.echo.chunks_exact_mut(self.length).enumerate() {
-            space[..count].copy_from_slice(&echo.row(row)[start..][..count]);
+            space[..count].copy_from_slice(&sought.echo.row(row)[sought.start..][..count]);
             space[count..].fill(Complex32::default());
         }
         self.forward.process_with_scratch(&mut self.echo, &mut self.scratch);
         for (stream, space) in self.streams.chunks_exact_mut(self.length).enumerate() {
-            space[..self.window].copy_from_slice(&reference.row(stream)[window_start..][..self.window]);
-            space[self.window..].fill(Complex32::default());
+            let row = &sought.reference.row(stream)[sought.window_start..];
+            space[..self.section].copy_from_slice(&row[..self.section]);
+            space[self.section..].fill(Complex32::default());
         }
-        let used = powers.map(|power| power > NEGLIGIBLE_POWER * (powers[0] + powers[1]));
+        let total = sought.powers[0] + sought.powers[1];
+        let used = sought.powers.map(|power| power > NEGLIGIBLE_POWER * total);
         self.whiten(used);
         self.forward.process_with_scratch(&mut self.streams, &mut self.scratch);
         self.energy.fill(0.0);
-        for row in 0..self.rows {
-            for stream in (0..STREAMS).filter(|stream| used[*stream]) {
-                self.add_energy(row, stream);
+        for echo in self.echo.chunks_exact(self.length) {
+            let pairs = self.product.chunks_exact_mut(self.length).zip(self.streams.chunks_exact(self.length));
+            for (product, stream) in pairs {
+                conjugate_product(echo, stream, product);
+            }
+            self.inverse.process_with_scratch(&mut self.product, &mut self.scratch);
+            for (product, _) in self.product.chunks_exact(self.length).zip(used).filter(|(_, used)| *used) {
+                add_powers(product, &mut self.energy);
             }
         }
         self.peak(used)
     }
 
-    /// Makes the streams in use orthonormal over the window, so that Q⁻¹ is no longer needed.
+    /// Makes the streams in use orthonormal over the section, so that Q⁻¹ is no longer needed.
     fn whiten(&mut self, used: [bool; STREAMS]) {
         let (first, second) = self.streams.split_at_mut(self.length);
-        let (first, second) = (&mut first[..self.window], &mut second[..self.window]);
+        let (first, second) = (&mut first[..self.section], &mut second[..self.section]);
         let gram = Gram::of_samples(first, second);
+        let mut left = gram.sensing;
         if used[0] && used[1] && gram.semantic > 0.0 {
             let project = gram.cross.conj() / gram.semantic;
+            left -= gram.cross.norm_sqr() / gram.semantic;
             let project = Complex32::new(project.re as f32, project.im as f32);
             for (b, a) in second.iter_mut().zip(first.iter()) {
                 *b -= project * a;
             }
         }
-        for row in [first, second] {
-            let power: f64 = row.iter().map(|sample| f64::from(sample.norm_sqr())).sum();
+        for (row, power) in [(first, gram.semantic), (second, left)] {
             let scale = if power > 0.0 { power.sqrt().recip() as f32 } else { 0.0 };
             row.iter_mut().for_each(|sample| *sample *= scale);
         }
     }
 
-    fn add_energy(&mut self, row: usize, stream: usize) {
-        let echo = &self.echo[row * self.length..][..self.length];
-        let stream = &self.streams[stream * self.length..][..self.length];
-        for ((product, echo), stream) in self.product.iter_mut().zip(echo).zip(stream) {
-            *product = echo * stream.conj();
-        }
-        self.inverse.process_with_scratch(&mut self.product, &mut self.scratch);
-        for (energy, value) in self.energy.iter_mut().zip(&self.product) {
-            *energy += value.norm_sqr();
-        }
-    }
-
     fn peak(&self, used: [bool; STREAMS]) -> Peak {
         let scale = (self.length as f64).powi(-2) / self.noise_variance;
-        let (index, best) = self
-            .energy
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1))
-            .map_or((0, 0.0), |(index, energy)| (index, f64::from(*energy)));
+        let best = self.energy.iter().copied().fold(0f32, |a, b| if b > a { b } else { a });
+        let index = self.energy.iter().position(|energy| *energy == best).unwrap_or(0);
+        let best = f64::from(best);
         let fraction = match (index.checked_sub(1).map(|before| self.energy[before]), self.energy.get(index + 1)) {
             (Some(before), Some(after)) => {
                 let (before, after) = (f64::from(before), f64::from(*after));
@@ -207,17 +235,59 @@ fn energy_threshold(terms: usize, probability: f64) -> f64 {
     high
 }
 
+dispatched! {
+    /// `product[n] = echo[n]·stream[n]*`.
+    pub fn conjugate_product(echo: &[Complex32], stream: &[Complex32], product: &mut [Complex32]) = product_body
+}
+
+#[inline(always)]
+fn product_body(echo: &[Complex32], stream: &[Complex32], product: &mut [Complex32]) {
+    for ((product, a), b) in product.iter_mut().zip(echo).zip(stream) {
+        *product = Complex32::new(a.re * b.re + a.im * b.im, a.im * b.re - a.re * b.im);
+    }
+}
+
+dispatched! {
+    /// `energy[n] += |values[n]|²`.
+    pub fn add_powers(values: &[Complex32], energy: &mut [f32]) = powers_body
+}
+
+#[inline(always)]
+fn powers_body(values: &[Complex32], energy: &mut [f32]) {
+    for (energy, value) in energy.iter_mut().zip(values) {
+        *energy += value.re * value.re + value.im * value.im;
+    }
+}
+
 impl Gram {
     /// The Gram matrix of two rows of samples.
     fn of_samples(first: &[Complex32], second: &[Complex32]) -> Self {
-        let mut gram = Self { semantic: 0.0, sensing: 0.0, cross: Complex64::ZERO };
-        for (a, b) in first.iter().zip(second) {
-            gram.semantic += f64::from(a.norm_sqr());
-            gram.sensing += f64::from(b.norm_sqr());
-            let cross = a * b.conj();
-            gram.cross += Complex64::new(cross.re.into(), cross.im.into());
+        let mut sums = [0f32; 4];
+        sample_gram(first, second, &mut sums);
+        let [semantic, sensing, re, im] = sums.map(f64::from);
+        Self { semantic, sensing, cross: Complex64::new(re, im) }
+    }
+}
+
+dispatched! {
+    /// Powers of both rows and real and imaginary part of Σ first·second*.
+    pub fn sample_gram(first: &[Complex32], second: &[Complex32], sums: &mut [f32; 4]) = sample_gram_body
+}
+
+#[inline(always)]
+fn sample_gram_body(first: &[Complex32], second: &[Complex32], sums: &mut [f32; 4]) {
+    const LANES: usize = 16;
+    let mut lanes = [[0f32; LANES]; 4];
+    for (first, second) in first.chunks(LANES).zip(second.chunks(LANES)) {
+        for (lane, (a, b)) in first.iter().zip(second).enumerate() {
+            lanes[0][lane] += a.re * a.re + a.im * a.im;
+            lanes[1][lane] += b.re * b.re + b.im * b.im;
+            lanes[2][lane] += a.re * b.re + a.im * b.im;
+            lanes[3][lane] += a.im * b.re - a.re * b.im;
         }
-        gram
+    }
+    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+        *sum = lanes.iter().sum();
     }
 }
 

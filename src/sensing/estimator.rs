@@ -4,7 +4,7 @@
 use nalgebra::Vector3;
 use num_complex::Complex64;
 
-use super::align::Alignment;
+use super::align::{Alignment, Sought};
 use super::likelihood::{Likelihood, Parameters, ratio_leverage, set_beams, wavenumber};
 use super::position::{Geometry, Maximum};
 use super::search::{CANDIDATES, Candidate, Search, climb};
@@ -138,7 +138,7 @@ impl Estimator {
     ) -> Estimate {
         self.fly(beams);
         let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
-        let peak = self.alignment.search(echo, echo_start, reference, window_start, powers);
+        let peak = self.alignment.search(&Sought { echo, start: echo_start, reference, window_start, powers });
         let nothing =
             |status| Estimate { status, fix: None, coarse_delay_samples: peak.lag, detection_energy: peak.energy };
         if peak.energy < peak.threshold {
@@ -210,13 +210,7 @@ impl Estimator {
     fn decide(&self, likelihood: &Likelihood<'_>, reference: f64, points: &[Parameters]) -> Result<Maximum, Status> {
         let mut maxima = [None; CANDIDATES];
         for (maximum, point) in maxima.iter_mut().zip(points) {
-            let starts =
-                [self.geometry.crossing(point[0], point[1]), self.geometry.along(point[0], reference + point[2])];
-            *maximum = starts
-                .into_iter()
-                .flatten()
-                .filter_map(|start| self.geometry.climb(likelihood, reference, start, point[2]))
-                .max_by(|a, b| a.log_posterior.total_cmp(&b.log_posterior));
+            *maximum = self.geometry.climb(likelihood, reference, point);
         }
         let best = maxima
             .iter()

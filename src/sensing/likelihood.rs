@@ -50,7 +50,7 @@ pub(super) fn beam_jets(beams: &[Vec<Complex64>; STREAMS], wavenumber: f64, u: f
         for (jet, beam) in jets.iter_mut().zip(beams) {
             let term = beam[n] * phase;
             jet[0] += term;
-            jet[1] += term * Complex64::new(0.0, slope);
+            jet[1] += Complex64::new(-slope * term.im, slope * term.re);
             jet[2] -= term * (slope * slope);
         }
         phase *= step;
@@ -92,18 +92,20 @@ pub(super) fn profile(c: &Jet, q: &[f64; 3], rows: f64, noise_variance: f64, ref
 }
 
 impl Likelihood<'_> {
-    /// x_u(v) = Σ_r a_r* C_ru of derivative order `order` by T, with its derivatives by v = sin φ.
-    pub fn arrival_jets(&self, v: f64, order: usize) -> [Jet; STREAMS] {
+    /// x_u(v) = Σ_r a_r* C_ru and its derivatives by T, each with its derivatives by v = sin φ.
+    pub fn arrival_jets<const COUNT: usize>(&self, v: f64) -> [[Jet; STREAMS]; COUNT] {
         let step = Complex64::cis(-self.wavenumber * v);
-        let mut jets = [[Complex64::ZERO; 3]; STREAMS];
+        let mut jets = [[[Complex64::ZERO; 3]; STREAMS]; COUNT];
         let mut phase = Complex64::ONE;
-        for (row, values) in self.correlations[order].iter().enumerate() {
+        for row in 0..self.correlations[0].len() {
             let slope = -self.wavenumber * row as f64;
-            for (jet, value) in jets.iter_mut().zip(values) {
-                let term = value * phase;
-                jet[0] += term;
-                jet[1] += term * Complex64::new(0.0, slope);
-                jet[2] -= term * (slope * slope);
+            for (jets, values) in jets.iter_mut().zip(self.correlations) {
+                for (jet, value) in jets.iter_mut().zip(&values[row]) {
+                    let term = value * phase;
+                    jet[0] += term;
+                    jet[1] += Complex64::new(-slope * term.im, slope * term.re);
+                    jet[2] -= term * (slope * slope);
+                }
             }
             phase *= step;
         }
@@ -120,7 +122,7 @@ impl Likelihood<'_> {
         let (u, v, delta) = (point[0], point[1], point[2]);
         let beams = beam_jets(self.beams, self.wavenumber, u);
         let q = illumination(&self.gram, &beams);
-        let orders: [[Jet; STREAMS]; ORDERS] = std::array::from_fn(|order| self.arrival_jets(v, order));
+        let orders: [[Jet; STREAMS]; ORDERS] = self.arrival_jets(v);
         // x and its derivatives by T at the displaced delay, one jet by v for each.
         let arrivals: [[Jet; STREAMS]; ORDERS] = std::array::from_fn(|order| {
             std::array::from_fn(|stream| {
@@ -137,7 +139,7 @@ impl Likelihood<'_> {
         });
         // ∂^i/∂u ∂^j/∂v ∂^k/∂T of c.
         let c = |i: usize, j: usize, k: usize| {
-            (0..STREAMS).map(|s| beams[s][i].conj() * arrivals[k][s][j]).sum::<Complex64>()
+            beams[0][i].conj() * arrivals[k][0][j] + beams[1][i].conj() * arrivals[k][1][j]
         };
         let first = Vector3::new(c(1, 0, 0), c(0, 1, 0), c(0, 0, 1));
         let second = [

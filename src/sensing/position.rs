@@ -6,7 +6,7 @@
 use nalgebra::{Matrix2, Matrix3, RowVector3, Vector3};
 
 use super::SensingConfig;
-use super::likelihood::{Likelihood, Value};
+use super::likelihood::{Likelihood, Parameters, Value};
 use crate::array::distance_m;
 use crate::scene::Point;
 
@@ -115,17 +115,17 @@ impl Geometry {
         )
     }
 
-    /// Climbs the posterior from a position; `reference_delay` is where the correlations were taken. `None` where the
-    /// climb leaves the view or no maximum is reached.
-    pub fn climb(
-        &self,
-        likelihood: &Likelihood<'_>,
-        reference_delay: f64,
-        position: Point,
-        delta: f64,
-    ) -> Option<Maximum> {
-        let mut point = Vector3::new(position[0], position[1], delta);
-        let mut here = self.posterior(likelihood, reference_delay, &point);
+    /// Climbs the posterior from the better one of two places: where the lines of a point cross, and where the delay
+    /// puts the target along the departure direction. `reference_delay` is where the correlations were taken. `None`
+    /// where no place is in view, the climb leaves the view, or no maximum is reached.
+    pub fn climb(&self, likelihood: &Likelihood<'_>, reference_delay: f64, start: &Parameters) -> Option<Maximum> {
+        let (mut point, mut here) =
+            [self.crossing(start[0], start[1]), self.along(start[0], reference_delay + start[2])]
+                .into_iter()
+                .flatten()
+                .map(|place| Vector3::new(place[0], place[1], start[2]))
+                .map(|point| (point, self.posterior(likelihood, reference_delay, &point)))
+                .max_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
         let mut damping = 0.0f64;
         for _ in 0..40 {
             let (_, gradient, hessian, _) = &here;

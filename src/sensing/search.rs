@@ -7,7 +7,7 @@ use nalgebra::{Matrix3, Vector3};
 use num_complex::Complex64;
 
 use super::STREAMS;
-use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, profile};
+use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, profile, wavenumber};
 use super::spectrum::Gram;
 
 /// Candidates that are followed to the end, at most.
@@ -35,7 +35,8 @@ pub(super) struct Candidate {
 pub(super) struct Search {
     /// h_u on the grid of u.
     departures: Vec<[Complex64; STREAMS]>,
-    arrivals: usize,
+    /// a_r* on the grid of v: `[cell][row]`.
+    arrivals: Vec<Complex64>,
     energies: Vec<f64>,
     values: Vec<f64>,
 }
@@ -53,11 +54,17 @@ fn local_maxima(values: &[f64]) -> impl Iterator<Item = usize> + '_ {
 
 impl Search {
     pub fn new(transmit_antennas: usize, receive_antennas: usize, spacing_wavelengths: f64) -> Self {
+        let wavenumber = wavenumber(spacing_wavelengths);
         let lobes = |antennas: usize| (antennas as f64 * (2.0 * spacing_wavelengths).max(1.0)).ceil() as usize;
         let (departures, arrivals) = (64 * lobes(transmit_antennas), 16 * lobes(receive_antennas));
         Self {
             departures: vec![[Complex64::ZERO; STREAMS]; departures],
-            arrivals,
+            arrivals: (0..arrivals * receive_antennas)
+                .map(|index| {
+                    let (cell_index, row) = (index / receive_antennas, index % receive_antennas);
+                    Complex64::cis(-wavenumber * row as f64 * cell(cell_index, arrivals))
+                })
+                .collect(),
             energies: vec![0.0; arrivals],
             values: vec![0.0; departures],
         }
@@ -79,9 +86,14 @@ impl Search {
     /// Fills `candidates` with starting points, and returns how many there are.
     pub fn starts(&mut self, likelihood: &Likelihood<'_>, candidates: &mut [Parameters; CANDIDATES]) -> usize {
         let scale = 1.0 / (likelihood.rows() * likelihood.noise_variance);
-        for (index, energy) in self.energies.iter_mut().enumerate() {
-            let [a, b] = likelihood.arrival_jets(cell(index, self.arrivals), 0);
-            *energy = scale * likelihood.gram.explained([a[0], b[0]]);
+        let correlations = &likelihood.correlations[0];
+        for (energy, steering) in self.energies.iter_mut().zip(self.arrivals.chunks_exact(correlations.len())) {
+            let mut sums = [Complex64::ZERO; STREAMS];
+            for (values, phase) in correlations.iter().zip(steering) {
+                sums[0] += values[0] * phase;
+                sums[1] += values[1] * phase;
+            }
+            *energy = scale * likelihood.gram.explained(sums);
         }
         let best = self.energies.iter().copied().fold(0.0, f64::max);
         let worst = (ARRIVAL_PART * best).min(best - ARRIVAL_NATS);
@@ -105,7 +117,7 @@ impl Search {
 
     /// All local maxima of ℓ over u at one v.
     fn departures_for(&mut self, likelihood: &Likelihood<'_>, v: f64, kept: &mut Kept<CANDIDATES>) {
-        let [a, b] = likelihood.arrival_jets(v, 0);
+        let [[a, b]] = likelihood.arrival_jets(v);
         let arrival = [a[0], b[0]];
         let rows = likelihood.rows();
         for (entry, value) in self.departures.iter().zip(&mut self.values) {
@@ -148,7 +160,7 @@ fn refine_departure(likelihood: &Likelihood<'_>, arrival: [Complex64; STREAMS], 
     let at = |u: f64| {
         let beams = beam_jets(likelihood.beams, likelihood.wavenumber, u);
         let q = illumination(&likelihood.gram, &beams);
-        let c = std::array::from_fn(|i| (0..STREAMS).map(|s| beams[s][i].conj() * arrival[s]).sum::<Complex64>());
+        let c = std::array::from_fn(|i| beams[0][i].conj() * arrival[0] + beams[1][i].conj() * arrival[1]);
         profile(&c, &q, likelihood.rows(), likelihood.noise_variance, likelihood.reflection)
     };
     let (mut low, mut high) = ((start - reach).max(-1.0), (start + reach).min(1.0));

@@ -25,10 +25,7 @@ pub(super) struct Spectrum {
     window: usize,
     /// Bins on either side of zero.
     reach: usize,
-    fft: Arc<dyn Fft<f32>>,
-    scratch: Vec<Complex32>,
-    /// `[row][sample]`, transformed in place.
-    transformed: Vec<Complex32>,
+    transformer: Transformer,
     /// Real and imaginary parts of the bins in use, ascending in frequency, padded with zeros: `[row][part][bin]`.
     echo: Vec<f32>,
     streams: Vec<f32>,
@@ -38,18 +35,53 @@ pub(super) struct Spectrum {
     rows: usize,
 }
 
+/// One row's DFT, taken apart.
+struct Transformer {
+    reach: usize,
+    padded: usize,
+    fft: Arc<dyn Fft<f32>>,
+    scratch: Vec<Complex32>,
+    bins: Vec<Complex32>,
+}
+
+impl Transformer {
+    /// Writes real and imaginary parts of the bins −reach … reach of each row.
+    fn load<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>, parts: &mut [f32]) {
+        let window = self.bins.len();
+        for (row, parts) in rows.zip(parts.chunks_exact_mut(2 * self.padded)) {
+            self.fft.process_immutable_with_scratch(&row[..window], &mut self.bins, &mut self.scratch);
+            let (re, im) = parts.split_at_mut(self.padded);
+            let reach = self.reach;
+            split(&self.bins[window - reach..], &mut re[..reach], &mut im[..reach]);
+            split(&self.bins[..=reach], &mut re[reach..=2 * reach], &mut im[reach..=2 * reach]);
+        }
+    }
+}
+
+dispatched! {
+    /// Takes complex numbers apart.
+    pub fn split(values: &[Complex32], re: &mut [f32], im: &mut [f32]) = split_body
+}
+
+#[inline(always)]
+fn split_body(values: &[Complex32], re: &mut [f32], im: &mut [f32]) {
+    for ((value, re), im) in values.iter().zip(re).zip(im) {
+        *re = value.re;
+        *im = value.im;
+    }
+}
+
 impl Spectrum {
     pub fn new(window: usize, rows: usize, samples_per_symbol: usize, roll_off: f64) -> Self {
         let fft = FftPlanner::new().plan_fft_forward(window);
         let edge = (1.0 + roll_off) / 2.0 / samples_per_symbol as f64;
         let reach = ((edge * window as f64).floor() as usize).min((window - 1) / 2);
         let padded = (2 * reach + 1).next_multiple_of(LANES);
+        let scratch = vec![Complex32::default(); fft.get_immutable_scratch_len()];
         Self {
             window,
             reach,
-            scratch: vec![Complex32::default(); fft.get_inplace_scratch_len()],
-            fft,
-            transformed: vec![Complex32::default(); rows.max(STREAMS) * window],
+            transformer: Transformer { reach, padded, fft, scratch, bins: vec![Complex32::default(); window] },
             echo: vec![0.0; rows * 2 * padded],
             streams: vec![0.0; STREAMS * 2 * padded],
             replicas: vec![0.0; ORDERS * STREAMS * 2 * padded],
@@ -60,24 +92,13 @@ impl Spectrum {
 
     /// Transforms the reference's window and returns its Gram matrix Q: (Q_cc, Q_00, Q_c0 = Σ S_c S_0*).
     pub fn load_streams<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) -> Gram {
-        self.transform(rows);
-        split(&self.transformed, self.window, self.reach, self.padded, &mut self.streams);
+        self.transformer.load(rows, &mut self.streams);
         Gram::of(&self.streams, self.padded)
     }
 
     /// Transforms the echo's window.
     pub fn load_echo<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) {
-        self.transform(rows);
-        split(&self.transformed, self.window, self.reach, self.padded, &mut self.echo);
-    }
-
-    fn transform<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) {
-        let mut count = 0;
-        for (space, row) in self.transformed.chunks_exact_mut(self.window).zip(rows) {
-            space.copy_from_slice(&row[..self.window]);
-            count += 1;
-        }
-        self.fft.process_with_scratch(&mut self.transformed[..count * self.window], &mut self.scratch);
+        self.transformer.load(rows, &mut self.echo);
     }
 
     /// C and its derivatives at a delay of `delay` samples.
@@ -102,40 +123,18 @@ impl Spectrum {
     /// Writes S_u* e^{jωT} ω^p for all orders.
     fn replicate(&mut self, delay: f64) {
         let step = TAU / self.window as f64;
-        let (padded, reach) = (self.padded, self.reach);
-        // Phases inside one group of lanes, and from group to group in double precision.
-        let within: [[f32; LANES]; 2] = {
-            let turns: [Complex64; LANES] = std::array::from_fn(|lane| Complex64::cis(step * delay * lane as f64));
-            [turns.map(|z| z.re as f32), turns.map(|z| z.im as f32)]
-        };
-        let group_turn = Complex64::cis(step * delay * LANES as f64);
-        let mut turn = Complex64::cis(-step * delay * reach as f64);
-        for group in 0..padded / LANES {
-            let first = group * LANES;
-            let frequency = (first as f64 - reach as f64) * step;
-            replicate_group(
-                &self.streams,
-                padded,
-                first,
-                &within,
-                [turn.re as f32, turn.im as f32],
-                [frequency as f32, step as f32],
-                &mut self.replicas,
-            );
-            turn *= group_turn;
+        // Phases inside one group of lanes are single precision, those from group to group double.
+        let turn = Complex64::cis(step * delay);
+        let mut phase = Complex64::ONE;
+        let mut within = [[0f32; LANES]; 2];
+        let [re, im] = &mut within;
+        for (re, im) in re.iter_mut().zip(im) {
+            (*re, *im) = (phase.re as f32, phase.im as f32);
+            phase *= turn;
         }
-    }
-}
-
-/// Takes the bins −reach … reach of each transformed row apart into real and imaginary parts.
-fn split(transformed: &[Complex32], window: usize, reach: usize, padded: usize, parts: &mut [f32]) {
-    for (row, parts) in transformed.chunks_exact(window).zip(parts.chunks_exact_mut(2 * padded)) {
-        let (re, im) = parts.split_at_mut(padded);
-        let bins = row[window - reach..].iter().chain(&row[..=reach]);
-        for ((bin, re), im) in bins.zip(re).zip(im) {
-            *re = bin.re;
-            *im = bin.im;
-        }
+        let start = Complex64::cis(-step * delay * self.reach as f64);
+        let first = -step * self.reach as f64;
+        replicate(&self.streams, &within, [start, phase], [first, step], &mut self.replicas);
     }
 }
 
@@ -197,21 +196,37 @@ fn gram_body(streams: &[f32], padded: usize, sums: &mut [f32; 4]) {
 }
 
 dispatched! {
-    /// One group of bins of all replicas. `turn` is the phase of its first bin, `frequency` = (ω of its first bin, ω
-    /// from bin to bin).
-    pub fn replicate_group(
+    /// All replicas. `within` are the phases inside a group of lanes, `turns` the first bin's phase and the turn from
+    /// group to group, `frequencies` the first bin's ω and the distance of bins.
+    pub fn replicate(
         streams: &[f32],
-        padded: usize,
-        first: usize,
         within: &[[f32; LANES]; 2],
-        turn: [f32; 2],
-        frequency: [f32; 2],
+        turns: [Complex64; 2],
+        frequencies: [f64; 2],
         replicas: &mut [f32],
     ) = replicate_body
 }
 
 #[inline(always)]
 fn replicate_body(
+    streams: &[f32],
+    within: &[[f32; LANES]; 2],
+    turns: [Complex64; 2],
+    frequencies: [f64; 2],
+    replicas: &mut [f32],
+) {
+    let padded = streams.len() / (2 * STREAMS);
+    let mut turn = turns[0];
+    for first in (0..padded).step_by(LANES) {
+        let frequency = (frequencies[0] + first as f64 * frequencies[1]) as f32;
+        let turn_single = [turn.re as f32, turn.im as f32];
+        replicate_group(streams, padded, first, within, turn_single, [frequency, frequencies[1] as f32], replicas);
+        turn *= turns[1];
+    }
+}
+
+#[inline(always)]
+fn replicate_group(
     streams: &[f32],
     padded: usize,
     first: usize,
@@ -255,19 +270,25 @@ dispatched! {
 #[inline(always)]
 fn correlate_body(echo: &[f32], replicas: &[f32], sums: &mut [f32; ORDERS * STREAMS * 2]) {
     let padded = echo.len() / 2;
-    let (re, im) = echo.split_at(padded);
-    for (pair, sums) in replicas.chunks_exact(2 * padded).zip(sums.chunks_exact_mut(2)) {
-        let (r_re, r_im) = pair.split_at(padded);
-        let (mut sum_re, mut sum_im) = ([0f32; LANES], [0f32; LANES]);
+    // One order at a time, both streams together, so that the echo is loaded once for them.
+    for (replicas, sums) in replicas.chunks_exact(2 * STREAMS * padded).zip(sums.chunks_exact_mut(2 * STREAMS)) {
+        let mut lanes = [[0f32; LANES]; 2 * STREAMS];
         for first in (0..padded).step_by(LANES) {
-            let [re, im, r_re, r_im] = [re, im, r_re, r_im].map(|part| &part[first..][..LANES]);
-            for lane in 0..LANES {
-                sum_re[lane] += re[lane] * r_re[lane] - im[lane] * r_im[lane];
-                sum_im[lane] += re[lane] * r_im[lane] + im[lane] * r_re[lane];
+            let part = |row: &'_ [f32], index: usize| -> [f32; LANES] {
+                row[index * padded + first..][..LANES].try_into().expect("a whole group")
+            };
+            let (re, im) = (part(echo, 0), part(echo, 1));
+            for stream in 0..STREAMS {
+                let (r_re, r_im) = (part(replicas, 2 * stream), part(replicas, 2 * stream + 1));
+                for lane in 0..LANES {
+                    lanes[2 * stream][lane] += re[lane] * r_re[lane] - im[lane] * r_im[lane];
+                    lanes[2 * stream + 1][lane] += re[lane] * r_im[lane] + im[lane] * r_re[lane];
+                }
             }
         }
-        sums[0] = total(&sum_re);
-        sums[1] = total(&sum_im);
+        for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+            *sum = total(lanes);
+        }
     }
 }
 
@@ -322,6 +343,7 @@ mod tests {
         let padded = 5 * LANES;
         let mut floats = |count: usize| -> Vec<f32> { (0..count).map(|_| random.random::<f32>() - 0.5).collect() };
         let (echo, replicas) = (floats(2 * padded), floats(ORDERS * STREAMS * 2 * padded));
+        let echo_and_more = floats(STREAMS * 2 * padded);
         let (mut fast, mut slow) = ([0f32; ORDERS * STREAMS * 2], [0f32; ORDERS * STREAMS * 2]);
         correlate_row(&echo, &replicas, &mut fast);
         correlate_body(&echo, &replicas, &mut slow);
@@ -332,8 +354,9 @@ mod tests {
         assert_eq!(fast, slow);
         let within = [[0.6; LANES], [0.8; LANES]];
         let (mut fast, mut slow) = (vec![0.0; replicas.len()], vec![0.0; replicas.len()]);
-        replicate_group(&replicas, padded, LANES, &within, [0.8, -0.6], [0.3, 0.01], &mut fast);
-        replicate_body(&replicas, padded, LANES, &within, [0.8, -0.6], [0.3, 0.01], &mut slow);
+        let turns = [Complex64::cis(0.3), Complex64::cis(0.1)];
+        replicate(&echo_and_more, &within, turns, [-0.3, 0.01], &mut fast);
+        replicate_body(&echo_and_more, &within, turns, [-0.3, 0.01], &mut slow);
         assert_eq!(fast, slow);
     }
 }
