@@ -2,23 +2,14 @@
 
 use std::path::Path;
 
+use super::shipped;
 use crate::array::Beams;
-use crate::scene::{PAPER_TOML, Scene, w_to_dbm};
+use crate::scene::{Scene, w_to_dbm};
 use crate::{Error, Result};
 
-/// Scenes that are compiled in, by their names in the repository.
-const SHIPPED: [(&str, &str); 1] = [("scenes/paper.toml", PAPER_TOML)];
-
-/// The scene in this file; where there is no such file, the shipped scene of this name.
+/// The scene in this file, or the shipped one of this name.
 pub(super) fn scene(path: &Path) -> Result<Scene> {
-    let name = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Scene::from_toml(&text, &name),
-        Err(error) => match SHIPPED.iter().find(|(shipped, _)| Path::new(shipped) == path) {
-            Some((_, text)) => Scene::from_toml(text, &name),
-            None => Err(Error::file(path, error)),
-        },
-    }
+    shipped::read_scene(&path.display().to_string())
 }
 
 /// The weights in this file, which must fit the scene's transmit array. More power than the scene's budget is used as

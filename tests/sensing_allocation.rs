@@ -1,0 +1,51 @@
+//! The sensing receiver allocates nothing once it is built.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use issc::optimize::Problem;
+use issc::scene::Scene;
+use issc::sensing::{Estimator, SensingConfig, Status, Trials};
+
+/// The system's allocator, counting.
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn an_estimate_allocates_nothing_whatever_its_status() {
+    for (power_dbm, expected) in [(0.0, Status::Located), (-60.0, Status::Located), (-100.0, Status::BelowThreshold)] {
+        let mut scene = Scene::paper();
+        scene.constraints.power_dbm = power_dbm;
+        let mut beams = Problem::from_scene(&scene).solve().beams;
+        let config = SensingConfig::from_scene(&scene);
+        let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+        for turn in 0..2 {
+            // The second round brings new beams, as a retune does.
+            beams.w_0 *= num_complex::Complex64::from(1.0 - 0.1 * f64::from(turn));
+            let mut trials = Trials::new(&scene, &config, &beams, 1).unwrap();
+            trials.make(0, &estimator);
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let estimate = trials.estimate(&mut estimator);
+            assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "at {power_dbm} dBm");
+            assert_eq!(estimate.status, expected);
+        }
+    }
+}
