@@ -39,6 +39,12 @@ pub(super) fn weights(path: &Path, scene: &Scene) -> Result<Beams> {
     Ok(beams)
 }
 
+/// A ratio in dB; `None` where it has no finite one.
+pub(super) fn decibel(ratio: f64) -> Option<f64> {
+    let level = 10.0 * ratio.log10();
+    level.is_finite().then_some(level)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,9 @@ mod check;
 mod codec_curve;
 mod decode;
 mod encode;
+mod hcrb;
 mod inputs;
+mod optimize;
 pub mod run;
 mod sense;
 mod set;
@@ -39,6 +41,10 @@ enum Command {
     Decode(decode::Arguments),
     /// Encode a picture with a source model.
     Encode(encode::Arguments),
+    /// Fisher information and position bound of given beams.
+    Hcrb(hcrb::Arguments),
+    /// Beams, source model and channel rate for a scene.
+    Optimize(optimize::Arguments),
     /// Locate the target in simulated echoes, trial by trial, beside the bound.
     Sense(sense::Arguments),
     /// Run a flowgraph and report what was sent, lost and found.
@@ -68,6 +74,8 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
         Some(Command::Decode(arguments)) => decode::run(arguments),
         Some(Command::Encode(arguments)) => encode::run(arguments),
+        Some(Command::Hcrb(arguments)) => hcrb::run(arguments),
+        Some(Command::Optimize(arguments)) => optimize::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),
         None => dispatch(Arguments::parse_from(["issc", "run"]).command),
     }

@@ -63,6 +63,11 @@ fn functional(w: &Vector3<Complex64>, v: &Vector3<Complex64>) -> Point {
     Point::from_fn(|m, _| BASIS[m].iter().map(|(i, k, value)| (w[*i].conj() * value * v[*k]).re).sum())
 }
 
+/// Coordinates of v vᴴ.
+pub(super) fn outer(v: &Vector3<Complex64>) -> Point {
+    functional(v, v)
+}
+
 /// Largest value of `weights`·x over S ⪰ 0 with Tr S ≤ 1.
 pub(super) fn support(weights: &Point) -> f64 {
     matrix(weights).symmetric_eigenvalues().max().max(0.0)
@@ -150,7 +155,13 @@ impl Reduced {
 
     /// Value, gradient and Hessian of f.
     fn bound(&self, x: &Point) -> Option<Expansion> {
-        let moments = self.moments * x;
+        let (value, gradient, hessian) = self.bound_of_moments(&(self.moments * x))?;
+        let lift = self.moments.transpose();
+        Some((value, lift * gradient, lift * hessian * self.moments))
+    }
+
+    /// The same as a function of the moments.
+    pub fn bound_of_moments(&self, moments: &Vector4<f64>) -> Option<(f64, Vector4<f64>, Matrix4<f64>)> {
         let mut sum = self.prior;
         for (part, moment) in self.information.iter().zip(moments.iter()) {
             sum += part * *moment;
@@ -162,8 +173,12 @@ impl Reduced {
         let gradient = Vector4::from_fn(|m, _| -columns.dot(&images[m]));
         let moved = images.map(|image| inverse * image);
         let hessian = Matrix4::from_fn(|m, k| 2.0 * images[m].dot(&moved[k]));
-        let lift = self.moments.transpose();
-        Some((value, lift * gradient, lift * hessian * self.moments))
+        Some((value, gradient, hessian))
+    }
+
+    /// The moments' Hermitian matrices: moment m of S is Re Tr(Z_m S).
+    pub fn moment_matrices(&self) -> [Matrix3<Complex64>; 4] {
+        std::array::from_fn(|m| matrix(&self.moments.row(m).transpose()))
     }
 
     /// f in units, infinite where it has no value.

@@ -139,7 +139,7 @@ impl Problem {
         &self.bound
     }
 
-    fn reduced(&self) -> Reduced {
+    pub(super) fn reduced(&self) -> Reduced {
         let power = self.power_w * (1.0 - POWER_RESERVE);
         Reduced::new(&self.bound, &self.channel, power, power / self.noise_power_w)
     }
@@ -257,7 +257,7 @@ impl Problem {
 
     /// w_c = Σh_c/√(h_cᴴΣh_c) and the strongest direction of what is left, with all of Σ's power. w_0 is zero where it is
     /// negligible and the bound without it stays under `limit` (in the reduced problem's units) all the same.
-    fn split(&self, reduced: &Reduced, point: &Coordinates, limit: f64) -> Beams {
+    pub(super) fn split(&self, reduced: &Reduced, point: &Coordinates, limit: f64) -> Beams {
         let s = matrix(point);
         let channel = nalgebra::Vector3::from_fn(|n, _| reduced.basis[n].dotc(&self.channel));
         let total = s.trace().re;

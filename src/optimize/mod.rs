@@ -9,7 +9,9 @@
 //! | γ | SINR at the communication receiver |
 //! | P_T | power budget, in W |
 
+mod alternating;
 mod barrier;
+mod baseline;
 mod beams;
 mod bound;
 mod linear;
@@ -17,6 +19,8 @@ mod rates;
 #[cfg(test)]
 mod tests;
 
+pub use alternating::{Alternated, Alternation, alternate};
+pub use baseline::zero_forcing;
 pub use beams::{Effort, Problem, Solution, WarmStart, channel_vector};
 pub use bound::{BoundModel, FisherInformation, Unidentifiable};
 pub use rates::{

@@ -3,6 +3,13 @@
 //! Channel uses are counted as they are sent, in whole blocks of L symbols: the protected part (picture header and
 //! hyper segment) takes the first blocks at a rate of its own, the body the rest. R_c = N_c/L, the CRC inside N_c.
 
+use crate::scene::Scene;
+
+/// Distance in dB kept from what eq. (4) wants, where the scene names none.
+const DEFAULT_MARGIN_DB: f64 = 2.5;
+/// Block error rate that a plan may predict, where the scene names none.
+const DEFAULT_BLOCK_ERROR_RATE: f64 = 1e-3;
+
 /// CRC bits inside every block's N_c.
 pub const CRC_BITS: usize = 11;
 
@@ -27,6 +34,11 @@ pub struct SourceModel {
 }
 
 impl SourceModel {
+    /// Mean bits of a picture.
+    pub fn bits(&self) -> f64 {
+        self.body_bits + self.protected_bits
+    }
+
     /// Mean squared error at a rate of independent bit flips (eq. 7).
     pub fn mse(&self, bit_error_rate: f64) -> f64 {
         let [d_s, d_c, e_1, e_2] = self.curve;
@@ -46,6 +58,19 @@ pub struct RateLimits {
     pub block_error_rate_max: f64,
 }
 
+impl RateLimits {
+    /// A scene's limits for pictures of `source_samples` samples.
+    pub fn from_scene(scene: &Scene, source_samples: usize) -> Self {
+        let uses = scene.constraints.bandwidth_ratio_max * source_samples as f64;
+        let block_symbols = scene.waveform.block_symbols;
+        Self {
+            blocks: (uses / block_symbols as f64) as usize,
+            block_symbols,
+            block_error_rate_max: scene.constraints.block_error_rate_max.unwrap_or(DEFAULT_BLOCK_ERROR_RATE),
+        }
+    }
+}
+
 /// The law of a code's block error rate.
 pub trait BlockErrorModel {
     /// Block error rate of a block of `bits` bits at this SINR (linear); it must not fall where the bits grow.
@@ -59,6 +84,14 @@ pub struct PaperModel {
     pub block_symbols: usize,
     /// Margin in dB.
     pub margin_db: f64,
+}
+
+impl PaperModel {
+    /// With a scene's margin.
+    pub fn from_scene(scene: &Scene) -> Self {
+        let margin_db = scene.constraints.snr_margin_db.unwrap_or(DEFAULT_MARGIN_DB);
+        Self { block_symbols: scene.waveform.block_symbols, margin_db }
+    }
 }
 
 impl BlockErrorModel for PaperModel {

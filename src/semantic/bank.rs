@@ -10,6 +10,7 @@ use super::predictor::{GROUPS, LEVELS, Predictor};
 use super::range_coder::Table;
 use super::transform::{Analysis, Mean, Synthesis};
 use super::weights::Weights;
+use crate::optimize::SourceModel;
 use crate::{Error, Result};
 
 /// Name of the weight file in a model's folder.
@@ -87,6 +88,16 @@ impl ModelInfo {
     /// Mean bits of its protected part (picture header, lengths, hyper segment).
     pub fn protected_bits(&self, pixels: usize) -> f64 {
         8.0 * HEADER_BYTES as f64 + self.calibration.protected_bits_per_pixel * pixels as f64
+    }
+
+    /// What the choice of rates needs to know of the model, for pictures of this many pixels.
+    pub fn source_model(&self, pixels: usize) -> SourceModel {
+        let DistortionCurve { d_s, d_c, e_1, e_2, .. } = self.calibration.curve;
+        SourceModel {
+            body_bits: self.bits(pixels) - self.protected_bits(pixels),
+            protected_bits: self.protected_bits(pixels),
+            curve: [d_s, d_c, e_1, e_2],
+        }
     }
 }
 
