@@ -12,6 +12,7 @@ pub mod error;
 pub mod frontend;
 pub mod modem;
 pub mod optimize;
+pub mod plot;
 pub mod runtime;
 pub mod scene;
 pub mod semantic;

@@ -5,6 +5,7 @@ mod check;
 mod codec_curve;
 mod decode;
 mod encode;
+mod figures;
 mod hcrb;
 mod inputs;
 mod optimize;
@@ -41,6 +42,8 @@ enum Command {
     Decode(decode::Arguments),
     /// Encode a picture with a source model.
     Encode(encode::Arguments),
+    /// The paper's figures, the trade-off with its certificate and the beams' patterns.
+    Figures(figures::Arguments),
     /// Fisher information and position bound of given beams.
     Hcrb(hcrb::Arguments),
     /// Beams, source model and channel rate for a scene.
@@ -74,6 +77,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
         Some(Command::Decode(arguments)) => decode::run(arguments),
         Some(Command::Encode(arguments)) => encode::run(arguments),
+        Some(Command::Figures(arguments)) => figures::run(arguments),
         Some(Command::Hcrb(arguments)) => hcrb::run(arguments),
         Some(Command::Optimize(arguments)) => optimize::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),

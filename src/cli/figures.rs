@@ -1,0 +1,253 @@
+//! `issc figures --out DIR`: the paper's figures, the trade-off with its certificate, and the beams' patterns.
+
+use std::path::PathBuf;
+
+use nalgebra::DVector;
+use num_complex::Complex64;
+
+use super::inputs;
+use crate::array::{Beams, direction_rad, steering_vector};
+use crate::optimize::{
+    Effort, PaperModel, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing,
+};
+use crate::plot::{Chart, Corner, Series, Stroke};
+use crate::scene::{Frequencies, Model, Reflectivity, Scene};
+use crate::semantic::Bank;
+use crate::{Error, Result};
+
+/// Pixels of the pictures that rates are meant for.
+const PIXELS: usize = 256 * 256;
+/// What stands for no timing error: 3 µm of path.
+const NO_TIMING_ERROR_S: f64 = 1e-14;
+
+/// Options of `issc figures`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Folder for PNG, SVG and CSV files; made where it does not exist.
+    #[arg(long)]
+    out: PathBuf,
+    /// Scene file (TOML) that the figures start from.
+    #[arg(long, default_value = "scenes/paper.toml")]
+    scene: PathBuf,
+}
+
+/// Runs `issc figures`.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let scene = inputs::scene(&arguments.scene)?;
+    std::fs::create_dir_all(&arguments.out).map_err(|error| Error::file(&arguments.out, error))?;
+    let models: Vec<_> = Bank::shipped().models().iter().map(|model| model.source_model(PIXELS)).collect();
+    for (name, chart) in [
+        ("fig2-distortion", distortion(&models)),
+        ("fig3-ms-ssim", similarity(&scene, &models)),
+        ("fig4-hcrb", bound_over_power(&scene, &models)),
+        ("trade-off", trade_off(&scene)),
+        ("beam-patterns", patterns(&scene)),
+    ] {
+        chart.write(&arguments.out, name)?;
+        println!("{}", arguments.out.join(name).with_extension("png").display());
+    }
+    Ok(())
+}
+
+const PAPER_MODE: Model = Model { reflectivity: Reflectivity::Known, frequencies: Frequencies::OneSided };
+const RADIO_MODE: Model = Model { reflectivity: Reflectivity::Unknown, frequencies: Frequencies::Centered };
+
+/// Fig. 2: distortion over the bit error rate, from eq. (7) as fitted to the shipped models.
+fn distortion(models: &[SourceModel]) -> Chart {
+    let bank = Bank::shipped();
+    let series = bank.models().iter().zip(models).filter(|(info, _)| info.tuned_for == "mse").enumerate();
+    Chart {
+        title: "Distortion over the bit error rate (Fig. 2)".into(),
+        x_label: "bit error rate of the body".into(),
+        y_label: "MSE on the 0…255 scale".into(),
+        x_log: true,
+        y_log: true,
+        legend: Corner::UpperLeft,
+        series: series
+            .map(|(colour, (info, model))| Series {
+                name: format!("{:.3} bit per sample", info.calibration.bits_per_pixel / 3.0),
+                points: (0..=120).map(|k| 10f64.powf(-6.0 + f64::from(k) * 0.05)).map(|r| (r, model.mse(r))).collect(),
+                stroke: Stroke::Solid,
+                colour,
+            })
+            .collect(),
+    }
+}
+
+/// Fig. 3: MS-SSIM of the model that the rates allow over the power, with optimal beams and with zero-forcing ones.
+/// Predicted from the card's error-free figures: a plan's blocks fail once in a thousand at most.
+fn similarity(scene: &Scene, models: &[SourceModel]) -> Chart {
+    let bank = Bank::shipped();
+    let mut series = Vec::new();
+    for (colour, ratio) in [0.0625, 0.125].into_iter().enumerate() {
+        for (name, stroke) in [("optimal beams", Stroke::Solid), ("zero forcing", Stroke::Dashed)] {
+            let quality = |power_dbm: f64| {
+                let mut scene = scene.clone();
+                scene.constraints.power_dbm = power_dbm;
+                scene.constraints.bandwidth_ratio_max = ratio;
+                let problem = Problem::from_scene(&scene);
+                let solution = problem.solve();
+                let sinr = match stroke {
+                    Stroke::Solid if solution.feasible => solution.sinr,
+                    Stroke::Solid => return f64::NAN,
+                    _ => problem.sinr(&zero_forcing(&scene, &problem)),
+                };
+                let limits = RateLimits::from_scene(&scene, 3 * PIXELS);
+                select_rate(models, &limits, sinr, &PaperModel::from_scene(&scene))
+                    .map_or(f64::NAN, |choice| bank.models()[choice.model].calibration.ms_ssim)
+            };
+            series.push(Series {
+                name: format!("{name}, ABR {ratio}"),
+                points: steps(-10.0, 20.0, 0.25).map(|power_dbm| (power_dbm, quality(power_dbm))).collect(),
+                stroke,
+                colour,
+            });
+        }
+    }
+    Chart {
+        title: "Picture quality over the power (Fig. 3, predicted)".into(),
+        x_label: "P_T, dBm".into(),
+        y_label: "MS-SSIM".into(),
+        x_log: false,
+        y_log: false,
+        legend: Corner::LowerRight,
+        series,
+    }
+}
+
+/// Fig. 4: the smallest bound with the SINR that the lowest model needs, beside the benchmark's bound.
+fn bound_over_power(scene: &Scene, models: &[SourceModel]) -> Chart {
+    let mut series = Vec::new();
+    let needed = needed_sinr(scene, models);
+    for (index, (mode, model)) in
+        [("known, one-sided", PAPER_MODE), ("unknown, centered", RADIO_MODE)].into_iter().enumerate()
+    {
+        for (error, stroke) in [("timing error", Stroke::Solid), ("no timing error", Stroke::Dashed)] {
+            let at = |power_dbm: f64| {
+                let mut scene = Scene { model: model.clone(), ..scene.clone() };
+                scene.constraints.power_dbm = power_dbm;
+                if stroke == Stroke::Dashed {
+                    scene.channel.timing_error_std_s = NO_TIMING_ERROR_S;
+                }
+                scene
+            };
+            let ours = |power_dbm: f64| {
+                let solution = Problem::from_scene(&at(power_dbm)).solve_exchanged(needed, Effort::default());
+                if solution.feasible { solution.hcrb_trace_m2 } else { f64::NAN }
+            };
+            let rival = |power_dbm: f64| {
+                let scene = at(power_dbm);
+                let problem = Problem::from_scene(&scene);
+                problem.hcrb_trace_m2(&zero_forcing(&scene, &problem)).unwrap_or(f64::NAN)
+            };
+            for (kind, name, bound) in
+                [(0, "ours", &ours as &dyn Fn(f64) -> f64), (1, "WF–ZF", &rival as &dyn Fn(f64) -> f64)]
+            {
+                series.push(Series {
+                    name: format!("{name}, {mode}, {error}"),
+                    points: steps(-10.0, 20.0, 0.5).map(|power_dbm| (power_dbm, bound(power_dbm))).collect(),
+                    stroke,
+                    colour: 2 * index + kind,
+                });
+            }
+        }
+    }
+    Chart {
+        title: format!("Position bound over the power, SINR ≥ {:.1} dB (Fig. 4)", 10.0 * needed.log10()),
+        x_label: "P_T, dBm".into(),
+        y_label: "Tr HCRB, m²".into(),
+        x_log: false,
+        y_log: true,
+        legend: Corner::UpperRight,
+        series,
+    }
+}
+
+/// The SINR from which the lowest model's rate fits, by bisection.
+fn needed_sinr(scene: &Scene, models: &[SourceModel]) -> f64 {
+    let limits = RateLimits::from_scene(scene, 3 * PIXELS);
+    let code = PaperModel::from_scene(scene);
+    let (mut low, mut high) = (1e-3, 1e6);
+    while high / low > 1.0 + 1e-9 {
+        let middle = f64::sqrt(low * high);
+        if select_rate(&models[..1], &limits, middle, &code).is_some() { high = middle } else { low = middle }
+    }
+    high
+}
+
+/// SINR over the threshold: what the beams reach, and what the dual proves that none can exceed.
+fn trade_off(scene: &Scene) -> Chart {
+    let mut series = Vec::new();
+    for (colour, (mode, model)) in
+        [("known, one-sided", PAPER_MODE), ("unknown, centered", RADIO_MODE)].into_iter().enumerate()
+    {
+        let mut scene = Scene { model, ..scene.clone() };
+        let smallest = Problem::from_scene(&scene).solve().smallest_hcrb_trace_m2;
+        let (mut reached, mut proven) = (Vec::new(), Vec::new());
+        for k in 0..=60 {
+            let threshold = smallest * (1.0 + 1e-4 * 10f64.powf(f64::from(k) * 0.08));
+            scene.constraints.hcrb_max_m2 = threshold;
+            let solution = Problem::from_scene(&scene).solve();
+            reached.push((threshold, 10.0 * solution.sinr.log10()));
+            if k % 4 == 0 {
+                proven.push((threshold, 10.0 * solution.upper_bound_sinr.log10()));
+            }
+        }
+        series.push(Series { name: format!("reached, {mode}"), points: reached, stroke: Stroke::Solid, colour });
+        series.push(Series { name: format!("proven limit, {mode}"), points: proven, stroke: Stroke::Marks, colour });
+    }
+    Chart {
+        title: format!("Communication against sensing at {} dBm", scene.constraints.power_dbm),
+        x_label: "threshold on Tr HCRB, m²".into(),
+        y_label: "SINR, dB".into(),
+        x_log: true,
+        y_log: false,
+        legend: Corner::LowerRight,
+        series,
+    }
+}
+
+/// Power radiated over the angle by both beams of the optimum, and where receiver and target stand.
+fn patterns(scene: &Scene) -> Chart {
+    let problem = Problem::new(scene, channel_vector(scene), scene.geometry.target);
+    let Beams { w_c, w_0 } = problem.solve().beams;
+    let array = &scene.array;
+    let level = |beam: &DVector<Complex64>, degrees: f64| {
+        let alpha = steering_vector(array.transmit_antennas, array.spacing_wavelengths, degrees.to_radians());
+        (10.0 * (alpha.dotc(beam).norm_sqr() * 1e3).log10()).max(-40.0)
+    };
+    let angles = || steps(-90.0, 90.0, 0.25);
+    let mut series: Vec<Series> = [("w_c, pictures", &w_c), ("w_0, sensing", &w_0)]
+        .into_iter()
+        .enumerate()
+        .map(|(colour, (name, beam))| Series {
+            name: name.into(),
+            points: angles().map(|degrees| (degrees, level(beam, degrees))).collect(),
+            stroke: Stroke::Solid,
+            colour,
+        })
+        .collect();
+    let geometry = &scene.geometry;
+    for (colour, name, point) in [(2, "receiver", geometry.communication_receiver), (3, "target", geometry.target)] {
+        let degrees = direction_rad(geometry.transmitter, point).to_degrees();
+        series.push(Series {
+            name: name.into(),
+            points: vec![(degrees, -40.0), (degrees, 10.0)],
+            stroke: Stroke::Dashed,
+            colour,
+        });
+    }
+    Chart {
+        title: "Beam patterns of the optimum".into(),
+        x_label: "angle from +x, degrees".into(),
+        y_label: "|αᴴw|², dBm".into(),
+        x_log: false,
+        y_log: false,
+        legend: Corner::LowerRight,
+        series,
+    }
+}
+
+fn steps(from: f64, to: f64, step: f64) -> impl Iterator<Item = f64> {
+    (0..=((to - from) / step).round() as usize).map(move |k| from + step * k as f64)
+}
