@@ -83,7 +83,7 @@ impl Alignment {
 }
 
 /// The correlation of one section with both streams, at all lags.
-struct Correlator {
+pub(super) struct Correlator {
     section: usize,
     first_lag: isize,
     lags: usize,
@@ -101,7 +101,7 @@ struct Correlator {
 }
 
 impl Correlator {
-    fn new(
+    pub fn new(
         section: usize,
         [first_lag, last_lag]: [isize; 2],
         rows: usize,
@@ -130,11 +130,25 @@ impl Correlator {
         }
     }
 
-    fn echo_samples(&self) -> usize {
+    pub fn echo_samples(&self) -> usize {
         self.section + self.lags - 1
     }
 
     fn search(&mut self, sought: &Sought<'_>) -> Peak {
+        let used = self.load(sought);
+        let mut energy = std::mem::take(&mut self.energy);
+        energy.fill(0.0);
+        self.profiles(|_, stream, profile| {
+            if used[stream] {
+                add_powers(profile, &mut energy);
+            }
+        });
+        self.energy = energy;
+        self.peak(used)
+    }
+
+    /// Transforms the section's echo and its whitened streams; says which streams are in use.
+    fn load(&mut self, sought: &Sought<'_>) -> [bool; STREAMS] {
         let count = self.echo_samples();
         for (row, space) in self.echo.chunks_exact_mut(self.length).enumerate() {
             space[..count].copy_from_slice(&sought.echo.row(row)[sought.start..][..count]);
@@ -150,18 +164,41 @@ impl Correlator {
         let used = sought.powers.map(|power| power > NEGLIGIBLE_POWER * total);
         self.whiten(used);
         self.forward.process_with_scratch(&mut self.streams, &mut self.scratch);
-        self.energy.fill(0.0);
-        for echo in self.echo.chunks_exact(self.length) {
+        used
+    }
+
+    /// Hands over the correlation of each row with each whitened stream at all lags (and what the transform holds
+    /// behind them), [`Self::length`] times too large.
+    fn profiles(&mut self, mut take: impl FnMut(usize, usize, &[Complex32])) {
+        for (row, echo) in self.echo.chunks_exact(self.length).enumerate() {
             let pairs = self.product.chunks_exact_mut(self.length).zip(self.streams.chunks_exact(self.length));
             for (product, stream) in pairs {
                 conjugate_product(echo, stream, product);
             }
             self.inverse.process_with_scratch(&mut self.product, &mut self.scratch);
-            for (product, _) in self.product.chunks_exact(self.length).zip(used).filter(|(_, used)| *used) {
-                add_powers(product, &mut self.energy);
+            for (stream, product) in self.product.chunks_exact(self.length).enumerate() {
+                take(row, stream, product);
             }
         }
-        self.peak(used)
+    }
+
+    /// Delays searched.
+    pub fn lags(&self) -> usize {
+        self.lags
+    }
+
+    /// Writes the correlations `[row][stream][lag]` with whitened streams, on a scale on which noise has unit variance;
+    /// says which streams are in use, the others' rows being zero.
+    pub fn write_profiles(&mut self, sought: &Sought<'_>, profiles: &mut [Complex32]) -> [bool; STREAMS] {
+        let used = self.load(sought);
+        let scale = (1.0 / (self.length as f64 * self.noise_variance.sqrt())) as f32;
+        let lags = self.lags;
+        self.profiles(|row, stream, profile| {
+            let out = &mut profiles[(row * STREAMS + stream) * lags..][..lags];
+            let scale = if used[stream] { scale } else { 0.0 };
+            out.iter_mut().zip(profile).for_each(|(out, value)| *out = value * scale);
+        });
+        used
     }
 
     /// Makes the streams in use orthonormal over the section, so that Q⁻¹ is no longer needed.
@@ -217,7 +254,7 @@ fn smooth_length(least: usize) -> usize {
 }
 
 /// What a sum of `terms` unit exponentials exceeds with `probability`: e^{−x} Σ_{i<terms} x^i/i! = probability.
-fn energy_threshold(terms: usize, probability: f64) -> f64 {
+pub(super) fn energy_threshold(terms: usize, probability: f64) -> f64 {
     let tail = |x: f64| {
         let mut term = (-x).exp();
         let mut sum = term;

@@ -6,19 +6,25 @@
 //! SRE → target; inside, u = sin θ and v = sin φ stand for them. Delays are in samples until an [`Estimate`] is made.
 
 mod align;
+pub mod cfar;
 mod config;
 mod estimator;
 mod likelihood;
+pub mod maps;
 mod position;
 mod search;
 mod spectrum;
+mod targets;
 mod trial;
 
 pub use config::{Planar, Reflection, SensingConfig};
 pub use estimator::{Estimate, Estimator, Fix, Status};
+pub use targets::{TargetEcho, TargetSearch};
 pub use trial::{Trials, Truth};
 
 /// The two streams: 0 = semantic (s_c), 1 = sensing (s_0).
 const STREAMS: usize = 2;
+#[cfg(test)]
+mod field_tests;
 #[cfg(test)]
 mod tests;

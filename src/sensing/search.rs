@@ -218,9 +218,24 @@ impl Gram {
             let (index, power) = if self.semantic >= self.sensing { (0, self.semantic) } else { (1, self.sensing) };
             return x[index].norm_sqr() / power.max(f64::MIN_POSITIVE);
         }
-        // ⟨S_u, S_v⟩ conventions: x_u = Σ Y S_u*, Q_c0 = Σ S_c S_0*.
-        let cross = (x[0].conj() * x[1] * self.cross).re;
+        let cross = (x[0] * x[1].conj() * self.cross).re;
         (self.sensing * x[0].norm_sqr() + self.semantic * x[1].norm_sqr() - 2.0 * cross) / determinant
+    }
+
+    /// The response g that explains x, for one row: x_u = Σ_v Q_vu g_v.
+    pub(super) fn response(&self, x: [Complex64; STREAMS]) -> [Complex64; STREAMS] {
+        let determinant = self.semantic * self.sensing - self.cross.norm_sqr();
+        if determinant <= 1e-9 * self.semantic * self.sensing {
+            let power = [self.semantic, self.sensing];
+            let strongest = usize::from(power[1] > power[0]);
+            let mut response = [Complex64::ZERO; STREAMS];
+            response[strongest] = x[strongest] / power[strongest].max(f64::MIN_POSITIVE);
+            return response;
+        }
+        [
+            (x[0] * self.sensing - x[1] * self.cross.conj()) / determinant,
+            (x[1] * self.semantic - x[0] * self.cross) / determinant,
+        ]
     }
 
     /// q of one response h.
@@ -274,4 +289,20 @@ fn ascent(hessian: &Matrix3<f64>, gradient: &Vector3<f64>, damping: &mut f64) ->
         *damping = (4.0 * *damping).max(1e-2);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_recovered_and_its_energy_explained() {
+        let gram = Gram { semantic: 2.0, sensing: 3.0, cross: Complex64::new(0.7, -0.9) };
+        let g = [Complex64::new(0.3, 0.4), Complex64::new(-1.0, 0.2)];
+        // x_u = Σ_v g_v ⟨S_v, S_u⟩ with ⟨S_c, S_0⟩ = cross.
+        let x = [g[0] * gram.semantic + g[1] * gram.cross.conj(), g[0] * gram.cross + g[1] * gram.sensing];
+        let found = gram.response(x);
+        assert!((found[0] - g[0]).norm() < 1e-12 && (found[1] - g[1]).norm() < 1e-12);
+        assert!((gram.explained(x) - gram.of_response(&g)).abs() < 1e-12);
+    }
 }

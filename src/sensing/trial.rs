@@ -104,15 +104,19 @@ impl Trials {
         Truth { position_m: self.target, delay_s }
     }
 
+    /// s_c and s_0 of the frame made last, as shaped.
+    pub fn reference(&self) -> Planar<'_> {
+        Planar::new(&self.reference, self.reference.len() / 2)
+    }
+
     /// The estimate of the trial made last.
     pub fn estimate(&self, estimator: &mut Estimator) -> Estimate {
         let echo = Planar::new(&self.echo, estimator.echo_samples());
-        let reference = Planar::new(&self.reference, self.reference.len() / 2);
-        estimator.estimate(echo, 0, reference, self.window_start(), &self.beams)
+        estimator.estimate(echo, 0, self.reference(), self.window_start(), &self.beams)
     }
 
-    /// Shapes a fresh frame, and sums it as it leaves towards the target.
-    fn send(&mut self, number: u64, random: &mut impl Rng) {
+    /// Shapes a fresh frame.
+    pub(super) fn send(&mut self, number: u64, random: &mut impl Rng) {
         let mut qpsk = || {
             let bits = random.next_u32();
             let axis =
@@ -132,7 +136,13 @@ impl Trials {
     }
 
     /// The echo rows over the samples that the estimator reads.
-    fn receive(&mut self, delay_s: f64, reflection: Complex64, estimator: &Estimator, random: &mut impl Rng) {
+    pub(super) fn receive(
+        &mut self,
+        delay_s: f64,
+        reflection: Complex64,
+        estimator: &Estimator,
+        random: &mut impl Rng,
+    ) {
         let config = &self.config;
         let spacing = config.spacing_wavelengths;
         let departure =
