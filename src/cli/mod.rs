@@ -8,6 +8,7 @@ mod encode;
 mod figures;
 mod hcrb;
 mod inputs;
+mod link;
 mod optimize;
 pub mod run;
 mod sense;
@@ -48,6 +49,8 @@ enum Command {
     Hcrb(hcrb::Arguments),
     /// Beams, source model and channel rate for a scene.
     Optimize(optimize::Arguments),
+    /// Measure a coded link: block and bit errors at one modulation, rate and SNR.
+    Link(link::Arguments),
     /// Locate the target in simulated echoes, trial by trial, beside the bound.
     Sense(sense::Arguments),
     /// Run a flowgraph and report what was sent, lost and found.
@@ -80,6 +83,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Figures(arguments)) => figures::run(arguments),
         Some(Command::Hcrb(arguments)) => hcrb::run(arguments),
         Some(Command::Optimize(arguments)) => optimize::run(arguments),
+        Some(Command::Link(arguments)) => link::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),
         None => dispatch(Arguments::parse_from(["issc", "run"]).command),
     }

@@ -6,9 +6,12 @@ mod block;
 pub mod crc;
 pub mod ldpc;
 mod limit;
+mod measure;
 mod polar;
 
 pub use block::{BLOCK_SYMBOLS, BlockCode, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan};
 pub use crc::Crc;
+pub use ldpc::BATCH;
 pub use limit::normal_approximation;
+pub use measure::{LinkCounts, SimulatedLink};
 pub use polar::{HeaderCode, HeaderScratch, Link};

@@ -5,6 +5,8 @@
 use num_complex::Complex32;
 use serde::{Deserialize, Serialize};
 
+use crate::dsp::dispatched;
+
 /// Soft bits are log-likelihood ratios times this, rounded and clipped to ±[`SOFT_LIMIT`].
 pub const SOFT_SCALE: f32 = 3.0;
 
@@ -52,25 +54,13 @@ impl Modulation {
         [0.5f32, 0.1, 1.0 / 42.0, 1.0 / 170.0][self.index()].sqrt()
     }
 
-    /// Amplitude of one axis, in half distances, for its bits (most significant first).
-    fn level(bits: impl DoubleEndedIterator<Item = u8>) -> f32 {
-        // TS 38.211: (1−2b₀)(2^m − (1−2b₁)(2^(m−1) − …)), written from the inside out.
-        let mut value = 0.0;
-        let mut power = 1.0;
-        for bit in bits.rev() {
-            let sign = 1.0 - 2.0 * f32::from(bit);
-            value = sign * (power - value);
-            power *= 2.0;
-        }
-        value
-    }
-
     /// Maps bits to symbols; `bits` holds [`Self::bits_per_symbol`] per symbol.
     pub fn map(self, bits: &[u8], symbols: &mut [Complex32]) {
         let scale = self.half_distance();
         for (symbol, bits) in symbols.iter_mut().zip(bits.chunks_exact(self.bits_per_symbol())) {
-            let half = bits.len() / 2;
-            let axis = |first: usize| scale * Self::level((0..half).map(|index| bits[2 * index + first]));
+            let label =
+                |first: usize| bits[first..].iter().step_by(2).fold(0, |label, bit| label << 1 | usize::from(*bit));
+            let axis = |first: usize| scale * LEVELS[self.index()][label(first)];
             *symbol = Complex32::new(axis(0), axis(1));
         }
     }
@@ -91,22 +81,81 @@ impl Modulation {
     fn each(self, symbols: &[Complex32], scale: f32, mut put: impl FnMut(usize, f32)) {
         let per_axis = self.bits_per_symbol() / 2;
         let unit = self.half_distance();
-        for (n, symbol) in symbols.iter().enumerate() {
-            for (axis, value) in [symbol.re / unit, symbol.im / unit].into_iter().enumerate() {
-                let mut nearest = [[f32::INFINITY; 2]; 4];
-                for label in 0..1u8 << per_axis {
-                    let bit = |index: usize| label >> (per_axis - 1 - index) & 1;
-                    let point = Self::level((0..per_axis).map(bit));
-                    let distance = (value - point) * (value - point);
-                    for (index, pair) in nearest[..per_axis].iter_mut().enumerate() {
-                        let best = &mut pair[usize::from(bit(index))];
-                        *best = best.min(distance);
-                    }
-                }
-                for (index, [zero, one]) in nearest[..per_axis].iter().enumerate() {
-                    put(n * 2 * per_axis + 2 * index + axis, scale * unit * unit * (one - zero));
+        let (inverse, scale) = (1.0 / unit, scale * unit * unit);
+        let mut values = [0.0; LANES];
+        let mut ratios = [[0.0; LANES]; 4];
+        // Both axes have the same levels, so that real and imaginary parts go through one kernel as they lie.
+        for (block, symbols) in symbols.chunks(LANES / 2).enumerate() {
+            for (pair, symbol) in values.chunks_exact_mut(2).zip(symbols) {
+                pair.copy_from_slice(&[symbol.re * inverse, symbol.im * inverse]);
+            }
+            distance_differences(&values, per_axis, &mut ratios);
+            let first = block * LANES * per_axis;
+            for (index, ratios) in ratios[..per_axis].iter().enumerate() {
+                for (n, pair) in ratios.chunks_exact(2).take(symbols.len()).enumerate() {
+                    let bit = first + n * 2 * per_axis + 2 * index;
+                    put(bit, scale * pair[0]);
+                    put(bit + 1, scale * pair[1]);
                 }
             }
+        }
+    }
+}
+
+/// Axis values that the demapper takes at once: eight symbols.
+const LANES: usize = 16;
+
+/// Amplitudes of one axis, in half distances, by alphabet and label (the axis's bits, most significant first):
+/// (1−2b₀)(2^m − (1−2b₁)(2^(m−1) − …)) of TS 38.211.
+const LEVELS: [[f32; 16]; 4] = [levels(1), levels(2), levels(3), levels(4)];
+
+const fn levels(per_axis: u32) -> [f32; 16] {
+    let mut levels = [0.0; 16];
+    let mut label = 0;
+    while label < 1 << per_axis {
+        // Written from the inside out: the least significant bit is innermost.
+        let (mut value, mut bit) = (0.0, 0);
+        while bit < per_axis {
+            let size = (1u32 << bit) as f32 - value;
+            value = if label >> bit & 1 == 0 { size } else { -size };
+            bit += 1;
+        }
+        levels[label] = value;
+        label += 1;
+    }
+    levels
+}
+
+dispatched! {
+    /// For every bit of an axis, its smallest squared distance to a level with bit 1 less that to one with bit 0.
+    fn distance_differences(values: &[f32; LANES], per_axis: usize, ratios: &mut [[f32; LANES]; 4])
+        = distance_differences_body
+}
+
+#[inline(always)]
+fn distance_differences_body(values: &[f32; LANES], per_axis: usize, ratios: &mut [[f32; LANES]; 4]) {
+    match per_axis {
+        1 => differences::<1>(values, ratios),
+        2 => differences::<2>(values, ratios),
+        3 => differences::<3>(values, ratios),
+        _ => differences::<4>(values, ratios),
+    }
+}
+
+#[inline(always)]
+fn differences<const BITS: usize>(values: &[f32; LANES], ratios: &mut [[f32; LANES]; 4]) {
+    let mut nearest = [[[f32::INFINITY; LANES]; 2]; BITS];
+    for (label, level) in LEVELS[BITS - 1][..1 << BITS].iter().enumerate() {
+        let distances = values.map(|value| (value - level) * (value - level));
+        for (index, pair) in nearest.iter_mut().enumerate() {
+            for (best, distance) in pair[label >> (BITS - 1 - index) & 1].iter_mut().zip(distances) {
+                *best = if distance < *best { distance } else { *best };
+            }
+        }
+    }
+    for (ratios, [zero, one]) in ratios.iter_mut().zip(&nearest) {
+        for ((ratio, zero), one) in ratios.iter_mut().zip(zero).zip(one) {
+            *ratio = one - zero;
         }
     }
 }

@@ -19,7 +19,9 @@ impl LdpcCode {
     /// Encodes K' bits into E bits, rate-matched and interleaved.
     pub fn encode(&self, information: &[u8], coded: &mut [u8], scratch: &mut Encoder) {
         self.codeword(information, scratch);
-        self.each_position(|index, position| coded[self.interleaved(index)] = scratch.word[position]);
+        for (bit, position) in coded.iter_mut().zip(&self.positions) {
+            *bit = scratch.word[*position as usize];
+        }
     }
 
     /// The mother codeword, punctured columns included, filler as zeros; as far as the kept rows reach.

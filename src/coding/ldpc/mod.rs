@@ -3,8 +3,11 @@
 mod decode;
 mod encode;
 mod graph;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
-pub use decode::{Decoder, decode};
+pub use decode::{BATCH, Decoder, Kernel, decode, decode_batch};
 pub use encode::Encoder;
 pub use graph::{BaseGraph, MAX_LIFTING, QuasiCyclic};
 
@@ -16,8 +19,11 @@ pub struct LdpcCode {
     graph: BaseGraph,
     structure: QuasiCyclic,
     information_bits: usize,
-    coded_bits: usize,
-    bits_per_symbol: usize,
+    /// Position in the mother codeword (punctured columns counted) of each bit on the air: the circular buffer from column
+    /// 2 on, without filler, interleaved.
+    positions: Vec<u32>,
+    /// Whether a position comes twice.
+    repeats: bool,
 }
 
 impl LdpcCode {
@@ -49,11 +55,18 @@ impl LdpcCode {
                 graph.columns_k() * lifting
             )));
         }
-        let structure = QuasiCyclic::new(graph, lifting);
-        let mut code = Self { graph, structure, information_bits, coded_bits, bits_per_symbol };
-        let last = code.last_position();
-        code.structure.prune((last / lifting + 1).saturating_sub(graph.columns_k()).max(4));
-        Ok(code)
+        let filler = information_bits..graph.columns_k() * lifting;
+        let (begin, end) = (2 * lifting, graph.columns() * lifting);
+        let buffer: Vec<u32> = (begin..end).filter(|position| !filler.contains(position)).map(|at| at as u32).collect();
+        // Bit e of the buffer goes to row e / (E/Q_m) of the interleaver, which is read by columns.
+        let per_row = coded_bits / bits_per_symbol;
+        let sent = (0..coded_bits).map(|air| air % bits_per_symbol * per_row + air / bits_per_symbol);
+        let positions: Vec<u32> = sent.map(|bit| buffer[bit % buffer.len()]).collect();
+        let last = positions.iter().max().map_or(0, |last| *last as usize);
+        let rows = (last / lifting + 1).saturating_sub(graph.columns_k()).max(4);
+        let structure = QuasiCyclic::pruned(graph, lifting, rows);
+        let repeats = coded_bits > buffer.len();
+        Ok(Self { graph, structure, information_bits, positions, repeats })
     }
 
     /// The lifting size Z.
@@ -68,7 +81,7 @@ impl LdpcCode {
 
     /// E bits.
     pub fn coded_bits(&self) -> usize {
-        self.coded_bits
+        self.positions.len()
     }
 
     /// Filler bits, K − K'.
@@ -84,33 +97,5 @@ impl LdpcCode {
     /// Edges of those rows.
     pub fn edges(&self) -> usize {
         self.structure.edges()
-    }
-
-    /// The highest position of the mother codeword (punctured columns counted) that is sent.
-    fn last_position(&self) -> usize {
-        let mut last = 0;
-        self.each_position(|_, position| last = last.max(position));
-        last
-    }
-
-    /// Calls `visit(e, position)` for every bit before interleaving: circular buffer without filler, from column 2.
-    fn each_position(&self, mut visit: impl FnMut(usize, usize)) {
-        let lifting = self.lifting();
-        let filler = self.information_bits..self.graph.columns_k() * lifting;
-        let (begin, end) = (2 * lifting, self.graph.columns() * lifting);
-        let mut position = begin;
-        for index in 0..self.coded_bits {
-            if filler.contains(&position) {
-                position = filler.end;
-            }
-            visit(index, position);
-            position = if position + 1 == end { begin } else { position + 1 };
-        }
-    }
-
-    /// Where bit `index` before interleaving stands after it.
-    fn interleaved(&self, index: usize) -> usize {
-        let per_row = self.coded_bits / self.bits_per_symbol;
-        index / per_row + index % per_row * self.bits_per_symbol
     }
 }

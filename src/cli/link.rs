@@ -1,0 +1,129 @@
+//! `issc link --modulation M --rate R --snr-db X --blocks N`: the coded link over the complex Gaussian channel.
+
+use serde_json::json;
+
+use crate::coding::{BLOCK_SYMBOLS, BlockCode, Crc, SimulatedLink, normal_approximation};
+use crate::modem::constellation::Modulation;
+use crate::{Error, Result};
+
+/// Options of `issc link`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// qpsk, 16qam, 64qam or 256qam.
+    #[arg(long)]
+    modulation: String,
+    /// R_c in information bits per symbol: N_c = round(256 R), the CRC among them.
+    #[arg(long)]
+    rate: f64,
+    /// Es/N0 per complex symbol, known to the demapper.
+    #[arg(long, allow_negative_numbers = true)]
+    snr_db: f64,
+    /// Blocks of 256 symbols.
+    #[arg(long)]
+    blocks: u64,
+    /// none, 11, 16 or 24 (24A) bits.
+    #[arg(long, default_value = "none")]
+    crc: String,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `issc link`.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let code = code(&arguments)?;
+    let counts = SimulatedLink::new(&code, arguments.snr_db, arguments.seed).run(arguments.blocks, u64::MAX);
+    let bits = counts.blocks * code.information_bits() as u64;
+    let bit_error_rate = counts.bit_errors as f64 / bits as f64;
+    let decode_bits_per_s = bits as f64 / counts.decoding.as_secs_f64().max(1e-9);
+    if arguments.json {
+        let report = json!({
+            "information_bits": code.information_bits(),
+            "crc_bits": code.crc().bits(),
+            "coded_bits": code.coded_bits(),
+            "block_error_rate": counts.block_error_rate(),
+            "bit_error_rate": bit_error_rate,
+            "undetected": counts.undetected,
+            "decode_bits_per_s": decode_bits_per_s,
+        });
+        println!("{report}");
+        return Ok(());
+    }
+    let limit = normal_approximation(10f64.powf(arguments.snr_db / 10.0), code.rate(), BLOCK_SYMBOLS);
+    let mean_iterations = counts.iterations as f64 / counts.blocks as f64;
+    println!("information bits    {} ({} of them CRC)", code.information_bits(), code.crc().bits());
+    println!("coded bits          {}", code.coded_bits());
+    println!("block error rate    {:.3e} ({} of {})", counts.block_error_rate(), counts.block_errors, counts.blocks);
+    println!("normal approx.      {limit:.3e}");
+    println!("bit error rate      {bit_error_rate:.3e}");
+    println!("undetected          {}", counts.undetected);
+    println!("iterations, mean    {mean_iterations:.2}");
+    println!("decoding            {:.1} Mb/s", decode_bits_per_s / 1e6);
+    Ok(())
+}
+
+fn code(arguments: &Arguments) -> Result<BlockCode> {
+    let Arguments { rate, snr_db, blocks, .. } = arguments;
+    let modulation: Modulation =
+        arguments.modulation.parse().map_err(|error| Error::input(format!("--modulation: {error}")))?;
+    let crc = match arguments.crc.as_str() {
+        "none" => Crc::None,
+        "11" => Crc::Crc11,
+        "16" => Crc::Crc16,
+        "24" => Crc::Crc24A,
+        other => return Err(Error::input(format!("--crc: found `{other}`; accepted: none, 11, 16, 24"))),
+    };
+    if !(rate.is_finite() && *rate > 0.0) {
+        return Err(Error::input(format!("--rate: found {rate}; accepted: a number above 0")));
+    }
+    if !(-100.0..=100.0).contains(snr_db) {
+        return Err(Error::input(format!("--snr-db: found {snr_db}; accepted: -100 to 100")));
+    }
+    if *blocks == 0 {
+        return Err(Error::input("--blocks: found 0; accepted: 1 or more"));
+    }
+    let information_bits = (rate * BLOCK_SYMBOLS as f64).round() as usize;
+    BlockCode::new(information_bits, BLOCK_SYMBOLS, modulation, crc)
+        .map_err(|error| Error::input(format!("--rate {rate}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parsed(line: &str) -> Result<BlockCode> {
+        code(&Line::try_parse_from(format!("link {line}").split(' ')).unwrap().arguments)
+    }
+
+    #[test]
+    fn the_rate_counts_the_crc_and_rounds_to_a_whole_bit() {
+        let code = parsed("--modulation 16qam --rate 2.001 --snr-db -3 --blocks 1 --crc 16").unwrap();
+        assert_eq!((code.information_bits(), code.crc().bits(), code.coded_bits()), (512, 16, 1024));
+    }
+
+    #[test]
+    fn wrong_options_are_named_with_what_is_accepted() {
+        for (line, option) in [
+            ("--modulation 8psk --rate 1 --snr-db 3 --blocks 1", "--modulation"),
+            ("--modulation qpsk --rate nan --snr-db 3 --blocks 1", "--rate"),
+            ("--modulation qpsk --rate 1.99 --snr-db 3 --blocks 1", "--rate"),
+            ("--modulation qpsk --rate 1 --snr-db inf --blocks 1", "--snr-db"),
+            ("--modulation qpsk --rate 1 --snr-db 3 --blocks 0", "--blocks"),
+            ("--modulation qpsk --rate 1 --snr-db 3 --blocks 1 --crc 8", "--crc"),
+        ] {
+            let error = parsed(line).unwrap_err();
+            assert!(error.exit_status() == 2 && error.to_string().contains("accepted"), "{error}");
+            assert!(error.to_string().starts_with(option), "{error}");
+        }
+    }
+}
