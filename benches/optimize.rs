@@ -73,3 +73,17 @@ fn warm(bencher: Bencher, antennas: usize) {
     let last = Problem::from_scene(&retune.scene).solve().warm;
     bencher.bench_local(|| black_box(retune.run(black_box(0.03), Some(&last))));
 }
+
+/// The beams alone, by the conic solver, for comparison with `ours_beams_alone`.
+#[cfg(feature = "reference-solver")]
+#[divan::bench]
+fn clarabel_beams_alone(bencher: Bencher) {
+    let problem = Problem::from_scene(&scene(4));
+    bencher.bench_local(|| black_box(issc::optimize::reference_sinr(&problem)));
+}
+
+#[divan::bench]
+fn ours_beams_alone(bencher: Bencher) {
+    let problem = Problem::from_scene(&scene(4));
+    bencher.bench_local(|| black_box(problem.solve()));
+}

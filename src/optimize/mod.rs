@@ -15,7 +15,10 @@ mod baseline;
 mod beams;
 mod bound;
 mod linear;
+mod rate_approximation;
 mod rates;
+#[cfg(feature = "reference-solver")]
+mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +26,10 @@ pub use alternating::{Alternated, Alternation, alternate};
 pub use baseline::zero_forcing;
 pub use beams::{Effort, Problem, Solution, WarmStart, channel_vector};
 pub use bound::{BoundModel, FisherInformation, Unidentifiable};
+pub use rate_approximation::{ApproximatedRate, approximate_rate};
 pub use rates::{
     BlockErrorModel, CRC_BITS, PaperModel, RateChoice, RateLimits, SourceModel, block_error_rate, lowest_rate,
     select_rate,
 };
+#[cfg(feature = "reference-solver")]
+pub use reference::reference_sinr;

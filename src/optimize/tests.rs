@@ -256,3 +256,25 @@ fn the_papers_algorithm_is_feasible_on_unknown_scenes_too() {
     let gaps = alternation_gaps(Reflectivity::Unknown, 50);
     assert!(gaps[gaps.len() / 2] < 1.0);
 }
+
+#[cfg(feature = "reference-solver")]
+#[test]
+fn clarabel_finds_the_same_optimum_over_the_full_covariance() {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(15);
+    let (mut compared, mut given_up, mut worst) = (0, 0, 0.0f64);
+    while compared < 60 {
+        let scene = random_scene(&mut random, 0.5..3.0);
+        let problem = Problem::from_scene(&scene);
+        let solution = problem.solve();
+        if !solution.feasible || scene.array.transmit_antennas > 4 {
+            continue;
+        }
+        compared += 1;
+        match reference_sinr(&problem) {
+            Some(reference) => worst = worst.max(decibel(reference / solution.sinr).abs()),
+            None => given_up += 1,
+        }
+    }
+    println!("{compared} scenes, largest difference {worst:e} dB, the reference gave up on {given_up}");
+    assert!(worst < 1e-3 && given_up <= 6);
+}
