@@ -15,22 +15,13 @@ pub(super) fn scene(path: &Path) -> Result<Scene> {
 /// The weights in this file, which must fit the scene's transmit array. More power than the scene's budget is used as
 /// given, with a line on stderr.
 pub(super) fn weights(path: &Path, scene: &Scene) -> Result<Beams> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
-    let beams: Beams = serde_json::from_str(&text).map_err(|error| {
-        Error::file(path, format!("{error}; accepted: {{\"w_c\": [[re, im]…], \"w_0\": [[re, im]…]}}"))
-    })?;
-    let antennas = scene.array.transmit_antennas;
-    for (key, beam) in [("w_c", &beams.w_c), ("w_0", &beams.w_0)] {
-        if beam.len() != antennas {
-            let found = format!("{key} has {} elements; accepted: {antennas}, one per transmit antenna", beam.len());
-            return Err(Error::file(path, found));
-        }
-        if !beam.iter().all(|weight| weight.is_finite()) {
-            return Err(Error::file(
-                path,
-                format!("{key} holds a number that is not finite; accepted: finite numbers"),
-            ));
-        }
+    let beams = crate::control::read_weights(path)?;
+    let (found, antennas) = (beams.w_c.len(), scene.array.transmit_antennas);
+    if found != antennas {
+        return Err(Error::file(
+            path,
+            format!("{found} weights a beam; accepted: {antennas}, one per transmit antenna"),
+        ));
     }
     let power_dbm = w_to_dbm(beams.power_w());
     if power_dbm > scene.constraints.power_dbm + 1e-8 {
@@ -67,7 +58,8 @@ mod tests {
         let four = "[[0.01,0],[0,0.01],[0,0],[0,0]]";
         assert_eq!(read(&format!("{{\"w_c\": {four}, \"w_0\": {four}}}")).unwrap().w_c[1].im, 0.01);
         let error = read(&format!("{{\"w_c\": {four}, \"w_0\": [[1,0]]}}")).unwrap_err().to_string();
-        assert!(error.contains("w.json: w_0 has 1 elements; accepted: 4"), "{error}");
+        assert!(error.contains("w.json: w_c has 4 weights, w_0 has 1; accepted: one per antenna in both"), "{error}");
+        assert!(read("{\"w_c\": [[1,0]], \"w_0\": [[1,0]]}").unwrap_err().to_string().contains("accepted: 4"));
         assert!(read("{\"w_c\": 3}").unwrap_err().to_string().contains("accepted"));
     }
 }

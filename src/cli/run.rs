@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{shipped, show};
-use crate::blocks::{Context, ReceivedPicture, TABLE};
+use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
 use crate::control::{
     Collector, Command, PictureLibrary, Planner, Report, Session, first_plan_line, load_pictures, parse_at,
     socket::{self, ControlSocket},
@@ -121,6 +121,11 @@ impl RunOptions {
 
     /// Reads everything, plans the first plan and makes the chains.
     pub fn prepare(self) -> Result<Prepared> {
+        self.prepare_with(TABLE)
+    }
+
+    /// The same with more kinds of blocks than the shipped ones.
+    pub fn prepare_with(self, table: &[Kind]) -> Result<Prepared> {
         self.check()?;
         let (mut graph, mut scene, graph_name) = self.read()?;
         let scene_sets = apply_sets(&self.set, &mut graph)?;
@@ -160,7 +165,7 @@ impl RunOptions {
             world: Arc::clone(&world),
             taps: HashMap::new(),
         };
-        let program = Program::load(&graph, &graph_name, TABLE, &mut context)?;
+        let program = Program::load(&graph, &graph_name, table, &mut context)?;
         let has_receiver =
             graph.chains.iter().flat_map(|chain| &chain.stages).any(|stage| stage.kind == "frame-receiver");
         let scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<Vec<(u64, Command)>>>()?;

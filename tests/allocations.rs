@@ -1,0 +1,111 @@
+//! The sample path allocates nothing once it streams: every chain counts its own thread's allocations.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use issc::blocks::{Context, Kind, TABLE};
+use issc::cli::run::RunOptions;
+use issc::runtime::StopSwitch;
+use issc::stream::{Block, Flow, Frame, Shape, Stage, erase};
+use toml::Table;
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; the counter is a plain thread-local cell.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's contract is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's contract is passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Frames after which a chain counts as streaming, and up to which it is watched.
+const WATCHED: std::ops::Range<u64> = 40..220;
+
+static FRAMES: AtomicU64 = AtomicU64::new(0);
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// Passes frames on unchanged and notes how many allocations its thread made from frame to frame.
+struct Meter<T> {
+    seen: u64,
+    last: u64,
+    item: std::marker::PhantomData<T>,
+}
+
+impl<T: issc::stream::Sample + Send> Block for Meter<T> {
+    type In = T;
+    type Out = T;
+
+    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
+        Ok(inlet)
+    }
+
+    fn work(&mut self, input: &Frame<T>, output: &mut Frame<T>) -> Flow {
+        let now = COUNT.with(Cell::get);
+        if WATCHED.contains(&self.seen) {
+            FRAMES.fetch_add(1, Ordering::Relaxed);
+            ALLOCATIONS.fetch_add(now - self.last, Ordering::Relaxed);
+        }
+        self.last = now;
+        self.seen += 1;
+        output.copy_rows(input, 0);
+        Flow::Forward
+    }
+}
+
+fn meter<T: issc::stream::Sample>(_: &mut Context, _: Table) -> issc::Result<Box<dyn Stage>> {
+    Ok(erase(Meter::<T> { seen: 0, last: 0, item: std::marker::PhantomData }))
+}
+
+#[test]
+fn a_streaming_loopback_allocates_nothing_per_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metered.toml");
+    let shipped = include_str!("../flowgraphs/loopback.toml");
+    let metered = shipped
+        .replace("{ kind = \"superposer\" },", "{ kind = \"superposer\" }, { kind = \"meter-samples\" },")
+        .replace(
+            "stages = [{ kind = \"simulated-air\" }]",
+            "stages = [{ kind = \"simulated-air\" }, { kind = \"meter-samples\" }]",
+        )
+        .replace(
+            "stages = [{ kind = \"frame-receiver\" }]",
+            "stages = [{ kind = \"frame-receiver\" }, { kind = \"meter-bits\" }]",
+        )
+        .replace(
+            "stages = [{ kind = \"echo-locator\"",
+            "stages = [{ kind = \"meter-samples\" }, { kind = \"echo-locator\"",
+        );
+    assert_eq!(metered.matches("meter-").count(), 4);
+    std::fs::write(&path, metered).unwrap();
+    let mut table: Vec<Kind> =
+        TABLE.iter().map(|kind| Kind { name: kind.name, summary: kind.summary, make: kind.make }).collect();
+    table.push(Kind { name: "meter-samples", summary: "", make: meter::<num_complex::Complex32> });
+    table.push(Kind { name: "meter-bits", summary: "", make: meter::<u8> });
+    let options = RunOptions { frames: Some(240), ..RunOptions::new(path.display().to_string()) };
+    let (report, _) = options.prepare_with(&table).unwrap().go(&StopSwitch::default()).unwrap();
+    assert_eq!(report.frames_sent, 240);
+    let (frames, allocations) = (FRAMES.load(Ordering::Relaxed), ALLOCATIONS.load(Ordering::Relaxed));
+    assert!(frames >= 4 * 170, "only {frames} frames were watched");
+    assert_eq!(allocations, 0, "allocations in {frames} frames");
+}

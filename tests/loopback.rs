@@ -1,0 +1,235 @@
+//! The loopback from end to end, through the program as a person runs it.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+fn issc(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_issc")).args(arguments).output().expect("the program starts")
+}
+
+fn report(arguments: &[&str]) -> Value {
+    let output = issc(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(stdout.trim().lines().count(), 1, "one JSON object and nothing else");
+    serde_json::from_str(&stdout).expect("JSON")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is a number"))
+}
+
+fn retune(report: &Value, cause: &str) -> (u64, bool) {
+    let retunes = report["retunes"].as_array().unwrap();
+    let found = retunes.iter().find(|retune| retune["cause"] == cause).unwrap_or_else(|| panic!("{cause}: {retunes:?}"));
+    (found["frame"].as_u64().unwrap(), found["feasible"].as_bool().unwrap())
+}
+
+#[test]
+fn four_hundred_frames_bring_the_pictures_and_find_the_target_at_the_bound() {
+    let arguments = ["run", "flowgraphs/loopback.toml", "--frames", "400", "--seed", "1", "--json"];
+    let first = report(&arguments);
+    assert_eq!(first["frames_sent"], 400);
+    assert!(number(&first["block_error_rate"]) <= 1e-2);
+    let images = first["images"].as_array().unwrap();
+    assert!(images.len() >= 20);
+    for image in images.iter().filter(|image| image["blocks_lost"] == 0) {
+        assert_eq!(image["equals_error_free"], true, "{image}");
+        assert_eq!(image["psnr_loss_db"], 0.0, "{image}");
+    }
+    let whole = images.iter().filter(|image| image["equals_error_free"] == true).count();
+    assert!(5 * whole >= 4 * images.len(), "{whole} of {} without loss", images.len());
+    let sinr = &first["sinr_db"];
+    assert!((number(&sinr["measured"]) - number(&sinr["predicted"])).abs() <= 0.3, "{sinr}");
+    let target = &first["target"];
+    let ratio = number(&target["rmse_m"]) / number(&target["hcrb_rmse_m"]);
+    assert!((0.8..=1.5).contains(&ratio), "{ratio}");
+    assert_eq!((&target["outliers"], &target["no_position"]), (&Value::from(0), &Value::from(0)));
+    let power = &first["power_dbm"];
+    assert!(number(&power["plan"]) <= 10.0 * (1f64 + 1e-9).log10());
+    assert!((number(&power["measured"]) - number(&power["plan"])).abs() <= 0.05, "{power}");
+    let mut second = report(&arguments);
+    let mut first = first;
+    for key in ["samples_per_s", "realtime_factor"] {
+        first[key] = Value::Null;
+        second[key] = Value::Null;
+    }
+    assert_eq!(first, second, "the same seed gives the same report");
+}
+
+#[test]
+fn other_seeds_start_phases_and_the_largest_carrier_offsets_are_received_too() {
+    for (seed, offset) in [("2", "5"), ("3", "-5"), ("4", "1.7")] {
+        let set = format!("scene.channel.carrier_offset_ppm={offset}");
+        let report = report(&["run", "--frames", "80", "--seed", seed, "--set", &set, "--json"]);
+        assert!(number(&report["block_error_rate"]) <= 1e-2, "seed {seed}: {}", report["block_error_rate"]);
+    }
+}
+
+#[test]
+fn thirty_decibels_less_end_in_order_with_positions_and_without_pictures() {
+    let report = report(&["run", "--frames", "120", "--set", "scene.constraints.power_dbm=-30", "--json"]);
+    assert_eq!((&report["frames_sent"], &report["frames_decoded"]), (&Value::from(120), &Value::from(0)));
+    assert!(report["sinr_db"]["measured"].is_null());
+    assert_eq!(report["target"]["frames"], 120);
+    let ratio = number(&report["target"]["rmse_m"]) / number(&report["target"]["hcrb_rmse_m"]);
+    assert!((0.7..=1.5).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn ten_live_updates_take_effect_at_their_frames_and_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("weights.json");
+    let plan = report(&["run", "--frames", "40", "--json"])["plan"].clone();
+    std::fs::write(&weights, serde_json::json!({ "w_c": plan["w_c"], "w_0": plan["w_0"] }).to_string()).unwrap();
+    let fly = format!("150:weights=@{}", weights.display());
+    let updates = [
+        "20:hcrb_max_m2=6e-5",
+        "50:power_dbm=-1",
+        "77:target=[99,51]",
+        "100:world.target=[104,47]",
+        "101:target=[104,47]",
+        "130:power_dbm=0",
+        fly.as_str(),
+        "180:weights=auto",
+        "200:bandwidth_ratio_max=0.07",
+        "230:world.target=[100,50]",
+        "231:target=[100,50]",
+    ];
+    let mut arguments = vec!["run", "--frames", "300", "--json"];
+    updates.iter().for_each(|update| arguments.extend(["--at", update]));
+    let report = report(&arguments);
+    assert_eq!(report["frames_sent"], 300);
+    assert!(number(&report["block_error_rate"]) <= 1e-2, "{}", report["block_error_rate"]);
+    for update in updates {
+        let (frame, command) = update.split_once(':').unwrap();
+        let key = command.split_once('=').unwrap().0;
+        let frame: u64 = frame.parse().unwrap();
+        let retunes = report["retunes"].as_array().unwrap();
+        let found = retunes.iter().find(|retune| retune["cause"] == key && retune["frame"] == frame);
+        assert_eq!(found.unwrap_or_else(|| panic!("{update}: {retunes:?}"))["feasible"], true, "{update}");
+    }
+    let target = &report["target"];
+    assert_eq!((&target["outliers"], &target["no_position"]), (&Value::from(0), &Value::from(0)), "{target}");
+    let ratio = number(&target["rmse_m"]) / number(&target["hcrb_rmse_m"]);
+    assert!((0.8..=1.5).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn an_infeasible_update_keeps_the_last_plan_and_says_so() {
+    let report = report(&["run", "--frames", "80", "--at", "40:power_dbm=-40", "--json"]);
+    assert_eq!(retune(&report, "power_dbm"), (40, false));
+    assert!(number(&report["power_dbm"]["plan"]).abs() < 1e-3);
+}
+
+/// A run at signal time on a slow scene, listening at `socket`.
+fn paced(socket: &Path, seconds: &str) -> std::process::Child {
+    let child = Command::new(env!("CARGO_BIN_EXE_issc"))
+        .args(["run", "--pace", "1", "--seconds", seconds, "--json", "--control"])
+        .arg(socket)
+        .args(["--set", "scene.waveform.bandwidth_hz=2e5", "--set", "scene.channel.timing_error_std_s=5e-5"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let since = Instant::now();
+    while !socket.exists() && since.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(socket.exists(), "the socket opens");
+    child
+}
+
+#[test]
+fn a_running_process_takes_commands_and_names_their_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    let child = paced(&socket, "4");
+    let path = socket.to_str().unwrap();
+    let mut frames = Vec::new();
+    for command in ["power_dbm=-0.5", "hcrb_max_m2=7e-5", "target=[100.5,50]", "weights=auto", "world.target=[100,51]"] {
+        let answer = report(&["set", "--control", path, command, "--json"]);
+        assert_eq!((&answer["accepted"], &answer["feasible"]), (&Value::from(true), &Value::from(true)), "{command}");
+        frames.push((command.split_once('=').unwrap().0, answer["frame"].as_u64().unwrap()));
+    }
+    let refused = issc(&["set", "--control", path, "power_dbm=-60"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("refused: "));
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for (cause, frame) in frames {
+        assert_eq!(retune(&report, cause), (frame, true));
+    }
+    assert!(number(&report["block_error_rate"]) <= 1e-2);
+    assert!(!socket.exists(), "the socket's file goes with the run");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_drains_and_still_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    let child = paced(&socket, "60");
+    std::thread::sleep(Duration::from_millis(300));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["frames_sent"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn mistakes_are_one_line_with_exit_status_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let loopback = include_str!("../flowgraphs/loopback.toml");
+    let scene = include_str!("../scenes/paper.toml");
+    let broken = write("broken.toml", &loopback.replace("simulated-air", "simulated-ear"));
+    let shapes = write("shapes.toml", &loopback.replace("first_row = 1 ", "first_row = 2 "));
+    let behind = write("behind.toml", &scene.replace("[100.0, 50.0]", "[-100.0, 50.0]"));
+    let unit = write("unit.toml", &scene.replace("power_dbm", "power_db"));
+    let picture = write("picture.png", "this is no picture");
+    let use_scene = |path: &str| format!("scene={path}");
+    for (arguments, said) in [
+        (vec!["run", "nowhere.toml"], "nowhere.toml"),
+        (vec!["run", &broken], "simulated-air"),
+        (vec!["run", &shapes], "array.receive_antennas"),
+        (vec!["run", "--set", &use_scene(&behind)], "behind an array"),
+        (vec!["run", "--set", &use_scene(&unit)], "power_dbm"),
+        (vec!["run", "--set", "scene.constraints.power_dbm=much"], "power_dbm"),
+        (vec!["run", "--set", "scene.waveform.samples_per_symbol=1"], "samples_per_symbol"),
+        (vec!["run", "--set", "frames"], "PATH=VALUE"),
+        (vec!["run", "--set", "framez=3"], "framez"),
+        (vec!["run", "--picture", &picture], "picture.png"),
+        (vec!["run", "--picture", "nowhere.png"], "nowhere.png"),
+        (vec!["run", "--at", "soon:power_dbm=1"], "FRAME:KEY=VALUE"),
+        (vec!["run", "--at", "5:powr=1"], "power_dbm"),
+        (vec!["run", "--pace", "0"], "--pace"),
+        (vec!["set", "--control", "/nonexistent/socket", "power_dbm=1"], "no running issc"),
+        (vec!["check", &broken], "simulated-air"),
+    ] {
+        let output = issc(&arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said) && stderr.trim().lines().count() == 1, "{arguments:?}: {stderr}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn blocks_and_check_describe_what_a_run_would_use() {
+    let kinds = report(&["blocks", "--json"]);
+    assert!(kinds["blocks"].as_array().unwrap().iter().any(|kind| kind["kind"] == "echo-locator"));
+    let checked = report(&["check", "flowgraphs/loopback.toml", "--json"]);
+    assert_eq!(checked["chains"].as_array().unwrap().len(), 5);
+}
