@@ -11,8 +11,19 @@ pub fn from_toml<T: DeserializeOwned>(text: &str, name: &str) -> Result<T> {
         let line = error
             .span()
             .map_or(String::new(), |span| format!(":{}", 1 + text[..span.start.min(text.len())].matches('\n').count()));
-        Error::input(format!("{name}{line}: {}", explain(error.message())))
+        let what = explain(error.message());
+        match error.span().and_then(|span| key_at(text, span.start)) {
+            Some(key) if !what.contains(&format!("`{key}`")) => Error::input(format!("{name}{line}: `{key}`: {what}")),
+            _ => Error::input(format!("{name}{line}: {what}")),
+        }
     })
+}
+
+/// The key whose value stands at byte `at`.
+fn key_at(text: &str, at: usize) -> Option<&str> {
+    let line_start = text.get(..at)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let key = text[line_start..at].rsplit([',', '{', '\n']).next()?.split_once('=')?.0.trim();
+    (!key.is_empty()).then_some(key)
 }
 
 /// Shortens serde's "unknown field `x`, expected one of `a`, `b`" to the nearest known key.
@@ -57,8 +68,8 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_type_is_one_line() {
+    fn a_wrong_type_is_one_line_that_names_the_key() {
         let error = from_toml::<Sample>("power_dbm = \"much\"\n", "s.toml").unwrap_err().to_string();
-        assert!(error.starts_with("s.toml:1: ") && !error.contains('\n'), "{error}");
+        assert!(error.starts_with("s.toml:1: `power_dbm`: ") && !error.contains('\n'), "{error}");
     }
 }

@@ -25,7 +25,8 @@ fn number(value: &Value) -> f64 {
 
 fn retune(report: &Value, cause: &str) -> (u64, bool) {
     let retunes = report["retunes"].as_array().unwrap();
-    let found = retunes.iter().find(|retune| retune["cause"] == cause).unwrap_or_else(|| panic!("{cause}: {retunes:?}"));
+    let found =
+        retunes.iter().find(|retune| retune["cause"] == cause).unwrap_or_else(|| panic!("{cause}: {retunes:?}"));
     (found["frame"].as_u64().unwrap(), found["feasible"].as_bool().unwrap())
 }
 
@@ -151,7 +152,8 @@ fn a_running_process_takes_commands_and_names_their_frame() {
     let child = paced(&socket, "4");
     let path = socket.to_str().unwrap();
     let mut frames = Vec::new();
-    for command in ["power_dbm=-0.5", "hcrb_max_m2=7e-5", "target=[100.5,50]", "weights=auto", "world.target=[100,51]"] {
+    for command in ["power_dbm=-0.5", "hcrb_max_m2=7e-5", "target=[100.5,50]", "weights=auto", "world.target=[100,51]"]
+    {
         let answer = report(&["set", "--control", path, command, "--json"]);
         assert_eq!((&answer["accepted"], &answer["feasible"]), (&Value::from(true), &Value::from(true)), "{command}");
         frames.push((command.split_once('=').unwrap().0, answer["frame"].as_u64().unwrap()));

@@ -127,9 +127,7 @@ impl RunOptions {
     /// The same with more kinds of blocks than the shipped ones.
     pub fn prepare_with(self, table: &[Kind]) -> Result<Prepared> {
         self.check()?;
-        let (mut graph, mut scene, graph_name) = self.read()?;
-        let scene_sets = apply_sets(&self.set, &mut graph)?;
-        let graph = Flowgraph::from_toml(&graph.to_string(), &graph_name)?;
+        let (graph, mut scene, graph_name, scene_sets) = self.read()?;
         for (path, value) in scene_sets {
             set_key(&mut scene, &path, value)?;
         }
@@ -193,15 +191,21 @@ impl RunOptions {
         positive("--pace", self.pace)
     }
 
-    /// Flowgraph and scene as tables, and the flowgraph's name for errors.
-    fn read(&self) -> Result<(toml::Table, toml::Table, String)> {
+    /// The flowgraph, its scene as a table, the flowgraph's name for errors, and what `--set` changes in the scene.
+    fn read(&self) -> Result<(Flowgraph, toml::Table, String, SceneSets)> {
         let (text, name, folder) = shipped::flowgraph(&self.flowgraph)?;
-        let graph: toml::Table = crate::config::from_toml(&text, &name)?;
-        let scene = graph.get("scene").and_then(toml::Value::as_str).unwrap_or("paper").to_owned();
-        let (scene_text, scene_name) = shipped::scene(&scene, folder.as_deref())?;
-        Ok((graph, crate::config::from_toml(&scene_text, &scene_name)?, name))
+        let mut table: toml::Table = crate::config::from_toml(&text, &name)?;
+        let sets = apply_sets(&self.set, &mut table)?;
+        // The text as it stands gives the better error lines.
+        let text = if self.set.is_empty() { text } else { table.to_string() };
+        let graph = Flowgraph::from_toml(&text, &name)?;
+        let (scene_text, scene_name) = shipped::scene(&graph.scene, folder.as_deref())?;
+        Ok((graph, crate::config::from_toml(&scene_text, &scene_name)?, name, sets))
     }
 }
+
+/// Keys of the scene that `--set` changes.
+type SceneSets = Vec<(String, toml::Value)>;
 
 /// What a run needs of its scene beyond what the mathematics needs.
 fn check_scene(scene: &Scene) -> Result<()> {
@@ -235,7 +239,7 @@ fn read_bits(path: &Path) -> Result<Arc<[u8]>> {
 }
 
 /// Applies `--set` to the flowgraph; what begins with `scene.` is returned for the scene.
-fn apply_sets(sets: &[String], graph: &mut toml::Table) -> Result<Vec<(String, toml::Value)>> {
+fn apply_sets(sets: &[String], graph: &mut toml::Table) -> Result<SceneSets> {
     let mut scene = Vec::new();
     for set in sets {
         let (path, text) = set.split_once('=').ok_or_else(|| {
