@@ -257,7 +257,7 @@ impl Scene {
         finite("channel.sensing_noise_dbm", channel.sensing_noise_dbm)?;
         positive("channel.reflection_coefficient", channel.reflection_coefficient)?;
         positive("channel.timing_error_std_s", channel.timing_error_std_s)?;
-        if !(channel.carrier_offset_ppm.abs() <= 5.0) {
+        if !(-5.0..=5.0).contains(&channel.carrier_offset_ppm) {
             return Err(format!(
                 "channel.carrier_offset_ppm = {} is out of range; accepted: -5 to 5",
                 channel.carrier_offset_ppm

@@ -18,7 +18,6 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("channel", 1, &["dsp"]),
     ("stream", 2, &[]),
     ("blocks", 3, &[]),
-    ("frontend", 3, &[]),
     ("runtime", 4, &[]),
     ("control", 5, &[]),
     ("plot", 5, &[]),

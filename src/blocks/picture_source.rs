@@ -12,7 +12,7 @@ use toml::Table;
 use super::{BIT_ROW, BIT_ROWS, Context, FIRST_SAMPLE, Feed, PictureFeed, digest, settings};
 use crate::Result;
 use crate::modem::frame::{BLOCKS, Layout};
-use crate::modem::header::{FrameHeader, HEADER_BITS, VERSION};
+use crate::modem::header::{FrameHeader, VERSION};
 use crate::semantic::Picture;
 use crate::stream::{Block, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
 
@@ -172,7 +172,7 @@ fn fill(
         ..FrameHeader::default()
     };
     let mut digests = [0; BLOCKS];
-    for index in 0..BLOCKS {
+    for (index, block_digest) in digests.iter_mut().enumerate() {
         let is_protected = current.protected_bit < protected;
         let code = if is_protected { &plan.protected } else { &plan.payload };
         let row = &mut output.row_mut(1 + index)[..code.payload_bits()];
@@ -191,11 +191,10 @@ fn fill(
             header.used_blocks = index as u8 + 1;
             header.protected_blocks += u8::from(is_protected);
             current.blocks += 1;
-            digests[index] = digest(row);
+            *block_digest = digest(row);
         }
     }
     header.last_of_picture = current.body_bit == body && current.protected_bit == protected;
     header.pack(output.row_mut(0));
-    debug_assert!(HEADER_BITS <= BIT_ROW);
     (header, digests)
 }

@@ -91,7 +91,6 @@ impl Program {
                     chain.name
                 )));
             }
-            let whole = |text: &&ChainText| text.from.as_ref() == Some(&chain.name) && text.takes_all();
             if graph
                 .chains
                 .iter()
