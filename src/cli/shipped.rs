@@ -23,7 +23,7 @@ pub fn flowgraph(name: &str) -> Result<(String, String, Option<PathBuf>)> {
 /// A scene by path (also beside its flowgraph) or shipped name: its text and its name in error lines.
 pub fn scene(name: &str, folder: Option<&Path>) -> Result<(String, String)> {
     let candidates = [Some(PathBuf::from(name)), folder.map(|folder| folder.join(name))];
-    for path in candidates.into_iter().flatten().filter(|path| path.is_file()) {
+    if let Some(path) = candidates.into_iter().flatten().find(|path| path.is_file()) {
         let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
         return Ok((text, path.display().to_string()));
     }

@@ -91,14 +91,8 @@ impl Program {
                     chain.name
                 )));
             }
-            if graph
-                .chains
-                .iter()
-                .filter(|text| text.from.as_ref() == Some(&chain.name))
-                .last()
-                .as_ref()
-                .is_some_and(whole)
-            {
+            let last_reader = graph.chains.iter().rfind(|text| text.from.as_ref() == Some(&chain.name));
+            if last_reader.is_some_and(ChainText::takes_all) {
                 chain.outlets.last_mut().expect("it has a reader").rows = None;
             }
         }
