@@ -2,7 +2,7 @@
 //! and empty ones back. No copy, no lock, no allocation once made; bounded by construction.
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 use std::thread::{self, Thread};
@@ -14,18 +14,19 @@ use super::{AnyFrame, Shape};
 /// One end's wish to be woken.
 #[derive(Default)]
 struct Signal {
-    thread: OnceLock<Thread>,
+    /// Whoever waits; touched only on the way into and out of a wait.
+    thread: Mutex<Option<Thread>>,
     waiting: AtomicBool,
 }
 
 impl Signal {
     /// Parks this thread until `ready` gives a value; `ready` is asked again after each wake.
     fn wait<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
-        self.thread.get_or_init(thread::current);
         loop {
             if let Some(value) = ready() {
                 return value;
             }
+            *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::current());
             self.waiting.store(true, Ordering::SeqCst);
             if let Some(value) = ready() {
                 self.waiting.store(false, Ordering::SeqCst);
@@ -37,7 +38,7 @@ impl Signal {
 
     fn notify(&self) {
         if self.waiting.swap(false, Ordering::SeqCst)
-            && let Some(thread) = self.thread.get()
+            && let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
         {
             thread.unpark();
         }
