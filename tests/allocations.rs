@@ -103,8 +103,8 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
     table.push(Kind { name: "meter-samples", summary: "", make: meter::<num_complex::Complex32> });
     table.push(Kind { name: "meter-bits", summary: "", make: meter::<u8> });
     let options = RunOptions { frames: Some(240), ..RunOptions::new(path.display().to_string()) };
-    let (report, _) = options.prepare_with(&table).unwrap().go(&StopSwitch::default()).unwrap();
-    assert_eq!(report.frames_sent, 240);
+    let ended = options.prepare_with(&table).unwrap().go(&StopSwitch::default()).unwrap();
+    assert_eq!(ended.report.frames_sent, 240);
     let (frames, allocations) = (FRAMES.load(Ordering::Relaxed), ALLOCATIONS.load(Ordering::Relaxed));
     assert!(frames >= 4 * 170, "only {frames} frames were watched");
     assert_eq!(allocations, 0, "allocations in {frames} frames");

@@ -13,10 +13,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{shipped, show};
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
 use crate::control::{
-    Collector, Command, PictureLibrary, Planner, Report, Session, first_plan_line, load_pictures, parse_at,
+    Collector, Command, PictureLibrary, Planner, Report, Session, Shown, first_plan_line, load_pictures, parse_at,
     socket::{self, ControlSocket},
 };
-use crate::runtime::{Flowgraph, Program, StopSwitch};
+use crate::runtime::{Busy, Flowgraph, Program, StopSwitch};
 use crate::scene::Scene;
 use crate::semantic::Bank;
 use crate::stream::{Event, PlanBoard, Telemetry};
@@ -307,18 +307,18 @@ pub fn run(arguments: Arguments) -> Result<()> {
     } else {
         None
     };
-    let (report, collector_pictures) = prepared.go(&stop)?;
+    let Ended { report, shown, .. } = prepared.go(&stop)?;
     for retune in report.retunes.iter().filter(|retune| !retune.feasible) {
         let reason = retune.reason.as_deref().unwrap_or("not feasible");
         eprintln!("issc: frame {}: {} kept as it was: {reason}", retune.frame, retune.cause);
     }
     if let Some(folder) = &arguments.out {
-        show::write_pictures(folder, collector_pictures.as_ref())?;
+        show::write_pictures(folder, shown.as_ref())?;
     }
     if arguments.json {
         println!("{}", serde_json::to_string(&report).map_err(|error| Error::failure(error.to_string()))?);
     } else {
-        show::terminal(&report, collector_pictures.as_ref());
+        show::terminal(&report, shown.as_ref());
     }
     Ok(())
 }
@@ -336,23 +336,33 @@ fn catch_signals(stop: &StopSwitch) -> Result<()> {
     .map_err(|error| Error::failure(format!("no signal handler: {error}")))
 }
 
+/// What is left of a run.
+pub struct Ended {
+    /// Its figures.
+    pub report: Report,
+    /// The newest picture received.
+    pub shown: Option<Shown>,
+    /// How long each chain was busy.
+    pub busy: Vec<Busy>,
+}
+
 impl Prepared {
     /// Runs to the end and makes the report.
-    pub fn go(self, stop: &StopSwitch) -> Result<(Report, Option<crate::control::Shown>)> {
+    pub fn go(self, stop: &StopSwitch) -> Result<Ended> {
         let Self { program, scene, bank, library, plans, session, telemetry, events, received, frames, .. } = self;
         let mut collector = Collector::new(scene, library, plans);
         let started = Instant::now();
-        let (outcome, retunes, took) = thread::scope(|scope| {
+        let (busy, retunes, took) = thread::scope(|scope| {
             let optimizer = thread::Builder::new().name("optimizer".into()).spawn_scoped(scope, || session.run());
             let chains = thread::Builder::new().name("chains".into()).spawn_scoped(scope, || {
-                let outcome = program.run(stop);
-                (outcome, started.elapsed())
+                let busy = program.run(stop);
+                (busy, started.elapsed())
             });
             collect(&mut collector, &telemetry, &received, frames, || {
                 chains.as_ref().map_or(true, thread::ScopedJoinHandle::is_finished)
             });
             let gone = |name: &str| Error::failure(format!("the {name} thread panicked"));
-            let (outcome, took) = chains
+            let (busy, took) = chains
                 .map_err(|error| Error::failure(format!("no thread: {error}")))?
                 .join()
                 .map_err(|_| gone("chains"))?;
@@ -360,14 +370,14 @@ impl Prepared {
                 .map_err(|error| Error::failure(format!("no thread: {error}")))?
                 .join()
                 .map_err(|_| gone("optimizer"))?;
-            Ok::<_, Error>((outcome, retunes, took))
+            Ok::<_, Error>((busy, retunes, took))
         })?;
-        outcome?;
+        let busy = busy?;
         if events.dropped() > 0 {
             eprintln!("issc: {} events found no room: the report lacks them", events.dropped());
         }
         let shown = collector.shown.take();
-        Ok((collector.report(&bank, retunes, took), shown))
+        Ok(Ended { report: collector.report(&bank, retunes, took), shown, busy })
     }
 }
 

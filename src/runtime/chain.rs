@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::stream::{AnyFrame, Flow, LinkReceiver, LinkSender, Shape, Stage};
 
@@ -50,6 +50,8 @@ pub struct Chain {
     /// `frames[i]` is the output of stage `i`.
     pub(super) frames: Vec<Option<Box<AnyFrame>>>,
     pub(super) outlets: Vec<Outlet>,
+    /// Time spent waiting for room in links.
+    pub(super) waited: Duration,
 }
 
 /// Whether the chain goes on.
@@ -66,35 +68,44 @@ impl Chain {
         &self.name
     }
 
-    /// Runs to the end of the input, or until the switch is pulled if the chain begins with a source.
-    pub fn run(mut self, stop: &StopSwitch) {
+    /// Runs to the end of the input, or until the switch is pulled if the chain begins with a source. Returns the time
+    /// its stages took, waiting not counted.
+    pub fn run(mut self, stop: &StopSwitch) -> Duration {
+        let mut busy = Duration::ZERO;
         match self.inlet.take() {
             Some(mut inlet) => {
                 while let Some(frame) = inlet.receive() {
+                    let started = Instant::now();
                     let go = self.push(0, &frame);
+                    busy += started.elapsed();
                     inlet.give_back(frame);
                     if go == Go::End {
-                        return;
+                        return busy.saturating_sub(self.waited);
                     }
                 }
             }
-            None => self.run_source(stop),
+            None => busy += self.run_source(stop),
         }
         self.drain();
+        busy.saturating_sub(self.waited)
     }
 
-    fn run_source(&mut self, stop: &StopSwitch) {
+    fn run_source(&mut self, stop: &StopSwitch) -> Duration {
+        let mut busy = Duration::ZERO;
         stop.enrol();
         let nothing = AnyFrame::new(Shape::NOTHING);
         loop {
             if stop.is_pulled() {
                 self.stages[0].stop();
             }
-            match self.push(0, &nothing) {
+            let started = Instant::now();
+            let go = self.push(0, &nothing);
+            busy += started.elapsed();
+            match go {
                 Go::On => {}
                 Go::Wait(None) => std::thread::park(),
                 Go::Wait(Some(time)) => std::thread::park_timeout(time),
-                Go::End => return,
+                Go::End => return busy,
             }
         }
     }
@@ -134,7 +145,10 @@ impl Chain {
 
     fn emit(&mut self, frame: &mut Box<AnyFrame>) -> Go {
         for outlet in &mut self.outlets {
-            let Some(mut handle) = outlet.sender.take() else { return Go::End };
+            let started = Instant::now();
+            let handle = outlet.sender.take();
+            self.waited += started.elapsed();
+            let Some(mut handle) = handle else { return Go::End };
             match outlet.rows {
                 Some(first) => handle.copy_rows(frame, first),
                 None => std::mem::swap(&mut handle, frame),

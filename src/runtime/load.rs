@@ -1,6 +1,7 @@
 //! From a flowgraph to chains that run: makes every stage, checks every shape, joins the links.
 
 use std::thread;
+use std::time::Duration;
 
 use super::chain::{Chain, Outlet, StopSwitch};
 use super::flowgraph::{ChainText, Flowgraph};
@@ -14,13 +15,13 @@ pub struct Program {
     shapes: Vec<(String, Vec<(String, Shape)>)>,
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// All chains came to their end.
-    Finished,
-    /// The stop switch ended it.
-    Stopped,
+/// The time that a chain's stages took, waiting not counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy {
+    /// The chain.
+    pub chain: String,
+    /// Its time.
+    pub time: Duration,
 }
 
 impl Program {
@@ -48,7 +49,14 @@ impl Program {
                 frames.push(Some(Box::new(AnyFrame::new(shape))));
                 stages.push(stage);
             }
-            let mut chain = Chain { name: text.name.clone(), inlet: None, stages, frames, outlets: Vec::new() };
+            let mut chain = Chain {
+                name: text.name.clone(),
+                inlet: None,
+                stages,
+                frames,
+                outlets: Vec::new(),
+                waited: Duration::ZERO,
+            };
             if let (Some(from), Some(inlet)) = (&text.from, inlet) {
                 let (sender, receiver) = link(inlet, graph.link_frames);
                 chain.inlet = Some(receiver);
@@ -104,8 +112,8 @@ impl Program {
         &self.shapes
     }
 
-    /// Runs every chain on a thread of its own until all have ended.
-    pub fn run(self, stop: &StopSwitch) -> Result<Outcome> {
+    /// Runs every chain on a thread of its own until all have ended; the time that each was busy.
+    pub fn run(self, stop: &StopSwitch) -> Result<Vec<Busy>> {
         thread::scope(|scope| {
             let threads: Vec<_> = self
                 .chains
@@ -116,13 +124,16 @@ impl Program {
                     (name, thread)
                 })
                 .collect();
-            for (name, thread) in threads {
-                thread
-                    .map_err(|error| Error::failure(format!("chain `{name}`: no thread: {error}")))?
-                    .join()
-                    .map_err(|_| Error::failure(format!("chain `{name}` panicked")))?;
-            }
-            Ok(if stop.is_pulled() { Outcome::Stopped } else { Outcome::Finished })
+            threads
+                .into_iter()
+                .map(|(chain, thread)| {
+                    let time = thread
+                        .map_err(|error| Error::failure(format!("chain `{chain}`: no thread: {error}")))?
+                        .join()
+                        .map_err(|_| Error::failure(format!("chain `{chain}` panicked")))?;
+                    Ok(Busy { chain, time })
+                })
+                .collect()
         })
     }
 }

@@ -7,4 +7,4 @@ mod load;
 
 pub use chain::{Chain, StopSwitch};
 pub use flowgraph::{ChainText, Flowgraph, StageText};
-pub use load::{Outcome, Program};
+pub use load::{Busy, Program};
