@@ -3,6 +3,7 @@
 //! Bits are one per byte, 0 or 1. Log-likelihood ratios are ln P(0)/P(1): positive means 0; soft bits are 3 units a nat.
 
 mod block;
+pub mod calibration;
 pub mod crc;
 pub mod ldpc;
 mod limit;

@@ -199,3 +199,36 @@ impl Path {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_distr::{Distribution, StandardNormal};
+
+    #[test]
+    fn headers_of_136_bits_in_256_symbols_fail_less_than_once_in_a_hundred_at_minus_1_db() {
+        const BLOCKS: usize = 2000;
+        let code = HeaderCode::new(136, 512).unwrap();
+        let mut scratch = HeaderScratch::new(&code);
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(12);
+        let (mut coded, mut back) = (vec![0; 512], vec![0; 136]);
+        let (mut failed, mut wrong) = (0, 0);
+        // QPSK at −1 dB: each axis has half the energy and half the noise, so the bits see the same SNR.
+        let variance = 10f32.powf(0.1);
+        for _ in 0..BLOCKS {
+            let information: Vec<u8> = (0..136).map(|_| random.random_range(0..2)).collect();
+            code.encode(&information, &mut coded, &mut scratch);
+            let noisy = |bit: &u8| {
+                let noise: f32 = StandardNormal.sample(&mut random);
+                2.0 * (1.0 - 2.0 * f32::from(*bit) + noise * variance.sqrt()) / variance
+            };
+            let llr: Vec<f32> = coded.iter().map(noisy).collect();
+            let decoded = code.decode(&llr, &mut back, &mut scratch);
+            failed += usize::from(!decoded || back != information);
+            wrong += usize::from(decoded && back != information);
+        }
+        println!("{failed} of {BLOCKS} lost, {wrong} of them unnoticed");
+        assert!(failed <= BLOCKS / 100 && wrong == 0, "{failed} of {BLOCKS}, {wrong} unnoticed");
+    }
+}
