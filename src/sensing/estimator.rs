@@ -1,14 +1,15 @@
 //! One frame's estimate: coarse alignment, the window's spectrum, starts from all sides, Newton on the concentrated
 //! likelihood, and the posterior's maximum under the timing prior. Nothing is allocated after construction.
 
-use nalgebra::Vector3;
+use nalgebra::{Matrix2, Vector2, Vector3};
 use num_complex::Complex64;
 
 use super::align::{Alignment, Sought};
-use super::likelihood::{Likelihood, Parameters, ratio_leverage, set_beams, wavenumber};
+use super::likelihood::{Likelihood, Parameters, Value, ratio_leverage, set_beams, wavenumber};
 use super::position::{Geometry, Maximum};
 use super::search::{CANDIDATES, Candidate, Search, climb};
 use super::spectrum::{Correlations, Gram, Spectrum};
+use super::track::Measurement;
 use super::{Planar, Reflection, STREAMS, SensingConfig};
 use crate::array::Beams;
 use crate::scene::Point;
@@ -18,6 +19,8 @@ use crate::{Error, Result};
 const NO_LEVERAGE: f64 = 1e-7;
 /// Correlations are taken again until T moves by less than this, in samples.
 const SETTLED: f64 = 2e-3;
+/// Least log-probability that an expectation gives: a target may always be elsewhere.
+const SURPRISE_NATS: f64 = -50.0;
 /// Candidates this many nats behind the best likelihood cannot win by the prior.
 const BEHIND_NATS: f64 = 60.0;
 
@@ -43,6 +46,8 @@ pub struct Fix {
     pub position_m: Point,
     /// Covariance of the position in m², from the observed information and the timing prior.
     pub covariance_m2: [[f64; 2]; 2],
+    /// Directions and delay by the echo alone, for a tracker.
+    pub measurement: Measurement,
     /// T = τ + Δτ: the delay as this receiver's clock sees it.
     pub delay_s: f64,
     /// θ, direction TR → target.
@@ -78,6 +83,7 @@ pub struct Estimator {
     correlations: Correlations,
     beams: [Vec<Complex64>; STREAMS],
     leverage: f64,
+    expectation: Option<(Point, Matrix2<f64>)>,
 }
 
 /// What the fine stage works with besides the correlations.
@@ -110,6 +116,7 @@ impl Estimator {
             correlations: std::array::from_fn(|_| vec![[Complex64::ZERO; STREAMS]; rows]),
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
+            expectation: None,
             config,
         })
     }
@@ -117,6 +124,12 @@ impl Estimator {
     /// The settings.
     pub fn config(&self) -> &SensingConfig {
         &self.config
+    }
+
+    /// Tells where the next targets are expected (a track's prediction), with the covariance. It decides between
+    /// positions that explain an echo equally well, and changes none of them.
+    pub fn expect(&mut self, expectation: Option<(Point, Matrix2<f64>)>) {
+        self.expectation = expectation;
     }
 
     /// Samples of each echo row that an estimate reads, the first being sample `window_start + lag_range()[0]` of the
@@ -193,43 +206,68 @@ impl Estimator {
         let likelihood =
             likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
         let reference = window.lag as f64 + delay;
-        let best = self.decide(&likelihood, reference, &points[..count])?;
+        let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
+        Ok(self.fix(&best, &likelihood.evaluate(&point), &point, reference))
+    }
+
+    fn fix(&self, best: &Maximum, value: &Value, point: &Parameters, reference: f64) -> Fix {
         let direction = |from: Point| (best.position[1] - from[1]).atan2(best.position[0] - from[0]);
         let covariance = best.covariance;
-        Ok(Fix {
+        // From samples to metres of path.
+        let unit = [1.0, 1.0, self.config.sample_path_m()];
+        Fix {
             position_m: best.position,
             covariance_m2: [[covariance[(0, 0)], covariance[(0, 1)]], [covariance[(1, 0)], covariance[(1, 1)]]],
+            measurement: Measurement {
+                values: [point[0], point[1], (reference + point[2]) * unit[2]],
+                information: std::array::from_fn(|i| {
+                    std::array::from_fn(|j| -value.hessian[(i, j)] / (unit[i] * unit[j]))
+                }),
+            },
             delay_s: (reference + best.delta) * self.config.sample_period_s(),
             departure_rad: direction(self.config.transmitter),
             arrival_rad: direction(self.config.receiver),
             reflection: best.value.reflection,
-        })
+        }
     }
 
-    /// The best posterior among the candidates, if it leads clearly.
-    fn decide(&self, likelihood: &Likelihood<'_>, reference: f64, points: &[Parameters]) -> Result<Maximum, Status> {
+    /// The best posterior among the candidates and the point it was reached from, if it leads clearly.
+    fn decide(
+        &self,
+        likelihood: &Likelihood<'_>,
+        reference: f64,
+        points: &[Parameters],
+    ) -> Result<(Maximum, Parameters), Status> {
         let mut maxima = [None; CANDIDATES];
         for (maximum, point) in maxima.iter_mut().zip(points) {
-            *maximum = self.geometry.climb(likelihood, reference, point);
+            *maximum = self
+                .geometry
+                .climb(likelihood, reference, point)
+                .map(|reached| (reached.log_posterior + self.expected(&reached), reached, *point));
         }
-        let best = maxima
-            .iter()
-            .flatten()
-            .max_by(|a, b| a.log_posterior.total_cmp(&b.log_posterior))
-            .copied()
-            .ok_or(Status::OutOfView)?;
+        let (score, best, point) =
+            maxima.iter().flatten().max_by(|a, b| a.0.total_cmp(&b.0)).copied().ok_or(Status::OutOfView)?;
         let rival = maxima
             .iter()
             .flatten()
-            .filter(|other| is_elsewhere(&best, other))
-            .any(|other| other.log_posterior > best.log_posterior - self.config.ambiguity_nats);
-        if rival { Err(Status::Ambiguous) } else { Ok(best) }
+            .filter(|(_, other, _)| is_elsewhere(&best, other))
+            .any(|(other, ..)| *other > score - self.config.ambiguity_nats);
+        if rival { Err(Status::Ambiguous) } else { Ok((best, point)) }
+    }
+
+    /// What the expectation adds to a candidate's log-posterior, not below [`SURPRISE_NATS`].
+    fn expected(&self, reached: &Maximum) -> f64 {
+        self.expectation.map_or(0.0, |(position, covariance)| {
+            let apart = Vector2::from(reached.position) - Vector2::from(position);
+            let information = (covariance + reached.covariance).try_inverse().unwrap_or_default();
+            (-0.5 * (apart.transpose() * information * apart)[0]).max(SURPRISE_NATS)
+        })
     }
 }
 
 /// Whether two maxima are different positions and not the same one reached twice: further apart than one deviation.
 fn is_elsewhere(best: &Maximum, other: &Maximum) -> bool {
-    let apart = nalgebra::Vector2::new(other.position[0] - best.position[0], other.position[1] - best.position[1]);
+    let apart = Vector2::from(other.position) - Vector2::from(best.position);
     best.covariance.try_inverse().is_none_or(|information| (apart.transpose() * information * apart)[0] > 1.0)
 }
 

@@ -189,6 +189,31 @@ fn beams_may_change_from_frame_to_frame() {
     assert_eq!(fresh(&second, &mut estimator), alone);
 }
 
+#[test]
+fn a_position_that_two_candidates_share_is_ambiguous_until_a_track_expects_one() {
+    // Beams in span{α, α'} alone have one ratio in several directions; here two of them meet φ in view.
+    let mut scene = scene_at(0.0);
+    scene.geometry.target = [60.0, 48.0];
+    scene.geometry.sensing_receiver = [0.0, -60.0];
+    let mut symmetric = beams(&scene);
+    let theta = direction_rad([0.0, 0.0], scene.geometry.target);
+    let alpha = steering_vector(4, 0.5, theta);
+    symmetric.w_0 = DVector::from_fn(4, |n, _| alpha[n] * Complex64::from((n as f64 - 1.5) * 5e-3));
+    let config = SensingConfig::from_scene(&scene);
+    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+    let mut trials = Trials::new(&scene, &config, &symmetric, 1).unwrap();
+    let mut counts = [0; 2];
+    for number in 0..20 {
+        let truth = trials.make(number, &estimator);
+        estimator.expect(None);
+        counts[0] += usize::from(trials.estimate(&mut estimator).status == Status::Ambiguous);
+        estimator.expect(Some(([59.0, 49.0], Matrix2::identity())));
+        let fix = trials.estimate(&mut estimator).fix.expect("the expectation decides");
+        counts[1] += usize::from((fix.position_m[0] - truth.position_m[0]).abs() < 0.1);
+    }
+    assert!(counts[0] > 5 && counts[1] == 20, "{counts:?}");
+}
+
 /// The statistic over geometries, with the beams that a plan would fly. Too long for every run (about 200 × 400
 /// trials): `cargo test --release --lib over_200_random -- --ignored --nocapture`.
 #[test]

@@ -1,0 +1,429 @@
+//! Tracks in the plane from measured directions and delays: an extended Kalman filter with nearly constant velocity and
+//! the timing error as a state of its own, track birth and death.
+//!
+//! State: x, y (m), their velocities (m/s) and cΔτ (m). A measurement is (sin θ, sin φ, cT) with the information of the
+//! echo alone, no prior: T = τ(x, y) + Δτ. Where each frame has a fresh timing error its state is drawn anew at every
+//! step; where frames share one (`timing_error_hold = "run"`) it is constant, and learned as the target moves. White
+//! acceleration of density q (m²/s³ per axis) drives the velocities.
+
+use nalgebra::{Matrix2, Matrix3, SMatrix, SVector, Vector3};
+
+use super::{Fix, SensingConfig};
+use crate::scene::{Point, SPEED_OF_LIGHT_M_S, TimingErrorHold};
+
+type State = SVector<f64, 5>;
+type Covariance = SMatrix<f64, 5, 5>;
+
+/// What one echo says without any prior.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measurement {
+    /// sin θ, sin φ and cT in metres.
+    pub values: [f64; 3],
+    /// Their information matrix: the negative Hessian of the log-likelihood.
+    pub information: [[f64; 3]; 3],
+}
+
+/// How tracks live and die.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrackSettings {
+    /// q, density of the acceleration noise in m²/s³ per axis.
+    pub acceleration_density: f64,
+    /// Standard deviation of each velocity component of a new track, in m/s.
+    pub speed_std_m_s: f64,
+    /// Fixes after which a track is confirmed.
+    pub confirm_hits: usize,
+    /// A confirmed track ends after this long without a fix, in seconds.
+    pub coast_s: f64,
+    /// A measurement belongs to a track where its squared distance, χ² with 3 degrees of freedom, is below this.
+    pub gate: f64,
+    /// Whether frames share the timing error.
+    pub timing_error_hold: TimingErrorHold,
+}
+
+impl Default for TrackSettings {
+    /// A vehicle: 1 m²/s³, 30 m/s, confirmed by the third fix, 2 s of coasting, a gate that a true fix misses once in
+    /// 10⁶.
+    fn default() -> Self {
+        Self {
+            acceleration_density: 1.0,
+            speed_std_m_s: 30.0,
+            confirm_hits: 3,
+            coast_s: 2.0,
+            gate: 30.7,
+            timing_error_hold: TimingErrorHold::Frame,
+        }
+    }
+}
+
+/// One target's track.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Track {
+    /// Counts up from 1 in order of birth.
+    pub id: u64,
+    /// Fixes so far.
+    pub hits: usize,
+    /// Whether enough fixes have been seen.
+    pub confirmed: bool,
+    time_s: f64,
+    last_hit_s: f64,
+    state: State,
+    covariance: Covariance,
+}
+
+/// Where the arrays stand, and σ_Δ in metres.
+#[derive(Debug, Clone, Copy)]
+struct Arrays {
+    transmitter: Point,
+    receiver: Point,
+    timing_error_m: f64,
+}
+
+impl Track {
+    /// Where the target is expected at `time_s`, with its covariance in m².
+    pub fn predict(&self, time_s: f64, settings: &TrackSettings) -> (Point, Matrix2<f64>) {
+        let mut ahead = *self;
+        ahead.advance(time_s, settings, f64::INFINITY);
+        ([ahead.state[0], ahead.state[1]], ahead.covariance.fixed_view::<2, 2>(0, 0).into())
+    }
+
+    /// Position at the last step.
+    pub fn position_m(&self) -> Point {
+        [self.state[0], self.state[1]]
+    }
+
+    /// Velocity in m/s at the last step.
+    pub fn velocity_m_s(&self) -> Point {
+        [self.state[2], self.state[3]]
+    }
+
+    /// Covariance of the position at the last step, in m².
+    pub fn position_covariance_m2(&self) -> Matrix2<f64> {
+        self.covariance.fixed_view::<2, 2>(0, 0).into()
+    }
+
+    /// Δτ in seconds, as learned.
+    pub fn timing_error_s(&self) -> f64 {
+        self.state[4] / SPEED_OF_LIGHT_M_S
+    }
+
+    fn new(id: u64, time_s: f64, fix: &Fix, settings: &TrackSettings, arrays: &Arrays) -> Self {
+        let mut covariance = Covariance::zeros();
+        for i in 0..2 {
+            for j in 0..2 {
+                // Wide enough that the first measurement, entered below, decides.
+                covariance[(i, j)] = 1e4 * fix.covariance_m2[i][j];
+            }
+            covariance[(i + 2, i + 2)] = settings.speed_std_m_s.powi(2);
+        }
+        covariance[(4, 4)] = arrays.timing_error_m.powi(2);
+        let state = State::from([fix.position_m[0], fix.position_m[1], 0.0, 0.0, 0.0]);
+        let mut track = Self { id, hits: 0, confirmed: false, time_s, last_hit_s: time_s, state, covariance };
+        track.update(&fix.measurement, settings, arrays);
+        track
+    }
+
+    /// Moves the state to `time_s`.
+    fn advance(&mut self, time_s: f64, settings: &TrackSettings, timing_error_m: f64) {
+        let dt = time_s - self.time_s;
+        let mut transition = Covariance::identity();
+        transition[(0, 2)] = dt;
+        transition[(1, 3)] = dt;
+        self.state = transition * self.state;
+        self.covariance = transition * self.covariance * transition.transpose();
+        let q = settings.acceleration_density;
+        for axis in 0..2 {
+            self.covariance[(axis, axis)] += q * dt.powi(3) / 3.0;
+            self.covariance[(axis, axis + 2)] += q * dt.powi(2) / 2.0;
+            self.covariance[(axis + 2, axis)] += q * dt.powi(2) / 2.0;
+            self.covariance[(axis + 2, axis + 2)] += q * dt;
+        }
+        if settings.timing_error_hold == TimingErrorHold::Frame && timing_error_m.is_finite() {
+            self.state[4] = 0.0;
+            for i in 0..5 {
+                self.covariance[(4, i)] = 0.0;
+                self.covariance[(i, 4)] = 0.0;
+            }
+            self.covariance[(4, 4)] = timing_error_m * timing_error_m;
+        }
+        self.time_s = time_s;
+    }
+
+    /// Innovation, its covariance's inverse and the gain's left factor P Hᵀ.
+    fn innovation(
+        &self,
+        measurement: &Measurement,
+        arrays: &Arrays,
+    ) -> Option<(Vector3<f64>, Matrix3<f64>, SMatrix<f64, 5, 3>)> {
+        let mut expected = Vector3::new(0.0, 0.0, self.state[4]);
+        let mut slope = SMatrix::<f64, 3, 5>::zeros();
+        slope[(2, 4)] = 1.0;
+        for (index, array) in [arrays.transmitter, arrays.receiver].into_iter().enumerate() {
+            let [x, y] = [self.state[0] - array[0], self.state[1] - array[1]];
+            let range = x.hypot(y);
+            expected[index] = y / range;
+            expected[2] += range;
+            slope[(index, 0)] = -x * y / range.powi(3);
+            slope[(index, 1)] = x * x / range.powi(3);
+            slope[(2, 0)] += x / range;
+            slope[(2, 1)] += y / range;
+        }
+        let noise = Matrix3::from_fn(|i, j| measurement.information[i][j]).try_inverse()?;
+        let cross = self.covariance * slope.transpose();
+        let inverse = (slope * cross + noise).try_inverse()?;
+        Some((Vector3::from(measurement.values) - expected, inverse, cross))
+    }
+
+    /// Squared distance of a measurement, χ² with 3 degrees of freedom where it belongs to this track.
+    fn distance(&self, measurement: &Measurement, arrays: &Arrays) -> f64 {
+        self.innovation(measurement, arrays)
+            .map_or(f64::INFINITY, |(innovation, inverse, _)| (innovation.transpose() * inverse * innovation)[0])
+    }
+
+    fn update(&mut self, measurement: &Measurement, settings: &TrackSettings, arrays: &Arrays) {
+        let Some((innovation, inverse, cross)) = self.innovation(measurement, arrays) else { return };
+        let gain = cross * inverse;
+        self.state += gain * innovation;
+        let covariance = self.covariance - gain * cross.transpose();
+        self.covariance = 0.5 * (covariance + covariance.transpose());
+        self.hits += 1;
+        self.confirmed |= self.hits >= settings.confirm_hits;
+        self.last_hit_s = self.time_s;
+    }
+}
+
+/// All tracks of one receiver.
+#[derive(Debug, Clone)]
+pub struct Tracker {
+    settings: TrackSettings,
+    arrays: Arrays,
+    tracks: Vec<Track>,
+    born: u64,
+}
+
+impl Tracker {
+    /// A tracker without tracks.
+    pub fn new(config: &SensingConfig, settings: TrackSettings) -> Self {
+        let arrays = Arrays {
+            transmitter: config.transmitter,
+            receiver: config.receiver,
+            timing_error_m: config.timing_error_std_s * SPEED_OF_LIGHT_M_S,
+        };
+        Self { settings, arrays, tracks: Vec::new(), born: 0 }
+    }
+
+    /// All tracks, tentative ones too.
+    pub fn tracks(&self) -> &[Track] {
+        &self.tracks
+    }
+
+    /// The confirmed track with most fixes.
+    pub fn best(&self) -> Option<&Track> {
+        self.tracks.iter().filter(|track| track.confirmed).max_by_key(|track| track.hits)
+    }
+
+    /// One frame at `time_s` with its fixes; none is a frame without a position. A fix updates the nearest track whose
+    /// gate it passes, else it is a new track. Tracks without a fix coast, tentative ones for a quarter as long.
+    pub fn step(&mut self, time_s: f64, fixes: &[Fix]) {
+        for track in &mut self.tracks {
+            track.advance(time_s, &self.settings, self.arrays.timing_error_m);
+        }
+        for fix in fixes {
+            let nearest = self
+                .tracks
+                .iter_mut()
+                .map(|track| (track.distance(&fix.measurement, &self.arrays), track))
+                .filter(|(distance, track)| *distance < self.settings.gate && (track.last_hit_s < time_s))
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            if let Some((_, track)) = nearest {
+                track.update(&fix.measurement, &self.settings, &self.arrays);
+            } else {
+                self.born += 1;
+                self.tracks.push(Track::new(self.born, time_s, fix, &self.settings, &self.arrays));
+            }
+        }
+        let coast_s = self.settings.coast_s;
+        self.tracks.retain(|track| time_s - track.last_hit_s <= if track.confirmed { coast_s } else { coast_s / 4.0 });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::Vector2;
+    use num_complex::Complex64;
+    use rand::{RngExt, SeedableRng};
+    use rand_distr::{Distribution, StandardNormal};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    use super::*;
+    use crate::array::distance_m;
+    use crate::scene::Scene;
+
+    /// Deviations of the sines of a measurement; that of the path is far smaller than cσ_Δ.
+    const SINE_STD: f64 = 2e-4;
+    const PATH_STD_M: f64 = 0.02;
+
+    struct World {
+        config: SensingConfig,
+        random: Xoshiro256PlusPlus,
+        shared_error_m: Option<f64>,
+    }
+
+    impl World {
+        fn new(shared_error_m: Option<f64>) -> Self {
+            let config = SensingConfig::from_scene(&Scene::paper());
+            Self { config, random: Xoshiro256PlusPlus::seed_from_u64(1), shared_error_m }
+        }
+
+        fn normal(&mut self) -> f64 {
+            StandardNormal.sample(&mut self.random)
+        }
+
+        /// A fix on a target, as the estimator would give it: with directions and a position that are noisy.
+        fn fix(&mut self, target: Point) -> Fix {
+            let sine = |array: Point| (target[1] - array[1]) / distance_m(array, target);
+            let (b, r) = (self.config.transmitter, self.config.receiver);
+            let error_m = self.shared_error_m.unwrap_or_else(|| {
+                self.config.timing_error_std_s * SPEED_OF_LIGHT_M_S * {
+                    let normal: f64 = StandardNormal.sample(&mut self.random);
+                    normal
+                }
+            });
+            let path = distance_m(b, target) + distance_m(target, r) + error_m;
+            let (u, v) = (sine(b) + SINE_STD * self.normal(), sine(r) + SINE_STD * self.normal());
+            let crossing = super::super::position::Geometry::new(&self.config).crossing(u, v).unwrap();
+            let at =
+                |values: [f64; 2]| super::super::position::Geometry::new(&self.config).crossing(values[0], values[1]);
+            let columns = [[1e-6, 0.0], [0.0, 1e-6]].map(|[du, dv]| {
+                let moved = at([u + du, v + dv]).unwrap();
+                Vector2::new(moved[0] - crossing[0], moved[1] - crossing[1]) / 1e-6
+            });
+            let covariance =
+                (columns[0] * columns[0].transpose() + columns[1] * columns[1].transpose()) * SINE_STD.powi(2);
+            let sine_information = SINE_STD.powi(-2);
+            Fix {
+                position_m: crossing,
+                covariance_m2: [[covariance[(0, 0)], covariance[(0, 1)]], [covariance[(1, 0)], covariance[(1, 1)]]],
+                measurement: Measurement {
+                    values: [u, v, path + PATH_STD_M * self.normal()],
+                    information: [
+                        [sine_information, 0.0, 0.0],
+                        [0.0, sine_information, 0.0],
+                        [0.0, 0.0, PATH_STD_M.powi(-2)],
+                    ],
+                },
+                delay_s: path / SPEED_OF_LIGHT_M_S,
+                departure_rad: u.asin(),
+                arrival_rad: v.asin(),
+                reflection: Complex64::ONE,
+            }
+        }
+    }
+
+    /// Round a circle of 90 m at 30 m/s: 10 m/s² across.
+    fn place(time_s: f64) -> Point {
+        let (sine, cosine) = (time_s / 3.0).sin_cos();
+        [130.0 + 90.0 * cosine, 20.0 + 90.0 * sine]
+    }
+
+    #[test]
+    fn a_track_is_better_than_single_fixes_and_its_covariance_is_true() {
+        let mut world = World::new(None);
+        let mut tracker =
+            Tracker::new(&world.config, TrackSettings { acceleration_density: 0.1, ..Default::default() });
+        let (mut single, mut tracked, mut nees, mut count) = (0.0, 0.0, 0.0, 0.0);
+        for step in 0..2000 {
+            // A constant velocity, as the filter assumes, with its own acceleration noise left at rest.
+            let time_s = f64::from(step) * 0.01;
+            let target = [120.0, -60.0 + 6.0 * time_s];
+            let fix = world.fix(target);
+            tracker.step(time_s, &[fix]);
+            let error = |p: Point| Vector2::new(p[0] - target[0], p[1] - target[1]);
+            if step > 200 {
+                let track = tracker.best().unwrap();
+                let information = track.position_covariance_m2().try_inverse().unwrap();
+                let off = error(track.position_m());
+                nees += (off.transpose() * information * off)[0];
+                single += error(fix.position_m).norm_squared();
+                tracked += off.norm_squared();
+                count += 1.0;
+            }
+        }
+        assert_eq!(tracker.tracks().len(), 1);
+        assert!(tracked < 0.25 * single, "{} and {}", (tracked / count).sqrt(), (single / count).sqrt());
+        // The target accelerates less than the filter allows for, so the mean lies below 2, but not far.
+        assert!((0.5..2.4).contains(&(nees / count)), "{}", nees / count);
+    }
+
+    #[test]
+    fn sixty_seconds_at_30_m_s_on_a_circle_with_a_fade_of_one_second_are_one_track() {
+        let mut world = World::new(None);
+        let settings = TrackSettings { acceleration_density: 100.0, ..Default::default() };
+        let mut tracker = Tracker::new(&world.config, settings);
+        let (mut single, mut tracked) = (0.0, 0.0);
+        for step in 0..6000 {
+            let time_s = f64::from(step) * 0.01;
+            let target = place(time_s);
+            let faded = (30.0..31.0).contains(&time_s);
+            let fix = world.fix(target);
+            tracker.step(time_s, if faded { &[] } else { std::slice::from_ref(&fix) });
+            if step > 10 && !faded {
+                let track = tracker.best().expect("the track lives");
+                assert_eq!(track.id, 1, "at {time_s} s");
+                let squared = |p: Point| (p[0] - target[0]).powi(2) + (p[1] - target[1]).powi(2);
+                single += squared(fix.position_m);
+                tracked += squared(track.position_m());
+            }
+        }
+        assert!(tracked < single, "{tracked} and {single}");
+    }
+
+    #[test]
+    fn a_shared_timing_error_is_learned_where_fixes_alone_see_only_its_prior() {
+        let mut world = World::new(Some(25.0));
+        let settings = TrackSettings { timing_error_hold: TimingErrorHold::Run, ..Default::default() };
+        let mut tracker = Tracker::new(&world.config, settings);
+        for step in 0..500 {
+            let time_s = f64::from(step) * 0.01;
+            let fix = world.fix([100.0, 20.0 + 5.0 * time_s]);
+            tracker.step(time_s, &[fix]);
+        }
+        let error_m = tracker.best().unwrap().timing_error_s() * SPEED_OF_LIGHT_M_S;
+        assert!((error_m - 25.0).abs() < 0.1, "{error_m}");
+    }
+
+    #[test]
+    fn stray_fixes_make_no_confirmed_track_and_a_lost_target_ends_its_own() {
+        let mut world = World::new(None);
+        let mut tracker = Tracker::new(&world.config, TrackSettings::default());
+        for step in 0..300 {
+            let time_s = f64::from(step) * 0.01;
+            let mut fixes = vec![];
+            if step < 100 {
+                fixes.push(world.fix([100.0, 50.0 + 5.0 * time_s]));
+            }
+            if step % 50 == 7 {
+                let stray = [world.random.random_range(20.0..180.0), world.random.random_range(-80.0..180.0)];
+                fixes.push(world.fix(stray));
+            }
+            tracker.step(time_s, &fixes);
+            assert!(tracker.tracks().iter().filter(|track| track.confirmed).count() <= 1);
+        }
+        assert!(tracker.best().is_some_and(|track| track.id == 1), "it coasts for 2 s");
+        tracker.step(3.1, &[]);
+        assert!(tracker.best().is_none());
+    }
+
+    #[test]
+    fn two_targets_are_two_tracks() {
+        let mut world = World::new(None);
+        let mut tracker = Tracker::new(&world.config, TrackSettings::default());
+        for step in 0..100 {
+            let time_s = f64::from(step) * 0.01;
+            let fixes = [world.fix([100.0, 50.0 + 10.0 * time_s]), world.fix([80.0, -20.0 - 10.0 * time_s])];
+            tracker.step(time_s, &fixes);
+        }
+        assert_eq!(tracker.tracks().iter().filter(|track| track.confirmed && track.hits == 100).count(), 2);
+        let [first, second] = [0, 1].map(|index| tracker.tracks()[index].velocity_m_s());
+        assert!((first[1] - 10.0).abs() < 2.0 && (second[1] + 10.0).abs() < 2.0, "{first:?} {second:?}");
+    }
+}
