@@ -18,7 +18,6 @@ from safetensors.numpy import save
 from data import Crops, picture_files, read_picture, to_tensor
 from model import SCALE_LEVELS, SCALE_MIN, LOG_STEP, Codec, ms_ssim
 
-DEAD_ZONE = (0.11, 0.11, 0.11, 0.10, 0.09, 0.06, 0.11, 0.10)
 TOTAL = 1 << 16
 
 
@@ -75,13 +74,13 @@ def joined(tables):
 
 
 @torch.no_grad()
-def measure(model, files, dead_zone, rate):
+def measure(model, files, rate):
     """Mean estimated bits per pixel, PSNR and MS-SSIM, with the shipped tables' floor."""
     rows = []
     for path in files:
         x = to_tensor(read_picture(path))
         x = x[..., : x.shape[2] // 64 * 64, : x.shape[3] // 64 * 64]
-        out, y, z = model(x, torch.tensor([rate]), dead_zone, tables=True)
+        out, y, z = model(x, torch.tensor([rate]), tables=True)
         out = (out.clamp(0, 1) * 255).round() / 255
         mse = float(((out - x) ** 2).mean())
         rows.append((float(y + z), -10 * math.log10(mse), float(ms_ssim(x, out)), mse * 65025))
@@ -101,31 +100,29 @@ def main():
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--images", nargs="+", required=True)
     parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--tuned-for", nargs="+", default=["mse"], help="which rates to export: mse, ms-ssim")
     parser.add_argument("--limit", type=int, default=12, help="how many of --images to use")
     parser.add_argument("--out", required=True, help="folder of the model")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model, step = load(args.checkpoint)
     targets = model.config["targets"]
-    dead_zone = torch.tensor(DEAD_ZONE[: len(targets)])
     model.fit_concealment(Crops(args.data, 256).batch(32, np.random.default_rng(1)))
     files = picture_files(args.images)
     files = files[:: max(1, len(files) // args.limit)][: args.limit]
-    rows = [measure(model, files, dead_zone, rate) for rate in range(len(targets))]
-    order = sorted(range(len(targets)), key=lambda r: rows[r][0])
+    rows = {r: measure(model, files, r) for r, (kind, _) in enumerate(targets) if kind in args.tuned_for}
+    order = sorted(rows, key=lambda r: rows[r][0])
     names = []
     for rate in order:
         kind = targets[rate][0]
         names.append(f"{kind}-{1 + sum(n.startswith(kind + '-') for n in names)}")
         print(f"{names[-1]:10} {targets[rate]} bpp {rows[rate][0]:.4f} psnr {rows[rate][1]:.2f} ms-ssim {rows[rate][2]:.4f}", flush=True)
     tensors = {k: v.numpy().astype(np.float16) for k, v in model.state_dict().items() if not k.startswith("prior.")}
+    for name in [n for n in tensors if "log_s" in n and n != "log_scale_bias"]:
+        tensors[name.replace("log_", "")] = np.exp(tensors.pop(name).astype(np.float32)).astype(np.float16)
     for name, value in tensors.items():
         if value.ndim >= 1 and value.shape[0] == len(targets) and name.split(".")[-1] not in ("weight", "bias"):
             tensors[name] = value[order]
-    for layer in ("fine_analysis", "fine_synthesis"):
-        for name in [n for n in tensors if n.startswith(f"{layer}.shape")]:
-            assert tensors[name].shape[0] == len(targets)
-    tensors["dead_zone"] = dead_zone.numpy()[order].astype(np.float16)
     per_rate = prior_tables(model)
     channels = model.config["hyper"]
     per_rate = [t for rate in order for t in per_rate[rate * channels : (rate + 1) * channels]]

@@ -8,8 +8,9 @@
     s  = context(f, q of earlier groups)     log scale; 1x1 and channel-causal, so each latent position decodes alone
     x' = block^T(y') + fine_synthesis(y')    y' = (q + mean) / gain
 
-Each layer between two (inverse) GDNs has one gain per rate and channel (`shape`), which lets one network lean
-towards each rate, and towards MS-SSIM for the rates that are tuned for it.
+Each layer in front of an (inverse) GDN has one gain per rate and channel (`log_shape`), which lets one network lean
+towards each rate, and towards MS-SSIM for the rates that are tuned for it. These gains are positive: free signs let
+groups of rates settle on opposite signs of a whole branch, which then serves neither.
 """
 
 import math
@@ -81,11 +82,11 @@ class Analysis(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList([nn.Conv2d(3, width, 8, 4, 2), halve(width, width), halve(width, latents)])
         self.gdns = nn.ModuleList([Gdn(width, False), Gdn(width, False)])
-        self.shape = nn.ParameterList([nn.Parameter(torch.ones(rates, width)) for _ in range(2)])
+        self.log_shape = nn.ParameterList([nn.Parameter(torch.zeros(rates, width)) for _ in range(2)])
 
     def forward(self, x, rate):
-        for conv, gdn, shape in zip(self.convs, self.gdns, self.shape):
-            x = gdn(conv(x) * shape[rate][:, :, None, None])
+        for conv, gdn, shape in zip(self.convs, self.gdns, self.log_shape):
+            x = gdn(conv(x) * torch.exp(shape[rate])[:, :, None, None])
         return x
 
 
@@ -97,11 +98,11 @@ class Synthesis(nn.Module):
         ends = [latents, *widths, 3]
         self.convs = nn.ModuleList([double(a, b) for a, b in zip(ends, ends[1:])])
         self.gdns = nn.ModuleList([Gdn(w, True) for w in widths])
-        self.shape = nn.ParameterList([nn.Parameter(torch.ones(rates, w)) for w in widths])
+        self.log_shape = nn.ParameterList([nn.Parameter(torch.zeros(rates, w)) for w in widths])
 
     def forward(self, x, rate):
-        for conv, gdn, shape in zip(self.convs, self.gdns, self.shape):
-            x = gdn(conv(x) * shape[rate][:, :, None, None])
+        for conv, gdn, shape in zip(self.convs, self.gdns, self.log_shape):
+            x = gdn(conv(x) * torch.exp(shape[rate])[:, :, None, None])
         return self.convs[-1](x)
 
 
@@ -181,7 +182,7 @@ class Codec(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(rates, latents))
         self.mean_unit = nn.Parameter(torch.ones(rates, latents))
         self.log_scale_bias = nn.Parameter(torch.zeros(rates, latents))
-        self.synthesis_unit = nn.Parameter(torch.ones(rates, latents))
+        self.log_synthesis_unit = nn.Parameter(torch.zeros(rates, latents))
         self.synthesis_bias = nn.Parameter(torch.zeros(rates, latents))
         self.register_buffer("conceal", torch.zeros(rates, latents))  # share of the neighbours' mean in a lost symbol
         self.start()
@@ -248,12 +249,13 @@ class Codec(nn.Module):
 
     def synthesise(self, symbols, mean, rate):
         y = (symbols + mean) * torch.exp(-self.per_rate(self.log_gain, rate))
-        t = signed_root(y * FINE_UNIT) * self.per_rate(self.synthesis_unit, rate) + self.per_rate(self.synthesis_bias, rate)
+        unit = torch.exp(self.per_rate(self.log_synthesis_unit, rate))
+        t = signed_root(y * FINE_UNIT) * unit + self.per_rate(self.synthesis_bias, rate)
         with torch.autocast(symbols.device.type, enabled=False):
             coarse = self.blocks(y)
         return coarse + self.fine_synthesis(t, rate) * 0.1
 
-    def forward(self, x, rate, dead_zone=None, tables=False):
+    def forward(self, x, rate, tables=False):
         """Picture, bits of y and bits of z per pixel. `tables`: count bits as the shipped integer tables would."""
         yg = self.analyse(x, rate)
         with torch.autocast(x.device.type, enabled=False):
@@ -268,9 +270,7 @@ class Codec(nn.Module):
                 counted = residual + torch.rand_like(residual) - 0.5
                 log_scale = self.log_scale(features, counted.detach(), rate)
             else:
-                dead = 0.0 if dead_zone is None else dead_zone[rate][:, None, None, None]
-                near = residual.abs() < 1.5
-                symbols = counted = torch.sign(residual) * torch.floor(residual.abs() + 0.5 - dead * near)
+                symbols = counted = torch.round(residual)
                 log_scale = self.log_scale(features, symbols, rate)
             if tables:
                 low = math.log(SCALE_MIN)

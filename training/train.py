@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains the source model: one variable-rate codec, six rates tuned for MSE and two for MS-SSIM.
+"""Trains the source model: one variable-rate codec, six rates tuned for MSE (and two for MS-SSIM, with --tune).
 
     python train.py --data DIR --out run.pt --minutes 90
 
@@ -20,8 +20,7 @@ from data import Crops
 from model import Codec, ms_ssim
 
 TARGETS = [("mse", v) for v in (0.0011, 0.0018, 0.0030, 0.0060, 0.0135, 0.0400)] + [("ms-ssim", v) for v in (6.0, 16.0)]
-SHARE = [1.0] * 6 + [0.5] * 2  # how often each rate is drawn
-FAST_TABLES = ("log_gain", "mean_unit", "log_scale_bias", "synthesis_unit", "synthesis_bias", "prior")
+FAST_TABLES = ("log_gain", "mean_unit", "log_scale_bias", "log_synthesis_unit", "synthesis_bias", "prior")
 
 
 def importance(kind, weight):
@@ -32,11 +31,15 @@ def importance(kind, weight):
 def parameter_groups(model, args):
     groups = dict(network=[], block=[], table=[])
     for name, parameter in model.named_parameters():
+        shaping = "log_shape" in name  # trained with the network it splits the rates in two camps
+        if shaping != args.tables_only and (shaping or not name.startswith(FAST_TABLES)):
+            parameter.requires_grad_(False)
+            continue
         head = name.split(".")[0]
         kind = "block" if head.startswith("block_") else "table" if head in FAST_TABLES else "network"
         groups[kind].append(parameter)
     rates = dict(network=args.rate, block=args.rate * 0.15, table=args.rate * 5)
-    return [dict(params=p, base=rates[k]) for k, p in groups.items()]
+    return [dict(params=p, base=rates[k]) for k, p in groups.items() if p]
 
 
 def new_model(args, crops, rng):
@@ -90,7 +93,7 @@ def train(args):
     kinds = torch.tensor([k == "ms-ssim" for k, _ in targets], device=device)
     weights = torch.tensor([w for _, w in targets], device=device)
     scale = torch.tensor([importance(*t) for t in targets], device=device)
-    share = np.array(SHARE[: len(targets)]) / sum(SHARE[: len(targets)])
+    drawn = [index for index, (kind, _) in enumerate(targets) if kind == args.tune]
     print(f"{len(crops.pictures)} pictures, {sum(p.numel() for p in model.parameters())} parameters, step {step}", flush=True)
 
     began, saved, marked = time.time() - spent, time.time(), time.time()
@@ -105,7 +108,7 @@ def train(args):
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * min(1.0, (step + 1) / 200) * cosine
         x = crops.batch(args.batch[late], rng).to(device).to(memory_format=torch.channels_last)
-        rate = torch.from_numpy(rng.choice(len(targets), len(x), p=share)).to(device)
+        rate = torch.from_numpy(rng.choice(drawn, len(x))).to(device)
         loss, bits, mse = loss_of(model, x, rate, (kinds, weights, scale), not args.full_precision)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -134,6 +137,8 @@ def main():
     add = parser.add_argument
     add("--data", nargs="+", required=True, help="folders of training pictures")
     add("--out", required=True, help="checkpoint; training resumes from it")
+    add("--tune", choices=("mse", "ms-ssim"), default="mse", help="which rates to train")
+    add("--tables-only", action="store_true", help="leave the shared network as it is")
     add("--init", help="weights to start from (a checkpoint)")
     add("--minutes", type=float, default=90.0)
     add("--device", default="cpu")

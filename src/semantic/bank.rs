@@ -127,7 +127,6 @@ pub struct Bank {
     pub(super) gaussian: Vec<Table>,
     pub(super) prior: Vec<Table>,
     conceal: Vec<f32>,
-    dead_zone: Vec<f32>,
 }
 
 impl Bank {
@@ -209,7 +208,6 @@ impl Bank {
             gaussian: weights.tables("gaussian", LEVELS)?,
             prior: weights.tables("prior", count * c.hyper)?,
             conceal: weights.floats("conceal", &[count, c.latents])?,
-            dead_zone: weights.floats("dead_zone", &[count])?,
             models,
         })
     }
@@ -236,10 +234,5 @@ impl Bank {
     /// Share of the neighbours' mean that fills a lost symbol, per channel.
     pub(super) fn conceal(&self, model: usize) -> &[f32] {
         &self.conceal[model * self.latent_channels..][..self.latent_channels]
-    }
-
-    /// How much the encoder rounds towards zero.
-    pub(super) fn dead_zone(&self, model: usize) -> f32 {
-        self.dead_zone[model]
     }
 }

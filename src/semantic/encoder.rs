@@ -8,12 +8,16 @@ use super::bank::Bank;
 use super::bitstream::{self, Header, PIXELS_MAX, Segment, SliceMap};
 use super::lanes::Simd;
 use super::predictor::{GROUPS, Prediction, group_start};
-use super::range_coder::{RangeEncoder, SYMBOL_MAX};
+use super::range_coder::{RangeEncoder, SYMBOL_MAX, Table};
 use super::transform::AnalysisSpace;
 use crate::{Error, Result};
 
 /// Payload that the encoder aims at in a slice, in bits.
 pub const SLICE_BITS: f64 = 560.0;
+
+/// What a squared error of one step is worth in bits. The step that is optimal at high rates makes it 6/ln 2 = 8.7; at
+/// the rates of the bank 12 gave the lowest λ·MSE + rate on the tuning pictures, 1 to 3 % below a fixed dead zone.
+const BITS_PER_SQUARE: f32 = 12.0;
 
 /// A coded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +143,6 @@ impl Encoder {
     fn quantise(&mut self, model: usize) -> f64 {
         let bank = &self.bank;
         let channels = bank.latent_channels;
-        let dead = bank.dead_zone(model);
         self.levels.resize(self.mean.len(), 0);
         let mut bits = 0.0;
         for (group, &size) in GROUPS.iter().enumerate() {
@@ -152,7 +155,7 @@ impl Encoder {
                 self.levels[at..at + size].copy_from_slice(levels);
                 for (offset, &level) in levels.iter().enumerate().filter(|(_, level)| **level > 0) {
                     let residual = self.space.latents.data[at + offset] - self.mean[at + offset];
-                    let q = quantised(residual, dead);
+                    let q = cheapest(residual, &bank.gaussian[usize::from(level)]);
                     self.prediction.symbols[at + offset] = q;
                     bits += bank.gaussian[usize::from(level)].cost_bits(q);
                 }
@@ -188,10 +191,12 @@ impl Encoder {
     }
 }
 
-/// Rounds, small values a little towards zero, which saves more rate than it costs distortion.
-fn quantised(residual: f32, dead_zone: f32) -> i32 {
-    let magnitude = residual.abs();
-    let dead = if magnitude < 1.5 { dead_zone } else { 0.0 };
-    let q = ((magnitude + 0.5 - dead).floor() as i32).min(SYMBOL_MAX - 1);
+/// The nearest whole number or the one below it, whichever costs less in distortion plus rate. (What it does to the
+/// tables of later groups is not looked at.)
+fn cheapest(residual: f32, table: &Table) -> i32 {
+    let magnitude = residual.abs().min((SYMBOL_MAX - 1) as f32);
+    let nearest = magnitude.round() as i32;
+    let cost = |q: i32| BITS_PER_SQUARE * (magnitude - q as f32).powi(2) + table.cost_bits(q) as f32;
+    let q = if nearest > 0 && cost(nearest - 1) < cost(nearest) { nearest - 1 } else { nearest };
     if residual < 0.0 { -q } else { q }
 }

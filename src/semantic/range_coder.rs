@@ -145,6 +145,8 @@ impl RangeDecoder {
 pub struct Table {
     /// Ends in 2^16.
     cumulative: Vec<u32>,
+    /// Bits of each symbol and of the escape.
+    costs: Vec<f32>,
 }
 
 impl Table {
@@ -153,7 +155,12 @@ impl Table {
     pub fn new(cumulative: &[u16]) -> Option<Self> {
         let rises = cumulative.windows(2).all(|w| w[0] < w[1]);
         let whole = cumulative.first() == Some(&0) && cumulative.len() >= 2 && cumulative.len().is_multiple_of(2);
-        (rises && whole).then(|| Self { cumulative: cumulative.iter().map(|&c| u32::from(c)).chain([TOTAL]).collect() })
+        if !rises || !whole {
+            return None;
+        }
+        let cumulative: Vec<u32> = cumulative.iter().map(|&c| u32::from(c)).chain([TOTAL]).collect();
+        let costs = cumulative.windows(2).map(|w| PROBABILITY_BITS as f32 - ((w[1] - w[0]) as f32).log2()).collect();
+        Some(Self { cumulative, costs })
     }
 
     fn escape(&self) -> usize {
@@ -165,12 +172,13 @@ impl Table {
     }
 
     /// What `symbol` costs in bits.
+    #[inline]
     pub fn cost_bits(&self, symbol: i32) -> f64 {
-        let index = if symbol.abs() > self.radius() { self.escape() } else { fold(symbol) };
-        let count = f64::from(self.cumulative[index + 1] - self.cumulative[index]);
         let beyond = symbol.abs() - self.radius();
-        let extra = if beyond > 0 { f64::from(2 * beyond.ilog2() + 2) } else { 0.0 };
-        f64::from(PROBABILITY_BITS) - count.log2() + extra
+        if beyond > 0 {
+            return f64::from(self.costs[self.escape()]) + f64::from(2 * beyond.ilog2() + 2);
+        }
+        f64::from(self.costs[fold(symbol)])
     }
 
     /// Codes one symbol of magnitude below [`SYMBOL_MAX`].

@@ -1,0 +1,58 @@
+//! Encoding and decoding of one picture on one core, on each kind of lanes this machine has; `scalar` is the baseline.
+//!
+//! ```text
+//! cargo bench --bench semantic
+//! ```
+
+use divan::{Bencher, black_box};
+use image::RgbImage;
+use image::imageops::{FilterType, resize};
+use issc::semantic::{Bank, Decoder, Encoder, SLICE_BITS, Simd};
+
+fn main() {
+    let found: Vec<&str> = Simd::all().into_iter().map(Simd::name).collect();
+    println!("lanes on this machine: {}; times are per picture", found.join(", "));
+    divan::main();
+}
+
+const SIZES: [(u32, u32); 2] = [(256, 256), (768, 512)];
+
+fn cases() -> Vec<(&'static str, (u32, u32))> {
+    Simd::all().into_iter().rev().flat_map(|simd| SIZES.map(|size| (simd.name(), size))).collect()
+}
+
+fn lanes(name: &str) -> Simd {
+    Simd::all().into_iter().find(|s| s.name() == name).expect("a case of this machine")
+}
+
+fn picture((width, height): (u32, u32)) -> RgbImage {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/pictures/macaws.png");
+    let sample = image::open(path).expect("the sample picture").to_rgb8();
+    resize(&sample, width, height, FilterType::CatmullRom)
+}
+
+/// The model near half a bit per pixel: the middle of the bank.
+fn middle(bank: &Bank) -> usize {
+    bank.models().len() / 2
+}
+
+#[divan::bench(args = cases(), min_time = 1)]
+fn encode(bencher: Bencher, (simd, size): (&str, (u32, u32))) {
+    let bank = Bank::shipped();
+    let model = middle(&bank);
+    let mut encoder = Encoder::with_options(bank, lanes(simd), SLICE_BITS);
+    let picture = picture(size);
+    bencher.bench_local(|| encoder.encode(black_box(&picture), model, 0).expect("a sound picture"));
+}
+
+#[divan::bench(args = cases(), min_time = 1)]
+fn decode(bencher: Bencher, (simd, size): (&str, (u32, u32))) {
+    let bank = Bank::shipped();
+    let model = middle(&bank);
+    let coded = Encoder::new(bank.clone()).encode(&picture(size), model, 0).expect("a sound picture");
+    let mut decoder = Decoder::with_simd(bank, lanes(simd));
+    let mut image = RgbImage::new(0, 0);
+    bencher.bench_local(|| {
+        decoder.decode_into(black_box(&coded.protected), &coded.body, &[], &mut image).expect("a sound stream")
+    });
+}
