@@ -16,10 +16,6 @@ use crate::semantic::Bank;
 use crate::stream::Plan;
 use crate::{Error, Result};
 
-/// Distance in dB kept from what eq. (4) wants, where the scene names none.
-const DEFAULT_MARGIN_DB: f64 = 2.5;
-/// Block error rate that a plan may predict, where the scene names none.
-const DEFAULT_BLOCK_ERROR_RATE: f64 = 1e-3;
 /// Soundings that the running mean of the channel reaches back.
 const SOUNDINGS: f64 = 16.0;
 /// Soundings that the surveyed channel of the first plan is worth.
@@ -55,18 +51,7 @@ pub struct Planned {
 impl Planner {
     /// A planner for a scene and pictures of `pixels` pixels.
     pub fn new(scene: &Scene, bank: &Bank, pixels: usize) -> Self {
-        let models = bank
-            .models()
-            .iter()
-            .map(|model| {
-                let curve = &model.calibration.curve;
-                SourceModel {
-                    body_bits: model.bits(pixels) - model.protected_bits(pixels),
-                    protected_bits: model.protected_bits(pixels),
-                    curve: [curve.d_s, curve.d_c, curve.e_1, curve.e_2],
-                }
-            })
-            .collect();
+        let models = bank.models().iter().map(|model| model.source_model(pixels)).collect();
         Self {
             channel: channel_vector(scene),
             soundings: SURVEY,
@@ -173,16 +158,8 @@ impl Planner {
 
     fn rate(&self, sinr: f64, reasons: &mut Vec<String>) -> Result<RateChoice> {
         let constraints = &self.scene.constraints;
-        let uses = constraints.bandwidth_ratio_max * self.source_samples as f64;
-        let limits = RateLimits {
-            blocks: (uses / BLOCK_SYMBOLS as f64) as usize,
-            block_symbols: BLOCK_SYMBOLS,
-            block_error_rate_max: constraints.block_error_rate_max.unwrap_or(DEFAULT_BLOCK_ERROR_RATE),
-        };
-        let code = PaperModel {
-            block_symbols: BLOCK_SYMBOLS,
-            margin_db: constraints.snr_margin_db.unwrap_or(DEFAULT_MARGIN_DB),
-        };
+        let limits = RateLimits::from_scene(&self.scene, self.source_samples);
+        let code = PaperModel::from_scene(&self.scene);
         if let Some(choice) = select_rate(&self.models, &limits, sinr, &code) {
             return Ok(choice);
         }
