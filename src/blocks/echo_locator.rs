@@ -7,6 +7,7 @@ use num_complex::Complex32;
 use serde::Deserialize;
 use toml::Table;
 
+use super::snapshots::Snapshots;
 use super::{Context, settings};
 use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::{Layout, SENSING_WINDOW};
@@ -34,9 +35,12 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let estimator = Estimator::new(config, samples_per_symbol * SENSING_WINDOW)?;
     let rows = context.scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
+    let window = samples_per_symbol * SENSING_WINDOW;
+    context.snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
     Ok(erase(EchoLocator {
         plans: PlanReader::new(Arc::clone(&context.plans)),
         telemetry: context.telemetry.clone(),
+        snapshots: Arc::clone(&context.snapshots),
         antennas: context.scene.array.transmit_antennas,
         samples_per_symbol,
         first_lag,
@@ -54,6 +58,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
 struct EchoLocator {
     plans: PlanReader,
     telemetry: Telemetry,
+    snapshots: Arc<Snapshots>,
     antennas: usize,
     samples_per_symbol: usize,
     first_lag: i64,
@@ -129,6 +134,9 @@ impl EchoLocator {
         let echo = Planar::new(&self.history, self.length);
         let streams = Planar::new(reference.samples(), reference.capacity());
         let estimate = self.estimator.estimate(echo, echo_start, streams, window, &plan.beams);
+        self.snapshots.echo.offer(reference.head.sequence, |held| {
+            held.fill((echo, echo_start), (streams, window), &plan.beams, estimate);
+        });
         self.telemetry.report(Event::Sensed { frame: reference.head.sequence, epoch: reference.head.epoch, estimate });
     }
 }

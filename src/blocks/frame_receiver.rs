@@ -1,15 +1,19 @@
 //! The communication receiver up to bits: frames found and equalised, headers and blocks decoded. A block that fails is
 //! a flag in the row of flags, never a stop.
 
+use std::sync::Arc;
+
 use num_complex::Complex32;
 use serde::Deserialize;
 use toml::Table;
 
+use super::snapshots::Snapshots;
 use super::{BIT_ROW, BIT_ROWS, Context, digest, settings};
 use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc};
 use crate::modem::constellation::Modulation;
-use crate::modem::frame::BLOCKS;
+use crate::modem::frame::{BLOCK, BLOCKS};
+use crate::modem::header::FrameHeader;
 use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig};
 use crate::stream::{Block, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
 
@@ -36,6 +40,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         soft: vec![0; 8 * BLOCK_SYMBOLS],
         telemetry: context.telemetry.clone(),
         feedback: context.feedback.clone(),
+        snapshots: Arc::clone(&context.snapshots),
         pushed: None,
     }))
 }
@@ -47,6 +52,7 @@ struct FrameReceiverBlock {
     soft: Vec<i8>,
     telemetry: Telemetry,
     feedback: Telemetry,
+    snapshots: Arc<Snapshots>,
     /// Time of the input that is in the receiver already.
     pushed: Option<u64>,
 }
@@ -102,11 +108,7 @@ impl FrameReceiverBlock {
         output.row_mut(BIT_ROWS)[..BLOCKS].fill(0);
         let (mut decoded, mut digests) = ([false; BLOCKS], [0; BLOCKS]);
         for index in 0..usize::from(header.used_blocks) {
-            let (bits, modulation) = if index < usize::from(header.protected_blocks) {
-                (header.protected_bits, header.protected_modulation)
-            } else {
-                (header.payload_bits, header.payload_modulation)
-            };
+            let (bits, modulation) = block_code(&header, index);
             let Some(code) = self.code(bits, modulation) else { continue };
             let code = &self.codes[code];
             let soft = &mut self.soft[..code.coded_bits()];
@@ -123,6 +125,16 @@ impl FrameReceiverBlock {
             digests,
             sinr: status.sinr as f32,
             carrier_offset_hz: status.carrier_offset_hz as f32,
+        });
+        self.snapshots.symbols.offer(status.number, |held| {
+            for (index, symbols) in held.symbols.chunks_exact_mut(BLOCK).enumerate() {
+                symbols.copy_from_slice(self.receiver.block(index));
+            }
+            held.modulations = std::array::from_fn(|index| {
+                let used = index < usize::from(header.used_blocks);
+                used.then(|| Modulation::ALL.get(usize::from(block_code(&header, index).1)).copied()).flatten()
+            });
+            (held.protected, held.sinr) = (usize::from(header.protected_blocks), status.sinr);
         });
         if status.sounded {
             let mut gains = [Complex32::default(); MAX_SOUNDED_ANTENNAS];
@@ -147,5 +159,14 @@ impl FrameReceiverBlock {
         }
         self.codes.push(code);
         Some(self.codes.len() - 1)
+    }
+}
+
+/// Information bits and modulation of a frame's block.
+fn block_code(header: &FrameHeader, index: usize) -> (u16, u8) {
+    if index < usize::from(header.protected_blocks) {
+        (header.protected_bits, header.protected_modulation)
+    } else {
+        (header.payload_bits, header.payload_modulation)
     }
 }

@@ -7,6 +7,7 @@ mod picture_sink;
 mod picture_source;
 mod pulse_shaper;
 mod simulated_air;
+pub mod snapshots;
 mod superposer;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use crate::scene::{Point, Scene};
 use crate::semantic::{Bank, Picture};
 use crate::stream::{PlanBoard, Stage, TapReader, Telemetry};
 use crate::{Error, Result};
+use snapshots::Snapshots;
 
 /// Rows of a frame of bits: the header and the payload blocks; receivers add a row of flags.
 pub(crate) const BIT_ROWS: usize = 1 + BLOCKS;
@@ -99,6 +101,8 @@ pub struct Context {
     pub feedback: Telemetry,
     /// The simulated target's moves.
     pub world: Arc<WorldChanges>,
+    /// Recent frames for drawings.
+    pub snapshots: Arc<Snapshots>,
     /// Taps by name, between the stage that writes and the one that reads.
     pub taps: HashMap<String, TapReader>,
 }

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use nalgebra::DVector;
-use num_complex::Complex64;
-
 use super::inputs;
-use crate::array::{Beams, direction_rad, steering_vector};
+use super::patterns::beam_patterns;
+use crate::array::direction_rad;
 use crate::optimize::{
     Effort, PaperModel, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing,
 };
@@ -209,43 +207,11 @@ fn trade_off(scene: &Scene) -> Chart {
 
 /// Power radiated over the angle by both beams of the optimum, and where receiver and target stand.
 fn patterns(scene: &Scene) -> Chart {
-    let problem = Problem::new(scene, channel_vector(scene), scene.geometry.target);
-    let Beams { w_c, w_0 } = problem.solve().beams;
-    let array = &scene.array;
-    let level = |beam: &DVector<Complex64>, degrees: f64| {
-        let alpha = steering_vector(array.transmit_antennas, array.spacing_wavelengths, degrees.to_radians());
-        (10.0 * (alpha.dotc(beam).norm_sqr() * 1e3).log10()).max(-40.0)
-    };
-    let angles = || steps(-90.0, 90.0, 0.25);
-    let mut series: Vec<Series> = [("w_c, pictures", &w_c), ("w_0, sensing", &w_0)]
-        .into_iter()
-        .enumerate()
-        .map(|(colour, (name, beam))| Series {
-            name: name.into(),
-            points: angles().map(|degrees| (degrees, level(beam, degrees))).collect(),
-            stroke: Stroke::Solid,
-            colour,
-        })
-        .collect();
     let geometry = &scene.geometry;
-    for (colour, name, point) in [(2, "receiver", geometry.communication_receiver), (3, "target", geometry.target)] {
-        let degrees = direction_rad(geometry.transmitter, point).to_degrees();
-        series.push(Series {
-            name: name.into(),
-            points: vec![(degrees, -40.0), (degrees, 10.0)],
-            stroke: Stroke::Dashed,
-            colour,
-        });
-    }
-    Chart {
-        title: "Beam patterns of the optimum".into(),
-        x_label: "angle from +x, degrees".into(),
-        y_label: "|αᴴw|², dBm".into(),
-        x_log: false,
-        y_log: false,
-        legend: Corner::LowerRight,
-        series,
-    }
+    let beams = Problem::new(scene, channel_vector(scene), geometry.target).solve().beams;
+    let directions = [("receiver", geometry.communication_receiver), ("target", geometry.target)]
+        .map(|(name, point)| (name, direction_rad(geometry.transmitter, point), Stroke::Dashed));
+    beam_patterns("Beam patterns of the optimum".into(), &scene.array, &beams, &directions)
 }
 
 fn steps(from: f64, to: f64, step: f64) -> impl Iterator<Item = f64> {

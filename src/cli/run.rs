@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{shipped, show};
+use super::{drawings, shipped, show};
+use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
 use crate::control::{
     Collector, Command, PictureLibrary, Planner, Report, Session, Shown, first_plan_line, load_pictures, parse_at,
@@ -95,6 +96,8 @@ pub struct RunOptions {
     pub set: Vec<String>,
     /// Commands by frame.
     pub at: Vec<String>,
+    /// Whether recent frames are kept for drawings.
+    pub snapshots: bool,
 }
 
 /// A run that is ready to start.
@@ -111,6 +114,7 @@ pub struct Prepared {
     received: Receiver<ReceivedPicture>,
     frames: Option<u64>,
     note: Option<String>,
+    snapshots: Arc<Snapshots>,
 }
 
 impl RunOptions {
@@ -147,6 +151,7 @@ impl RunOptions {
         let (pictures_out, received) = bounded(PICTURES);
         let world = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let frames = self.frames.or(if self.seconds.is_some() { None } else { graph.frames });
+        let snapshots = Arc::new(Snapshots::new(self.snapshots));
         let mut context = Context {
             scene: Arc::clone(&scene),
             seed: self.seed,
@@ -161,6 +166,7 @@ impl RunOptions {
             telemetry: events.clone(),
             feedback,
             world: Arc::clone(&world),
+            snapshots: Arc::clone(&snapshots),
             taps: HashMap::new(),
         };
         let program = Program::load(&graph, &graph_name, table, &mut context)?;
@@ -177,7 +183,20 @@ impl RunOptions {
             feedback: fed_back,
             has_receiver,
         };
-        Ok(Prepared { program, scene, bank, library, plans, session, telemetry, events, received, frames, note })
+        Ok(Prepared {
+            program,
+            scene,
+            bank,
+            library,
+            plans,
+            session,
+            telemetry,
+            events,
+            received,
+            frames,
+            note,
+            snapshots,
+        })
     }
 
     fn check(&self) -> Result<()> {
@@ -291,6 +310,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         seed: arguments.seed,
         set: arguments.set.clone(),
         at: arguments.at.clone(),
+        snapshots: arguments.out.is_some(),
     };
     let mut prepared = options.prepare()?;
     if let Some(note) = &prepared.note {
@@ -307,6 +327,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     } else {
         None
     };
+    let (snapshots, scene) = (Arc::clone(&prepared.snapshots), Arc::clone(&prepared.scene));
     let Ended { report, shown, .. } = prepared.go(&stop)?;
     for retune in report.retunes.iter().filter(|retune| !retune.feasible) {
         let reason = retune.reason.as_deref().unwrap_or("not feasible");
@@ -314,6 +335,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     if let Some(folder) = &arguments.out {
         show::write_pictures(folder, shown.as_ref())?;
+        drawings::write(folder, &scene, &report, &snapshots)?;
     }
     if arguments.json {
         println!("{}", serde_json::to_string(&report).map_err(|error| Error::failure(error.to_string()))?);

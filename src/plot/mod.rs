@@ -1,8 +1,11 @@
-//! Drawings: a chart of lines and marks as PNG and SVG, its data beside it as CSV.
+//! Drawings as PNG and SVG, their data beside them as CSV: charts of lines and marks, and maps in colours.
 //!
 //! The font is compiled in, so that a drawing needs no system library and looks the same everywhere.
 
+mod heat;
+
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Once;
 
@@ -11,9 +14,12 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
 use crate::{Error, Result};
+pub use heat::Heat;
 
-/// Width and height in pixels.
+/// Width and height of a chart in pixels.
 const SIZE: (u32, u32) = (960, 640);
+/// Width and height of a square chart in pixels: its axes' area is a square.
+const SQUARE: (u32, u32) = (812, 800);
 const FONT: &str = "sans-serif";
 
 /// Colours that stay apart in print and for the colour-blind (Okabe and Ito).
@@ -36,6 +42,8 @@ pub enum Stroke {
     Dashed,
     /// Marks without a line.
     Marks,
+    /// Small dots without a line, for many points.
+    Dots,
 }
 
 /// Where the legend stands, away from the lines.
@@ -94,22 +102,61 @@ pub struct Chart {
     pub series: Vec<Series>,
 }
 
-impl Chart {
-    /// Writes `name`.png, `name`.svg and `name`.csv into a folder.
-    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
-        static FONTS: Once = Once::new();
-        FONTS.call_once(|| {
-            let bytes = include_bytes!("../../assets/DejaVuSans.ttf");
-            // The font is part of the program and valid; a failure would show as an error of the drawing.
-            let _ = register_font(FONT, FontStyle::Normal, bytes);
-        });
-        let path = |extension: &str| folder.join(format!("{name}.{extension}"));
-        let failed = |error: String| Error::failure(format!("{}: {error}", path("png").display()));
-        let png = path("png");
-        self.draw(BitMapBackend::new(&png, SIZE).into_drawing_area()).map_err(failed)?;
-        let svg = path("svg");
-        self.draw(SVGBackend::new(&svg, SIZE).into_drawing_area()).map_err(failed)?;
-        std::fs::write(path("csv"), self.csv()).map_err(|error| Error::file(&path("csv"), error))
+/// What can be drawn: on any backend, with its data.
+trait Drawing {
+    /// Width and height in pixels.
+    fn size(&self) -> (u32, u32);
+    /// The data.
+    fn csv(&self) -> String;
+    /// Draws it.
+    fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>) -> Result<(), String>
+    where
+        B::ErrorType: 'static;
+}
+
+/// Writes `name`.png, `name`.svg and `name`.csv into a folder.
+fn write(drawing: &impl Drawing, folder: &Path, name: &str) -> Result<()> {
+    static FONTS: Once = Once::new();
+    FONTS.call_once(|| {
+        let bytes = include_bytes!("../../assets/DejaVuSans.ttf");
+        // The font is part of the program and valid; a failure would show as an error of the drawing.
+        let _ = register_font(FONT, FontStyle::Normal, bytes);
+    });
+    let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+    let failed = |error: String| Error::failure(format!("{}: {error}", path("png").display()));
+    let png = path("png");
+    drawing.draw(BitMapBackend::new(&png, drawing.size()).into_drawing_area()).map_err(failed)?;
+    let svg = path("svg");
+    drawing.draw(SVGBackend::new(&svg, drawing.size()).into_drawing_area()).map_err(failed)?;
+    std::fs::write(path("csv"), drawing.csv()).map_err(|error| Error::file(&path("csv"), error))
+}
+
+/// A chart whose axes both run from −limit to limit on one scale.
+struct Square<'a> {
+    chart: &'a Chart,
+    limit: f64,
+}
+
+impl Drawing for Square<'_> {
+    fn size(&self) -> (u32, u32) {
+        SQUARE
+    }
+
+    fn csv(&self) -> String {
+        self.chart.csv()
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>) -> Result<(), String>
+    where
+        B::ErrorType: 'static,
+    {
+        self.chart.draw_over(area, -self.limit..self.limit, -self.limit..self.limit)
+    }
+}
+
+impl Drawing for Chart {
+    fn size(&self) -> (u32, u32) {
+        SIZE
     }
 
     /// The data as `series,x,y` lines.
@@ -124,6 +171,28 @@ impl Chart {
         text
     }
 
+    fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>) -> Result<(), String>
+    where
+        B::ErrorType: 'static,
+    {
+        let all: Vec<_> = self.series.iter().flat_map(|series| self.drawn(series)).collect();
+        let x = span(all.iter().map(|point| point.0), 0.0);
+        let y = span(all.iter().map(|point| point.1), 0.04);
+        self.draw_over(area, x, y)
+    }
+}
+
+impl Chart {
+    /// Writes `name`.png, `name`.svg and `name`.csv into a folder.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
+        write(self, folder, name)
+    }
+
+    /// The same on square axes from −limit to limit.
+    pub fn write_square(&self, folder: &Path, name: &str, limit: f64) -> Result<()> {
+        write(&Square { chart: self, limit }, folder, name)
+    }
+
     /// Points on the drawn (for decades: logarithmic) scale.
     fn drawn(&self, series: &Series) -> Vec<(f64, f64)> {
         let scale = |value: f64, log: bool| if log { value.log10() } else { value };
@@ -131,15 +200,18 @@ impl Chart {
         points.filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
     }
 
-    fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>) -> Result<(), String>
+    /// Draws the series over these ranges of the drawn scale.
+    fn draw_over<B: DrawingBackend>(
+        &self,
+        area: DrawingArea<B, Shift>,
+        x: Range<f64>,
+        y: Range<f64>,
+    ) -> Result<(), String>
     where
         B::ErrorType: 'static,
     {
         let text = |error: DrawingAreaErrorKind<B::ErrorType>| error.to_string();
         area.fill(&WHITE).map_err(text)?;
-        let all: Vec<Vec<(f64, f64)>> = self.series.iter().map(|series| self.drawn(series)).collect();
-        let x = span(all.iter().flatten().map(|point| point.0), 0.0);
-        let y = span(all.iter().flatten().map(|point| point.1), 0.04);
         let mut chart = ChartBuilder::on(&area)
             .caption(&self.title, (FONT, 24))
             .margin(16)
@@ -159,15 +231,15 @@ impl Chart {
             .bold_line_style(RGBColor(220, 220, 220))
             .draw()
             .map_err(text)?;
-        for (series, points) in self.series.iter().zip(all) {
+        for series in &self.series {
+            let points = self.drawn(series);
             let colour = COLOURS[series.colour % COLOURS.len()];
             let style = colour.stroke_width(2);
             let drawn = match series.stroke {
                 Stroke::Solid => chart.draw_series(LineSeries::new(points, style)),
                 Stroke::Dashed => chart.draw_series(DashedLineSeries::new(points, 8, 6, style)),
-                Stroke::Marks => {
-                    chart.draw_series(points.into_iter().map(|point| Circle::new(point, 4, colour.filled())))
-                }
+                Stroke::Marks => chart.draw_series(points.into_iter().map(|at| Circle::new(at, 4, colour.filled()))),
+                Stroke::Dots => chart.draw_series(points.into_iter().map(|at| Circle::new(at, 2, colour.filled()))),
             };
             let stroke = series.stroke;
             drawn.map_err(text)?.label(&series.name).legend(move |(x, y)| {
@@ -176,6 +248,7 @@ impl Chart {
                     Stroke::Solid => piece(0, 26),
                     Stroke::Dashed => piece(0, 11),
                     Stroke::Marks => Circle::new((x + 13, y), 4, colour.filled()).into_dyn(),
+                    Stroke::Dots => Circle::new((x + 13, y), 2, colour.filled()).into_dyn(),
                 }
             });
         }
@@ -193,7 +266,7 @@ impl Chart {
 }
 
 /// The range of some values, widened by a share on both sides.
-fn span(values: impl Iterator<Item = f64>, margin: f64) -> std::ops::Range<f64> {
+fn span(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     if low > high {
         return 0.0..1.0;

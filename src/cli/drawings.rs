@@ -1,0 +1,154 @@
+//! Drawings of a run: constellation, delay–angle map and beam patterns.
+
+use std::path::Path;
+
+use super::patterns::beam_patterns;
+use crate::Result;
+use crate::array::{direction_rad, distance_m};
+use crate::blocks::snapshots::{Echo, Snapshots, Symbols};
+use crate::control::Report;
+use crate::modem::constellation::Modulation;
+use crate::modem::frame::BLOCK;
+use crate::plot::{Chart, Corner, Heat, Series, Stroke};
+use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene};
+use crate::sensing::maps::{Map, Profiles};
+use crate::sensing::{Planar, SensingConfig};
+
+/// Delays shown on either side of the strongest echo, in samples.
+const REACH: usize = 40;
+/// Colours begin this many decibels under the strongest echo, or here under the mean noise where that is higher.
+const DEPTH_DB: f64 = 50.0;
+const UNDER_NOISE_DB: f64 = 5.0;
+
+/// Writes what can be drawn of a run into a folder that is there.
+pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshots) -> Result<()> {
+    if let Some((chart, limit)) = snapshots.symbols.read(constellation) {
+        chart.write_square(folder, "constellation", limit)?;
+    }
+    if let Some(map) = snapshots.echo.read(|frame, echo| delay_angle_map(report, frame, echo)).flatten() {
+        map.write(folder, "delay-angle-map")?;
+    }
+    patterns(scene, report).write(folder, "beam-patterns")
+}
+
+/// The chart of one frame's symbols over the points that were sent, and how far its axes reach.
+fn constellation(frame: u64, snapshot: &Symbols) -> (Chart, f64) {
+    let mut series = Vec::new();
+    let used =
+        || snapshot.modulations.iter().enumerate().filter_map(|(index, modulation)| Some((index, (*modulation)?)));
+    for (colour, protected) in [(0, false), (2, true)] {
+        let blocks = used().filter(|(index, _)| (*index < snapshot.protected) == protected);
+        let Some((_, modulation)) = blocks.clone().next() else { continue };
+        let kind = if protected { "protected blocks" } else { "payload blocks" };
+        let symbols = blocks.flat_map(|(index, _)| &snapshot.symbols[index * BLOCK..][..BLOCK]);
+        series.push(Series {
+            name: format!("{kind}, {}", modulation.name()),
+            points: symbols.map(|symbol| (f64::from(symbol.re), f64::from(symbol.im))).collect(),
+            stroke: Stroke::Dots,
+            colour,
+        });
+    }
+    let mut modulations: Vec<_> = used().map(|(_, modulation)| modulation).collect();
+    modulations.sort_by_key(|modulation| modulation.index());
+    modulations.dedup();
+    series.push(Series {
+        name: "points of the constellation".into(),
+        points: modulations.into_iter().flat_map(ideal).collect(),
+        stroke: Stroke::Marks,
+        colour: 1,
+    });
+    let farthest =
+        series.iter().flat_map(|series| &series.points).fold(1.0, |far: f64, (x, y)| far.max(x.abs()).max(y.abs()));
+    let chart = Chart {
+        title: format!("Equalised symbols of frame {frame}, SINR {:.1} dB", 10.0 * snapshot.sinr.log10()),
+        x_label: "in phase, unit mean power".into(),
+        y_label: "quadrature, unit mean power".into(),
+        x_log: false,
+        y_log: false,
+        legend: Corner::UpperRight,
+        series,
+    };
+    // Noise of a bad channel reaches far; the drawing ends where the constellation is still seen.
+    (chart, 1.15 * farthest.min(4.0))
+}
+
+/// All points of a constellation.
+fn ideal(modulation: Modulation) -> Vec<(f64, f64)> {
+    let width = modulation.bits_per_symbol();
+    let bits: Vec<u8> =
+        (0..1usize << width).flat_map(|label| (0..width).map(move |bit| (label >> bit & 1) as u8)).collect();
+    let mut points = vec![num_complex::Complex32::default(); 1 << width];
+    modulation.map(&bits, &mut points);
+    points.into_iter().map(|point| (f64::from(point.re), f64::from(point.im))).collect()
+}
+
+/// The map of one frame's echo around its strongest cell.
+fn delay_angle_map(report: &Report, frame: u64, snapshot: &Echo) -> Option<Heat> {
+    let (config, beams) = (snapshot.config.as_ref()?, snapshot.beams.as_ref()?);
+    let mut profiles = Profiles::new(config, snapshot.window);
+    let echo = Planar::new(&snapshot.echo, snapshot.echo_samples);
+    profiles.push(0.0, echo, 0, Planar::new(&snapshot.reference, snapshot.window), 0, beams);
+    let angles: Vec<f64> = (-90..=90).map(f64::from).collect();
+    let sines: Vec<f64> = angles.iter().map(|degrees| degrees.to_radians().sin()).collect();
+    let map = profiles.delay_angle(&sines);
+    let (peak, _) = map.peak();
+    let first = peak.saturating_sub(REACH).min(map.path_m.len().saturating_sub(2 * REACH + 1));
+    let last = (first + 2 * REACH + 1).min(map.path_m.len());
+    let level = |row: usize, column: usize| 10.0 * f64::from(map.at(row, column)).log10();
+    let values = (0..angles.len()).flat_map(|column| (first..last).map(move |row| (row, column)));
+    let values: Vec<f64> = values.map(|(row, column)| level(row, column)).collect();
+    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let top = highest.ceil().max(UNDER_NOISE_DB);
+    Some(Heat {
+        title: format!("Echo of frame {frame} over delay and arrival angle"),
+        x_label: "path TR → target → SRE with timing error, m".into(),
+        y_label: "arrival angle φ, °".into(),
+        value_label: "power over mean noise, dB".into(),
+        x: map.path_m[first..last].to_vec(),
+        y: angles,
+        values,
+        range: (top - DEPTH_DB).max(-UNDER_NOISE_DB)..top,
+        rings: rings(report, frame, snapshot, config, &map),
+    })
+}
+
+/// Where the receiver found the target in this frame, and where it was.
+fn rings(
+    report: &Report,
+    frame: u64,
+    snapshot: &Echo,
+    config: &SensingConfig,
+    map: &Map,
+) -> Vec<(String, (f64, f64), i32)> {
+    let mut rings = Vec::new();
+    let broadside = |point: Point| direction_rad(config.receiver, point).sin().asin().to_degrees();
+    let ends = map.path_m[0]..map.path_m[map.path_m.len() - 1];
+    let fix = snapshot.estimate.and_then(|estimate| estimate.fix);
+    if let Some(fix) = fix {
+        let path_m = fix.delay_s * SPEED_OF_LIGHT_M_S;
+        rings.push(("found: delay and direction".into(), (path_m, broadside(fix.position_m)), 6));
+    }
+    let moved = report.retunes.iter().any(|retune| retune.cause == "world.target" && retune.frame > frame);
+    if let Some(truth) = report.target.truth_m.filter(|_| !moved) {
+        let path_m = distance_m(config.transmitter, truth) + distance_m(truth, config.receiver);
+        if ends.contains(&path_m) {
+            rings.push(("true place, no timing error".into(), (path_m, broadside(truth)), 11));
+        }
+    }
+    rings
+}
+
+/// The last plan's beams, and where receiver and target stand.
+fn patterns(scene: &Scene, report: &Report) -> Chart {
+    let transmitter = scene.geometry.transmitter;
+    let mut directions =
+        vec![("receiver", direction_rad(transmitter, scene.geometry.communication_receiver), Stroke::Dashed)];
+    if let Some(truth) = report.target.truth_m {
+        directions.push(("target, true", direction_rad(transmitter, truth), Stroke::Dashed));
+    }
+    if let Some(found) = report.target.estimate_m {
+        directions.push(("target, found", direction_rad(transmitter, found), Stroke::Marks));
+    }
+    let title = format!("Beam patterns of plan {}", report.plan.epoch);
+    beam_patterns(title, &scene.array, &report.plan.beams, &directions)
+}
