@@ -7,7 +7,7 @@
 //! # Layers
 //! Each uses only what stands below it (`tests/layers.rs` holds the edges):
 //! [`cli`] – [`control`] – [`runtime`] – [`blocks`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`],
-//! [`semantic`], [`sensing`], [`channel`]) – mathematics ([`optimize`], [`array`], [`scene`]).
+//! [`semantic`], [`sensing`], [`channel`]) – mathematics ([`optimize`], [`mod@array`], [`scene`]).
 //!
 //! # Notation
 //! | symbol | meaning | in the code |

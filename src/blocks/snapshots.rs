@@ -1,6 +1,6 @@
 //! What a run keeps of recent frames for its drawings: equalised symbols and one frame's echo.
 //!
-//! A block offers every frame; one in [`EVERY`] is copied into buffers that were made at load. The sample path never
+//! A block offers every frame; one in `EVERY` is copied into buffers that were made at load. The sample path never
 //! waits: where the reader holds the buffers the frame is skipped. Without drawings an offer is one test of a flag.
 
 use std::sync::{Mutex, PoisonError};

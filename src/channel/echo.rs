@@ -137,7 +137,7 @@ fn element(index: usize, spacing: f64, angle_rad: f64) -> Complex32 {
 }
 
 impl EchoPath {
-    /// A path for chunks of up to `chunk` samples; at most [`MAX_ANTENNAS`] antennas receive.
+    /// A path for chunks of up to `chunk` samples; at most `MAX_ANTENNAS` antennas receive.
     pub fn new(settings: EchoPathSettings, chunk: usize) -> Result<Self, String> {
         if settings.receive_antennas > MAX_ANTENNAS {
             return Err(format!(

@@ -157,7 +157,7 @@ impl Lanes for Avx512 {
     }
 }
 
-/// Which lanes to use. A value other than [`Simd::Scalar`] exists only where the machine has the feature.
+/// Which lanes to use. A value other than `Scalar` exists only where the machine has the feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Simd(Width);
 
