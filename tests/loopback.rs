@@ -121,6 +121,13 @@ fn ten_live_updates_take_effect_at_their_frames_and_lose_nothing() {
 }
 
 #[test]
+fn a_simulated_target_out_of_reach_is_refused_and_the_old_one_stays() {
+    let report = report(&["run", "--frames", "60", "--at", "40:world.target=[9000,0]", "--json"]);
+    assert_eq!(retune(&report, "world.target"), (40, false));
+    assert_eq!((&report["target"]["frames"], &report["target"]["outliers"]), (&Value::from(60), &Value::from(0)));
+}
+
+#[test]
 fn an_infeasible_update_keeps_the_last_plan_and_says_so() {
     let report = report(&["run", "--frames", "80", "--at", "40:power_dbm=-40", "--json"]);
     assert_eq!(retune(&report, "power_dbm"), (40, false));
@@ -198,6 +205,7 @@ fn mistakes_are_one_line_with_exit_status_two() {
     let scene = include_str!("../scenes/paper.toml");
     let broken = write("broken.toml", &loopback.replace("simulated-air", "simulated-ear"));
     let shapes = write("shapes.toml", &loopback.replace("first_row = 1 ", "first_row = 2 "));
+    let far = write("far.toml", &scene.replace("[100.0, 50.0]", "[9000.0, 50.0]"));
     let behind = write("behind.toml", &scene.replace("[100.0, 50.0]", "[-100.0, 50.0]"));
     let unit = write("unit.toml", &scene.replace("power_dbm", "power_db"));
     let picture = write("picture.png", "this is no picture");
@@ -207,6 +215,7 @@ fn mistakes_are_one_line_with_exit_status_two() {
         (vec!["run", &broken], "simulated-air"),
         (vec!["run", &shapes], "array.receive_antennas"),
         (vec!["run", "--set", &use_scene(&behind)], "behind an array"),
+        (vec!["run", "--set", &use_scene(&far)], "up to 6000 m"),
         (vec!["run", "--set", &use_scene(&unit)], "power_dbm"),
         (vec!["run", "--set", "scene.constraints.power_dbm=much"], "power_dbm"),
         (vec!["run", "--set", "scene.waveform.samples_per_symbol=1"], "samples_per_symbol"),

@@ -10,7 +10,7 @@ use toml::Table;
 use super::{Context, WorldChanges, settings};
 use crate::array::distance_m;
 use crate::channel::{
-    DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, PhaseDraw, RECEIVE_LAG, check_target,
+    DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, PhaseDraw, RECEIVE_LAG, check_simulated_target,
 };
 use crate::modem::frame::PREAMBLE;
 use crate::optimize::channel_vector;
@@ -26,7 +26,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let Keys {} = settings(keys)?;
     let scene = &context.scene;
     let geometry = &scene.geometry;
-    check_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)
+    check_simulated_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)
         .map_err(|what| Error::input(format!("scene: geometry.{what}")))?;
     let sample_rate_hz = context.sample_rate_hz();
     let chunk = context.longest_samples();

@@ -130,6 +130,19 @@ pub fn check_target(target: Point, transmitter: Point, receiver: Point) -> Resul
     }
 }
 
+/// Whether a target can stand in a simulated world: it can be sensed, and its echo is simulated that far.
+pub fn check_simulated_target(target: Point, transmitter: Point, receiver: Point) -> Result<(), String> {
+    check_target(target, transmitter, receiver)?;
+    let path_m = distance_m(transmitter, target) + distance_m(target, receiver);
+    if path_m <= MAX_PATH_M {
+        return Ok(());
+    }
+    Err(format!(
+        "target = [{}, {}] makes a path of {path_m:.0} m from transmitter to sensing receiver; accepted: up to {MAX_PATH_M} m",
+        target[0], target[1]
+    ))
+}
+
 /// Element `index` of a steering vector.
 fn element(index: usize, spacing: f64, angle_rad: f64) -> Complex32 {
     let exact = Complex64::cis(std::f64::consts::TAU * spacing * index as f64 * angle_rad.sin());
@@ -145,7 +158,7 @@ impl EchoPath {
                 settings.receive_antennas
             ));
         }
-        check_target(settings.target, settings.transmitter, settings.receiver)?;
+        check_simulated_target(settings.target, settings.transmitter, settings.receiver)?;
         let longest = RECEIVE_LAG as f64
             + (MAX_PATH_M / SPEED_OF_LIGHT_M_S + 8.0 * settings.timing_error_std_s) * settings.sample_rate_hz;
         let noises = (0..settings.receive_antennas as u64)
@@ -204,10 +217,13 @@ impl EchoPath {
         for (antenna, entry) in self.departure.iter_mut().enumerate() {
             *entry = element(antenna, settings.spacing_wavelengths, theta).conj();
         }
-        let beta = settings.reflection_coefficient as f32;
+        // A target that has moved out of reach gives no echo.
+        let in_reach = path_m <= MAX_PATH_M;
+        let beta = if in_reach { settings.reflection_coefficient as f32 } else { 0.0 };
         let arrival = std::array::from_fn(|row| beta * element(row, settings.spacing_wavelengths, phi));
         let begin = (time + (delay_s * settings.sample_rate_hz) as u64 + settings.switch_samples as u64) as i64;
-        let delay = RECEIVE_LAG as f64 + (delay_s + timing_error_s) * settings.sample_rate_hz;
+        let simulated_s = path_m.min(MAX_PATH_M) / SPEED_OF_LIGHT_M_S + timing_error_s;
+        let delay = RECEIVE_LAG as f64 + simulated_s * settings.sample_rate_hz;
         if self.segments.len() == PENDING {
             self.segments.pop_front();
         }
@@ -352,5 +368,17 @@ mod tests {
     fn a_target_behind_an_array_is_refused_by_name() {
         let error = check_target([-3.0, 1.0], [0.0, 0.0], [0.0, 50.0]).unwrap_err();
         assert!(error.contains("[-3, 1]") && error.contains("accepted"), "{error}");
+    }
+
+    #[test]
+    fn a_target_out_of_reach_is_refused_and_one_that_leaves_gives_no_echo() {
+        let error = check_simulated_target([9000.0, 1.0], [0.0, 0.0], [0.0, 50.0]).unwrap_err();
+        assert!(error.contains("[9000, 1]") && error.contains("accepted: up to 6000 m"), "{error}");
+        assert!(EchoPath::new(EchoPathSettings { target: [9000.0, 0.0], ..settings() }, 1000).is_err());
+        // 2 900 m of range, 150 m more after each frame of 1 000 samples.
+        let leaving = EchoPathSettings { target: [2900.0, 25.0], velocity_m_s: [3e7, 0.0], ..settings() };
+        let (_, rows) = received(&leaving, 12);
+        let power = |samples: &[Complex32]| crate::dsp::mean_power(samples);
+        assert!(power(&rows[0][6000..7000]) > 0.1 && power(&rows[0][11_000..12_000]) < 1e-9);
     }
 }

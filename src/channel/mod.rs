@@ -7,7 +7,7 @@ mod line;
 mod noise;
 
 pub use direct::{DirectPath, DirectPathSettings};
-pub use echo::{EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, check_target};
+pub use echo::{EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, check_simulated_target, check_target};
 pub use noise::Noise;
 
 /// Samples by which received rows lag the transmitter's clock, so that a negative timing error stays causal.

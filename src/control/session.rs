@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::socket::{Answer, LiveRequest};
 use super::{Command, Planner};
 use crate::blocks::WorldChanges;
-use crate::channel::check_target;
+use crate::channel::check_simulated_target;
 use crate::modem::frame::{Layout, SOUNDING_PERIOD};
 use crate::scene::Scene;
 use crate::stream::{Event, PlanBoard};
@@ -146,7 +146,7 @@ impl Session {
             |reason: String| Retune { frame, cause: command.key().into(), feasible: false, reason: Some(reason) };
         if let Command::WorldTarget(target) = command {
             let geometry = &self.scene.geometry;
-            if let Err(what) = check_target(*target, geometry.transmitter, geometry.sensing_receiver) {
+            if let Err(what) = check_simulated_target(*target, geometry.transmitter, geometry.sensing_receiver) {
                 return refused(format!("world.{what}"));
             }
             let mut changes = self.world.load_full().to_vec();
