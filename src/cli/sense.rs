@@ -7,11 +7,11 @@ use nalgebra::{Matrix2, Vector2};
 use serde_json::{Value, json};
 
 use super::inputs;
-use crate::Result;
 use crate::array::Beams;
 use crate::optimize::{BoundModel, Problem};
 use crate::scene::Scene;
 use crate::sensing::{Estimator, SensingConfig, Trials};
+use crate::{Error, Result};
 
 /// Options of `issc sense`.
 #[derive(Debug, clap::Args)]
@@ -90,7 +90,10 @@ fn trials(
             continue;
         };
         let error = Vector2::from(fix.position_m) - Vector2::from(truth.position_m);
-        let information = Matrix2::from_fn(|i, j| fix.covariance_m2[i][j]).try_inverse().unwrap_or_default();
+        let covariance = Matrix2::from_fn(|i, j| fix.covariance_m2[i][j]);
+        let information = covariance.try_inverse().ok_or_else(|| {
+            Error::failure(format!("trial {number}: the estimate's covariance {:?} m² is singular", fix.covariance_m2))
+        })?;
         sums.located += 1;
         sums.outliers += u64::from(bound.is_some_and(|bound| error.norm_squared() > OUTLIER * OUTLIER * bound));
         sums.error += error;

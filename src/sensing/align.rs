@@ -245,7 +245,7 @@ impl Correlator {
 }
 
 /// The smallest length 2^a·3^b that is not below `least`: what FFTs like.
-fn smooth_length(least: usize) -> usize {
+pub(super) fn smooth_length(least: usize) -> usize {
     (0..8)
         .map(|power| 3usize.pow(power))
         .map(|three| three * least.div_ceil(three).next_power_of_two())

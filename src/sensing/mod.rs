@@ -7,6 +7,7 @@
 
 mod align;
 pub mod cfar;
+mod clutter;
 mod config;
 mod estimator;
 mod likelihood;
@@ -18,6 +19,7 @@ mod targets;
 mod track;
 mod trial;
 
+pub use clutter::StationaryEchoes;
 pub use config::{Planar, Reflection, SensingConfig};
 pub use estimator::{Estimate, Estimator, Fix, Status};
 pub use targets::{TargetEcho, TargetSearch};

@@ -1,0 +1,168 @@
+//! Stationary echoes and the transmitter's leakage: learned from frames, and subtracted.
+//!
+//! What does not move is, for given beams, a fixed response of each row to each stream: g_ru[d] over the delays of the
+//! search. It is learned by a block adaptive filter in the frequency domain: per frame the error
+//! e_r[m] = y_r[m] − Σ_u Σ_d g_ru[d] s_u[m − d], its correlation with the streams, and a step that is divided by their
+//! power spectrum. The convolution is linear, so there are no window edges, and data sidelobes of strong echoes go with
+//! them. The step is large at first and then falls as 1/frames, so that the noise it lets in vanishes.
+//!
+//! Phase and timing must hold over the frames. A target that moves turns through all phases and is averaged out where
+//! the frames cover many turns: at v m/s they should span many times λ/(2v). New beams mean learning anew.
+
+use std::sync::Arc;
+
+use num_complex::Complex32;
+use rustfft::{Fft, FftPlanner};
+
+use super::align::{conjugate_product, smooth_length};
+use super::{Planar, STREAMS, SensingConfig};
+
+/// Step of the first frames.
+const FIRST_STEP: f32 = 0.5;
+/// Frames with the first step; then it falls as 1/frames.
+const FIRST_FRAMES: usize = 30;
+/// Part of the spectrum's peak below which a bin is hardly learned: outside the band there is nothing to learn from.
+const FLOOR: f32 = 0.02;
+
+/// The learned response to what does not move.
+pub struct StationaryEchoes {
+    lags: usize,
+    count: usize,
+    length: usize,
+    forward: Arc<dyn Fft<f32>>,
+    inverse: Arc<dyn Fft<f32>>,
+    scratch: Vec<Complex32>,
+    /// Spectra of the responses, `[row][stream][bin]`.
+    responses: Vec<Complex32>,
+    /// Spectra of the streams around the window.
+    streams: Vec<Complex32>,
+    /// Mean of |S_u|² over the frames learned, averaged over the streams.
+    power: Vec<f32>,
+    work: Vec<Complex32>,
+    step: Vec<Complex32>,
+    frames: usize,
+}
+
+impl StationaryEchoes {
+    /// Nothing learned yet, for windows of `window` samples.
+    pub fn new(config: &SensingConfig, window: usize) -> Self {
+        let [first_lag, last_lag] = config.lag_range();
+        let lags = (last_lag - first_lag + 1) as usize;
+        let count = window + lags - 1;
+        let length = smooth_length(count + lags - 1);
+        let mut planner = FftPlanner::new();
+        let (forward, inverse) = (planner.plan_fft_forward(length), planner.plan_fft_inverse(length));
+        let scratch = forward.get_inplace_scratch_len().max(inverse.get_inplace_scratch_len());
+        Self {
+            lags,
+            count,
+            length,
+            forward,
+            inverse,
+            scratch: vec![Complex32::default(); scratch],
+            responses: vec![Complex32::default(); config.receive_antennas * STREAMS * length],
+            streams: vec![Complex32::default(); STREAMS * length],
+            power: vec![0.0; length],
+            work: vec![Complex32::default(); length],
+            step: vec![Complex32::default(); length],
+            frames: 0,
+        }
+    }
+
+    /// Forgets everything, as new beams demand.
+    pub fn forget(&mut self) {
+        self.responses.fill(Complex32::default());
+        self.power.fill(0.0);
+        self.frames = 0;
+    }
+
+    /// Frames learned from.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Learns from one frame; the arguments are those of [`super::Estimator::estimate`]. `reference` should go on with
+    /// the next frame's samples as far as there are some: what is beyond it is not learned from.
+    pub fn learn(&mut self, echo: Planar<'_>, echo_start: usize, reference: Planar<'_>, window_start: usize) {
+        self.load(reference, window_start);
+        self.frames += 1;
+        let share = 1.0 / self.frames as f32;
+        for (bin, power) in self.power.iter_mut().enumerate() {
+            let now: f32 = (0..STREAMS).map(|stream| self.streams[stream * self.length + bin].norm_sqr()).sum();
+            *power += share * (now / STREAMS as f32 - *power);
+        }
+        let floor = FLOOR * self.power.iter().copied().fold(0.0, f32::max);
+        let known = reference.length.saturating_sub(window_start).min(self.count);
+        let size = FIRST_STEP * (FIRST_FRAMES as f32 / self.frames as f32).min(1.0);
+        for row in 0..self.responses.len() / (STREAMS * self.length) {
+            self.predict(row);
+            let received = &echo.row(row)[echo_start..][..self.count];
+            // The error, at the places where the prediction stands; zero elsewhere.
+            for (index, value) in self.work.iter_mut().enumerate() {
+                let sample = index.checked_sub(self.lags - 1).filter(|sample| *sample < known);
+                *value = sample.map_or(Complex32::default(), |sample| received[sample] - *value);
+            }
+            self.forward.process_with_scratch(&mut self.work, &mut self.scratch);
+            for stream in 0..STREAMS {
+                conjugate_product(&self.work, &self.streams[stream * self.length..][..self.length], &mut self.step);
+                for (step, power) in self.step.iter_mut().zip(&self.power) {
+                    *step *= size / (power + floor);
+                }
+                self.confine();
+                let response = &mut self.responses[(row * STREAMS + stream) * self.length..][..self.length];
+                response.iter_mut().zip(&self.step).for_each(|(response, step)| *response += step);
+            }
+        }
+    }
+
+    /// Subtracts what was learned from the rows of one frame's echo, each of which begins with the sample that
+    /// [`super::Estimator::estimate`] calls `echo_start`.
+    pub fn remove<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a mut [Complex32]>,
+        reference: Planar<'_>,
+        window_start: usize,
+    ) {
+        self.load(reference, window_start);
+        for (index, row) in rows.enumerate() {
+            self.predict(index);
+            let predicted = &self.work[self.lags - 1..][..self.count];
+            row.iter_mut().zip(predicted).for_each(|(sample, predicted)| *sample -= predicted);
+        }
+    }
+
+    /// Transforms the streams from `lags − 1` samples before the window on.
+    fn load(&mut self, reference: Planar<'_>, window_start: usize) {
+        let begin = window_start as isize - (self.lags as isize - 1);
+        let used = self.count + self.lags - 1;
+        for (stream, space) in self.streams.chunks_exact_mut(self.length).enumerate() {
+            let row = reference.row(stream);
+            for (index, value) in space.iter_mut().enumerate() {
+                let sample = usize::try_from(begin + index as isize).ok().filter(|_| index < used);
+                *value = sample.and_then(|sample| row.get(sample)).copied().unwrap_or_default();
+            }
+        }
+        self.forward.process_with_scratch(&mut self.streams, &mut self.scratch);
+    }
+
+    /// Writes the predicted echo of a row to `work`, sample m at `lags − 1 + m`.
+    fn predict(&mut self, row: usize) {
+        let responses = &self.responses[row * STREAMS * self.length..][..STREAMS * self.length];
+        let (first, second) = responses.split_at(self.length);
+        let (s_c, s_0) = self.streams.split_at(self.length);
+        let scale = 1.0 / self.length as f32;
+        for (bin, value) in self.work.iter_mut().enumerate() {
+            *value = (first[bin] * s_c[bin] + second[bin] * s_0[bin]) * scale;
+        }
+        self.inverse.process_with_scratch(&mut self.work, &mut self.scratch);
+    }
+
+    /// Cuts `step` to the delays of the search.
+    fn confine(&mut self) {
+        self.inverse.process_with_scratch(&mut self.step, &mut self.scratch);
+        let scale = 1.0 / self.length as f32;
+        self.step[..self.lags].iter_mut().for_each(|value| *value *= scale);
+        self.step[self.lags..].fill(Complex32::default());
+        self.forward.process_with_scratch(&mut self.step, &mut self.scratch);
+    }
+}
