@@ -134,6 +134,21 @@ fn an_infeasible_update_keeps_the_last_plan_and_says_so() {
     assert!(number(&report["power_dbm"]["plan"]).abs() < 1e-3);
 }
 
+#[test]
+fn refused_weights_leave_the_optimizer_in_charge() {
+    let folder = tempfile::tempdir().unwrap();
+    let strong = folder.path().join("strong.json");
+    let none = [[0.0, 0.0]; 4];
+    let beam = [[0.1, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]];
+    std::fs::write(&strong, serde_json::json!({ "w_c": beam, "w_0": none }).to_string()).unwrap();
+    let fly = format!("40:weights=@{}", strong.display());
+    let report = report(&["run", "--frames", "120", "--at", &fly, "--at", "70:hcrb_max_m2=6e-5", "--json"]);
+    assert_eq!(retune(&report, "weights"), (40, false));
+    assert_eq!(retune(&report, "hcrb_max_m2"), (70, true));
+    let soundings = report["retunes"].as_array().unwrap().iter().filter(|retune| retune["cause"] == "sounding");
+    assert!(soundings.clone().count() >= 2 && soundings.clone().all(|retune| retune["feasible"] == true));
+}
+
 /// A run at signal time on a slow scene, listening at `socket`.
 fn paced(socket: &Path, seconds: &str) -> std::process::Child {
     let child = Command::new(env!("CARGO_BIN_EXE_issc"))

@@ -159,8 +159,7 @@ impl Session {
             Ok(()) => self.retune(frame, command.key()),
             Err(error) => refused(error.to_string()),
         };
-        // A user's own beams fly even where they miss the threshold: that is what they are for.
-        if !retune.feasible && !matches!(command, Command::Weights(Some(_))) {
+        if !retune.feasible {
             self.planner = before;
         }
         retune
@@ -172,6 +171,7 @@ impl Session {
         let made = self.planner.plan(epoch, frame);
         let (feasible, reason) = match made {
             Ok(planned) => {
+                // A user's own beams fly even where they miss the threshold: that is what they are for.
                 let flies = planned.feasible || self.planner.has_weights();
                 if flies {
                     self.plans.publish(planned.plan);
