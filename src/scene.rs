@@ -310,7 +310,12 @@ pub fn dbm_to_w(dbm: f64) -> f64 {
 
 /// Level in dBm of a power in watts.
 pub fn w_to_dbm(w: f64) -> f64 {
-    10.0 * (w * 1e3).log10()
+    decibel(w * 1e3)
+}
+
+/// A ratio of powers in dB.
+pub fn decibel(ratio: f64) -> f64 {
+    10.0 * ratio.log10()
 }
 
 #[cfg(test)]

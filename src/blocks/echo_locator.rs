@@ -137,6 +137,6 @@ impl EchoLocator {
         self.snapshots.echo.offer(reference.head.sequence, |held| {
             held.fill((echo, echo_start), (streams, window), &plan.beams, estimate);
         });
-        self.telemetry.report(Event::Sensed { frame: reference.head.sequence, epoch: reference.head.epoch, estimate });
+        self.telemetry.report(Event::Sensed { frame: reference.head.sequence, estimate });
     }
 }

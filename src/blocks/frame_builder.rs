@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use num_complex::Complex32;
-use serde::Deserialize;
 use toml::Table;
 
-use super::{BIT_ROWS, Context, settings};
+use super::{BIT_ROWS, Context, no_settings};
 use crate::Result;
 use crate::coding::{BlockScratch, HeaderCode, HeaderScratch};
 use crate::modem::constellation::Modulation;
@@ -15,12 +14,8 @@ use crate::modem::header::{FrameHeader, HEADER_BITS};
 use crate::modem::words::{Words, sensing_symbols};
 use crate::stream::{Block, Flow, Frame, Item, PlanReader, Shape, Stage, erase};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {}
-
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    let Keys {} = settings(keys)?;
+    no_settings(keys)?;
     let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER)?;
     Ok(erase(FrameBuilder {
         plans: PlanReader::new(Arc::clone(&context.plans)),

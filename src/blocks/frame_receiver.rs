@@ -4,11 +4,10 @@
 use std::sync::Arc;
 
 use num_complex::Complex32;
-use serde::Deserialize;
 use toml::Table;
 
 use super::snapshots::Snapshots;
-use super::{BIT_ROW, BIT_ROWS, Context, digest, settings};
+use super::{BIT_ROW, BIT_ROWS, Context, digest, no_settings};
 use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc};
 use crate::modem::constellation::Modulation;
@@ -20,12 +19,8 @@ use crate::stream::{Block, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stag
 /// Codes kept ready: payload and protected code of a few plans.
 const KEPT_CODES: usize = 8;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {}
-
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    let Keys {} = settings(keys)?;
+    no_settings(keys)?;
     let waveform = &context.scene.waveform;
     let config = ReceiverConfig {
         symbol_rate_hz: waveform.bandwidth_hz,
@@ -124,7 +119,6 @@ impl FrameReceiverBlock {
             decoded,
             digests,
             sinr: status.sinr as f32,
-            carrier_offset_hz: status.carrier_offset_hz as f32,
         });
         self.snapshots.symbols.offer(status.number, |held| {
             for (index, symbols) in held.symbols.chunks_exact_mut(BLOCK).enumerate() {

@@ -189,6 +189,14 @@ fn settings<T: DeserializeOwned>(keys: Table) -> Result<T> {
     })
 }
 
+/// Refuses every key, for a block that has none.
+fn no_settings(keys: Table) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Keys {}
+    settings(keys).map(|Keys {}| ())
+}
+
 /// Digest of bits, to compare what was sent with what was decoded in a report.
 pub(crate) fn digest(bits: &[u8]) -> u64 {
     bits.iter().fold(0xcbf2_9ce4_8422_2325, |hash, bit| (hash ^ u64::from(*bit)).wrapping_mul(0x0100_0000_01b3))

@@ -4,10 +4,9 @@
 use std::ops::Range;
 
 use crossbeam_channel::Sender;
-use serde::Deserialize;
 use toml::Table;
 
-use super::{BIT_ROWS, Context, ReceivedPicture, settings};
+use super::{BIT_ROWS, Context, ReceivedPicture, no_settings};
 use crate::Result;
 use crate::coding::Crc;
 use crate::modem::frame::BLOCKS;
@@ -19,12 +18,8 @@ use crate::stream::{Block, Flow, Frame, Shape, Stage, erase};
 const PROTECTED_BYTES: usize = (1 << 16) / 8;
 const BODY_BYTES: usize = (1 << 24) / 8;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {}
-
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    let Keys {} = settings(keys)?;
+    no_settings(keys)?;
     Ok(erase(PictureSink {
         decoder: Decoder::new(context.bank.clone()),
         received: context.received.clone(),

@@ -6,22 +6,17 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use serde::Deserialize;
 use toml::Table;
 
-use super::{BIT_ROW, BIT_ROWS, Context, FIRST_SAMPLE, Feed, PictureFeed, digest, settings};
+use super::{BIT_ROW, BIT_ROWS, Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
 use crate::Result;
 use crate::modem::frame::{BLOCKS, Layout};
 use crate::modem::header::{FrameHeader, VERSION};
 use crate::semantic::Picture;
 use crate::stream::{Block, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {}
-
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    let Keys {} = settings(keys)?;
+    no_settings(keys)?;
     let frames_of_time = context.seconds.map(|seconds| {
         let frame = Layout::of(1, 1).symbols() as f64 * context.scene.symbol_period_s();
         (seconds / frame).ceil() as u64
@@ -109,7 +104,7 @@ impl Block for PictureSource {
         let current = self.current.as_mut().expect("a picture is under way");
         let (header, digests) = fill(current, plan, self.frame, self.number, &mut self.filler, output);
         let epoch = plan.epoch;
-        self.telemetry.report(Event::FrameSent { frame: self.frame, epoch, blocks: header.used_blocks, digests });
+        self.telemetry.report(Event::FrameSent { frame: self.frame, blocks: header.used_blocks, digests });
         if header.last_of_picture {
             self.telemetry.report(Event::PictureSent {
                 number: self.number,
@@ -117,7 +112,6 @@ impl Block for PictureSource {
                 model: current.picture.header.model,
                 bits: current.picture.bits() as u64,
                 blocks: current.blocks,
-                last_frame: self.frame,
             });
             self.current = None;
             self.number += 1;

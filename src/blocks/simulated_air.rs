@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use num_complex::Complex32;
-use serde::Deserialize;
 use toml::Table;
 
-use super::{Context, WorldChanges, settings};
+use super::{Context, WorldChanges, no_settings};
 use crate::array::distance_m;
 use crate::channel::{
     DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, PhaseDraw, RECEIVE_LAG, check_simulated_target,
@@ -18,12 +17,8 @@ use crate::scene::{ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, Tim
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 use crate::{Error, Result};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {}
-
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    let Keys {} = settings(keys)?;
+    no_settings(keys)?;
     let scene = &context.scene;
     let geometry = &scene.geometry;
     check_simulated_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)

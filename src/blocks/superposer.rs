@@ -4,21 +4,16 @@
 use std::sync::Arc;
 
 use num_complex::{Complex32, Complex64};
-use serde::Deserialize;
 use toml::Table;
 
-use super::{Context, settings};
+use super::{Context, no_settings};
 use crate::Result;
 use crate::dsp::{Superposer, mean_power, tail_samples};
 use crate::modem::frame::Layout;
 use crate::stream::{Block, Event, Flow, Frame, PlanReader, Shape, Stage, Telemetry, erase};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {}
-
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    let Keys {} = settings(keys)?;
+    no_settings(keys)?;
     let samples_per_symbol = context.scene.waveform.samples_per_symbol;
     let antennas = context.scene.array.transmit_antennas;
     Ok(erase(SuperposerBlock {

@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::json;
 
-use super::encode::read_picture;
+use crate::control::{pictures_in, read_picture};
 use crate::semantic::bitstream::HEADER_BYTES;
 use crate::semantic::{Bank, Calibration, Card, Decoder, Encoder, ModelInfo, curve, metrics};
 use crate::{Error, Result};
@@ -98,14 +98,7 @@ fn folder_name(path: &std::path::Path) -> String {
 
 fn pictures(arguments: &Arguments) -> Result<Vec<RgbImage>> {
     let folder = &arguments.images;
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::file(folder, e))?;
-    let suffixes = ["png", "jpg", "jpeg"];
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    files.retain(|p| p.extension().is_some_and(|s| suffixes.contains(&s.to_string_lossy().to_lowercase().as_str())));
-    files.sort();
-    if files.is_empty() {
-        return Err(Error::file(folder, "no picture in it; accepted are PNG and JPEG files"));
-    }
+    let files = pictures_in(folder)?;
     let take = arguments.limit.unwrap_or(files.len()).clamp(1, files.len());
     (0..take).map(|i| read_picture(&files[i * files.len() / take])).collect()
 }

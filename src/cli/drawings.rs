@@ -10,7 +10,7 @@ use crate::control::Report;
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::BLOCK;
 use crate::plot::{Chart, Corner, Heat, Series, Stroke};
-use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene};
+use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene, decibel};
 use crate::sensing::maps::{Map, Profiles};
 use crate::sensing::{Planar, SensingConfig};
 
@@ -60,7 +60,7 @@ fn constellation(frame: u64, snapshot: &Symbols) -> (Chart, f64) {
     let farthest =
         series.iter().flat_map(|series| &series.points).fold(1.0, |far: f64, (x, y)| far.max(x.abs()).max(y.abs()));
     let chart = Chart {
-        title: format!("Equalised symbols of frame {frame}, SINR {:.1} dB", 10.0 * snapshot.sinr.log10()),
+        title: format!("Equalised symbols of frame {frame}, SINR {:.1} dB", decibel(snapshot.sinr)),
         x_label: "in phase, unit mean power".into(),
         y_label: "quadrature, unit mean power".into(),
         x_log: false,
@@ -94,7 +94,7 @@ fn delay_angle_map(report: &Report, frame: u64, snapshot: &Echo) -> Option<Heat>
     let (peak, _) = map.peak();
     let first = peak.saturating_sub(REACH).min(map.path_m.len().saturating_sub(2 * REACH + 1));
     let last = (first + 2 * REACH + 1).min(map.path_m.len());
-    let level = |row: usize, column: usize| 10.0 * f64::from(map.at(row, column)).log10();
+    let level = |row: usize, column: usize| decibel(f64::from(map.at(row, column)));
     let values = (0..angles.len()).flat_map(|column| (first..last).map(move |row| (row, column)));
     let values: Vec<f64> = values.map(|(row, column)| level(row, column)).collect();
     let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
+use crate::control::read_picture;
 use crate::semantic::{Bank, Encoder, file};
 use crate::{Error, Result};
 
@@ -31,13 +32,6 @@ pub struct Arguments {
 /// The bank of this folder, or the shipped one.
 pub(super) fn bank(folder: Option<&Path>) -> Result<std::sync::Arc<Bank>> {
     folder.map_or_else(|| Ok(Bank::shipped()), Bank::load)
-}
-
-/// Reads a picture file.
-pub(super) fn read_picture(path: &Path) -> Result<image::RgbImage> {
-    let reader = image::ImageReader::open(path).map_err(|e| Error::file(path, e))?;
-    let reader = reader.with_guessed_format().map_err(|e| Error::file(path, e))?;
-    Ok(reader.decode().map_err(|e| Error::file(path, format!("{e}; accepted are PNG and JPEG")))?.to_rgb8())
 }
 
 /// Runs `issc encode`.

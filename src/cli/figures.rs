@@ -9,7 +9,7 @@ use crate::optimize::{
     Effort, PaperModel, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing,
 };
 use crate::plot::{Chart, Corner, Series, Stroke};
-use crate::scene::{Frequencies, Model, Reflectivity, Scene};
+use crate::scene::{Frequencies, Model, Reflectivity, Scene, decibel};
 use crate::semantic::Bank;
 use crate::{Error, Result};
 
@@ -151,7 +151,7 @@ fn bound_over_power(scene: &Scene, models: &[SourceModel]) -> Chart {
         }
     }
     Chart {
-        title: format!("Position bound over the power, SINR ≥ {:.1} dB (Fig. 4)", 10.0 * needed.log10()),
+        title: format!("Position bound over the power, SINR ≥ {:.1} dB (Fig. 4)", decibel(needed)),
         x_label: "P_T, dBm".into(),
         y_label: "Tr HCRB, m²".into(),
         x_log: false,
@@ -186,9 +186,9 @@ fn trade_off(scene: &Scene) -> Chart {
             let threshold = smallest * (1.0 + 1e-4 * 10f64.powf(f64::from(k) * 0.08));
             scene.constraints.hcrb_max_m2 = threshold;
             let solution = Problem::from_scene(&scene).solve();
-            reached.push((threshold, 10.0 * solution.sinr.log10()));
+            reached.push((threshold, decibel(solution.sinr)));
             if k % 4 == 0 {
-                proven.push((threshold, 10.0 * solution.upper_bound_sinr.log10()));
+                proven.push((threshold, decibel(solution.upper_bound_sinr)));
             }
         }
         series.push(Series { name: format!("reached, {mode}"), points: reached, stroke: Stroke::Solid, colour });

@@ -62,6 +62,6 @@ pub fn run(arguments: Arguments) -> Result<()> {
         covariance[(1, 1)]
     );
     println!("trace               {trace_m2:.5e} m², {:.5} mm", 1e3 * trace_m2.sqrt());
-    println!("SINR                {:.4} dB", 10.0 * sinr.log10());
+    println!("SINR                {:.4} dB", crate::scene::decibel(sinr));
     Ok(())
 }

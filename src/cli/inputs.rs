@@ -32,7 +32,7 @@ pub(super) fn weights(path: &Path, scene: &Scene) -> Result<Beams> {
 
 /// A ratio in dB; `None` where it has no finite one.
 pub(super) fn decibel(ratio: f64) -> Option<f64> {
-    let level = 10.0 * ratio.log10();
+    let level = crate::scene::decibel(ratio);
     level.is_finite().then_some(level)
 }
 

@@ -14,7 +14,7 @@ use super::{drawings, shipped, show};
 use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
 use crate::control::{
-    Collector, Command, PictureLibrary, Planner, Report, Session, Shown, first_plan_line, load_pictures, parse_at,
+    Collector, Command, PictureLibrary, Planner, Report, Session, Shown, load_pictures, parse_at,
     socket::{self, ControlSocket},
 };
 use crate::runtime::{Busy, Flowgraph, Program, StopSwitch};
@@ -32,36 +32,8 @@ const PICTURES: usize = 64;
 /// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
-    /// A flowgraph file, or a shipped one.
-    #[arg(default_value = "flowgraphs/loopback.toml")]
-    flowgraph: String,
-    /// Seconds of signal to send.
-    #[arg(long, value_name = "S")]
-    seconds: Option<f64>,
-    /// Frames to send.
-    #[arg(long, value_name = "N")]
-    frames: Option<u64>,
-    /// Signal time per wall-clock time to keep to: 1 = real time. As fast as it goes by default.
-    #[arg(long, value_name = "FACTOR")]
-    pace: Option<f64>,
-    /// Pictures to send: files or folders; the shipped ones by default.
-    #[arg(long = "picture", value_name = "PATH")]
-    pictures: Vec<PathBuf>,
-    /// Send the list of pictures this often; without end by default.
-    #[arg(long, value_name = "N")]
-    repeat: Option<u64>,
-    /// Probing bits of the sensing stream: a file whose bits are sent over and over.
-    #[arg(long, value_name = "FILE")]
-    probing: Option<PathBuf>,
-    /// Seed of everything random.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Changes a key before the start, e.g. scene.constraints.power_dbm=-30.
-    #[arg(long = "set", value_name = "PATH=VALUE")]
-    set: Vec<String>,
-    /// A live command at a frame, e.g. 96:power_dbm=-3.
-    #[arg(long = "at", value_name = "FRAME:KEY=VALUE")]
-    at: Vec<String>,
+    #[command(flatten)]
+    options: RunOptions,
     /// Listen for `issc set` at this socket.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -74,29 +46,40 @@ pub struct Arguments {
 }
 
 /// What a run is made of.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct RunOptions {
-    /// Name or path of the flowgraph.
+    /// A flowgraph file, or a shipped one.
+    #[arg(default_value = "flowgraphs/loopback.toml")]
     pub flowgraph: String,
-    /// Seconds of signal.
+    /// Seconds of signal to send.
+    #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
-    /// Frames.
+    /// Frames to send.
+    #[arg(long, value_name = "N")]
     pub frames: Option<u64>,
-    /// Signal time per wall-clock time.
+    /// Signal time per wall-clock time to keep to: 1 = real time. As fast as it goes by default.
+    #[arg(long, value_name = "FACTOR")]
     pub pace: Option<f64>,
-    /// Files and folders.
+    /// Pictures to send: files or folders; the shipped ones by default.
+    #[arg(long = "picture", value_name = "PATH")]
     pub pictures: Vec<PathBuf>,
-    /// Rounds through the pictures.
+    /// Send the list of pictures this often; without end by default.
+    #[arg(long, value_name = "N")]
     pub repeat: Option<u64>,
-    /// File of probing bits.
+    /// Probing bits of the sensing stream: a file whose bits are sent over and over.
+    #[arg(long, value_name = "FILE")]
     pub probing: Option<PathBuf>,
-    /// Seed.
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Changed keys.
+    /// Changes a key before the start, e.g. scene.constraints.power_dbm=-30.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
     pub set: Vec<String>,
-    /// Commands by frame.
+    /// A live command at a frame, e.g. 96:power_dbm=-3.
+    #[arg(long = "at", value_name = "FRAME:KEY=VALUE")]
     pub at: Vec<String>,
     /// Whether recent frames are kept for drawings.
+    #[arg(skip)]
     pub snapshots: bool,
 }
 
@@ -114,6 +97,7 @@ pub struct Prepared {
     received: Receiver<ReceivedPicture>,
     frames: Option<u64>,
     note: Option<String>,
+    paced: bool,
     snapshots: Arc<Snapshots>,
 }
 
@@ -144,7 +128,7 @@ impl RunOptions {
         let library = Arc::new(PictureLibrary::new(Arc::clone(&bank), pictures, total)?);
         let planner = Planner::new(&scene, &bank, pixels);
         let first = planner.plan(0, 0)?;
-        let note = first_plan_line(&first);
+        let note = first.reason.map(|reason| format!("starting all the same: {reason}"));
         let plans = Arc::new(PlanBoard::new(first.plan, 0));
         let (events, telemetry) = Telemetry::new(EVENTS);
         let (feedback, fed_back) = Telemetry::new(EVENTS);
@@ -195,6 +179,7 @@ impl RunOptions {
             received,
             frames,
             note,
+            paced: self.pace.is_some(),
             snapshots,
         })
     }
@@ -299,26 +284,14 @@ fn set_key(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<()
 
 /// Runs `issc run`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let options = RunOptions {
-        flowgraph: arguments.flowgraph.clone(),
-        seconds: arguments.seconds,
-        frames: arguments.frames,
-        pace: arguments.pace,
-        pictures: arguments.pictures.clone(),
-        repeat: arguments.repeat,
-        probing: arguments.probing.clone(),
-        seed: arguments.seed,
-        set: arguments.set.clone(),
-        at: arguments.at.clone(),
-        snapshots: arguments.out.is_some(),
-    };
-    let mut prepared = options.prepare()?;
+    let snapshots = arguments.out.is_some();
+    let mut prepared = RunOptions { snapshots, ..arguments.options }.prepare()?;
     if let Some(note) = &prepared.note {
         eprintln!("issc: {note}");
     }
     let stop = StopSwitch::default();
     catch_signals(&stop)?;
-    let listens = arguments.control.is_some() || arguments.pace.is_some();
+    let listens = arguments.control.is_some() || prepared.paced;
     let _socket = if listens {
         let (requests, live) = unbounded();
         prepared.session.live = Some(live);

@@ -69,7 +69,7 @@ pub struct CalibratedModel;
 
 impl BlockErrorModel for CalibratedModel {
     fn block_error_rate(&self, sinr: f64, bits: usize) -> f64 {
-        block_error_rate(10.0 * sinr.max(f64::MIN_POSITIVE).log10(), bits)
+        block_error_rate(crate::scene::decibel(sinr.max(f64::MIN_POSITIVE)), bits)
     }
 }
 

@@ -8,7 +8,7 @@ mod session;
 pub mod socket;
 
 pub use command::{Command, parse_at, read_weights};
-pub use pictures::{PictureLibrary, load_pictures};
+pub use pictures::{PictureLibrary, load_pictures, pictures_in, read_picture};
 pub use planner::{Planned, Planner};
-pub use report::{Collector, PlanSummary, Report, Shown, first_plan_line};
+pub use report::{Collector, PlanSummary, Report, Shown};
 pub use session::{DECISION_FRAMES, Retune, Session};

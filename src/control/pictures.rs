@@ -32,13 +32,7 @@ pub fn load_pictures(paths: &[PathBuf]) -> Result<Vec<RgbImage>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let before = files.len();
-            let entries = std::fs::read_dir(path).map_err(|error| Error::file(path, error))?;
-            files.extend(entries.flatten().map(|entry| entry.path()).filter(|file| is_picture(file)));
-            files[before..].sort();
-            if files.len() == before {
-                return Err(Error::file(path, "no picture in this folder; accepted: .png, .jpg and .jpeg files"));
-            }
+            files.extend(pictures_in(path)?);
         } else {
             files.push(path.clone());
         }
@@ -46,12 +40,24 @@ pub fn load_pictures(paths: &[PathBuf]) -> Result<Vec<RgbImage>> {
     files.iter().map(|file| read_picture(file)).collect()
 }
 
+/// The picture files of a folder, by name; one at least.
+pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).map_err(|error| Error::file(folder, error))?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|file| is_picture(file)).collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::file(folder, "no picture in this folder; accepted: .png, .jpg and .jpeg files"));
+    }
+    Ok(files)
+}
+
 fn is_picture(file: &Path) -> bool {
     let extension = file.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
 }
 
-fn read_picture(file: &Path) -> Result<RgbImage> {
+/// Reads one picture file.
+pub fn read_picture(file: &Path) -> Result<RgbImage> {
     let bytes = std::fs::read(file).map_err(|error| Error::file(file, error))?;
     let picture = image::load_from_memory(&bytes).map_err(|error| {
         Error::file(file, format!("not a picture that can be read ({error}); accepted: PNG and JPEG"))

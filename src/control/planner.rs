@@ -11,7 +11,7 @@ use crate::coding::{self, BLOCK_SYMBOLS, Crc};
 use crate::optimize::{
     PaperModel, Problem, RateChoice, RateLimits, SourceModel, channel_vector, lowest_rate, select_rate,
 };
-use crate::scene::{Point, Scene, w_to_dbm};
+use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
 use crate::stream::Plan;
 use crate::{Error, Result};
@@ -118,7 +118,7 @@ impl Planner {
                     return Err(Error::failure(format!(
                         "the weights have {:.3} dBm, {:.3} dB above the budget of {:.3} dBm",
                         w_to_dbm(beams.power_w()),
-                        10.0 * excess.log10(),
+                        decibel(excess),
                         self.scene.constraints.power_dbm
                     )));
                 }
@@ -163,7 +163,7 @@ impl Planner {
         if let Some(choice) = select_rate(&self.models, &limits, sinr, &code) {
             return Ok(choice);
         }
-        reasons.push(format!("no source model's rate fits a SINR of {:.2} dB", 10.0 * sinr.log10()));
+        reasons.push(format!("no source model's rate fits a SINR of {:.2} dB", decibel(sinr)));
         lowest_rate(&self.models, &limits, sinr, &code).ok_or_else(|| {
             Error::failure(format!(
                 "bandwidth_ratio_max = {} leaves {} blocks a picture, too few for any source model",

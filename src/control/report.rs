@@ -7,12 +7,12 @@ use std::time::Duration;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::{PictureLibrary, Planned, Retune};
+use super::{PictureLibrary, Retune};
 use crate::array::Beams;
 use crate::blocks::ReceivedPicture;
 use crate::modem::frame::{BLOCK, SENSING_WINDOW};
 use crate::optimize::BoundModel;
-use crate::scene::{Point, Scene, w_to_dbm};
+use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::{Bank, metrics};
 use crate::sensing::Status;
 use crate::stream::{Event, Plan, PlanBoard};
@@ -166,10 +166,6 @@ impl PlanSummary {
     }
 }
 
-fn decibel(value: f64) -> f64 {
-    10.0 * value.log10()
-}
-
 /// A picture to be shown: the original, what arrived, and its line of the report.
 pub struct Shown {
     /// As sent.
@@ -287,7 +283,7 @@ impl Collector {
     /// Takes in an event.
     pub fn event(&mut self, event: &Event) {
         match *event {
-            Event::FrameSent { frame, epoch: _, blocks, digests } => {
+            Event::FrameSent { frame, blocks, digests } => {
                 let plan = self.plans.in_force(frame);
                 self.frames_sent += 1;
                 self.blocks_sent += u64::from(blocks);
@@ -299,7 +295,7 @@ impl Collector {
                 self.samples += samples;
                 self.energy += energy;
             }
-            Event::PictureSent { number, source, model, bits, blocks, last_frame: _ } => {
+            Event::PictureSent { number, source, model, bits, blocks } => {
                 self.pictures.insert(number, SentPicture { source, model, bits, blocks });
             }
             Event::FrameReceived { frame, decoded, digests, sinr, .. } => {
@@ -453,9 +449,4 @@ impl ImageReport {
             mse: None,
         }
     }
-}
-
-/// What a first plan says of itself, for the terminal.
-pub fn first_plan_line(planned: &Planned) -> Option<String> {
-    planned.reason.as_ref().map(|reason| format!("starting all the same: {reason}"))
 }

@@ -59,9 +59,10 @@ impl PlanBoard {
     pub fn publish(&self, plan: Plan) {
         debug_assert!(plan.from_frame >= self.decided_until.load(Ordering::SeqCst));
         let old = self.plans.load_full();
-        let mut plans: Vec<_> = old.iter().skip((old.len() + 1).saturating_sub(KEPT)).cloned().collect();
+        let (gone, kept) = old.split_at((old.len() + 1).saturating_sub(KEPT));
         let mut retired = self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        retired.extend(old.iter().take(old.len() + 1 - plans.len() - 1).cloned());
+        retired.extend_from_slice(gone);
+        let mut plans = kept.to_vec();
         plans.push(Arc::new(plan));
         self.plans.store(Arc::new(plans));
         drop(old);

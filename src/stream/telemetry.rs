@@ -22,8 +22,6 @@ pub enum Event {
     FrameSent {
         /// Frame number.
         frame: u64,
-        /// The plan it flies under.
-        epoch: u64,
         /// Payload blocks that carry bits (at most 4).
         blocks: u8,
         /// Digest of each block's payload bits.
@@ -48,8 +46,6 @@ pub enum Event {
         bits: u64,
         /// Channel blocks used.
         blocks: u64,
-        /// Its last frame.
-        last_frame: u64,
     },
     /// The communication receiver read a frame's header.
     FrameReceived {
@@ -61,8 +57,6 @@ pub enum Event {
         digests: [u64; 4],
         /// Measured SINR, linear.
         sinr: f32,
-        /// Carrier offset, Hz.
-        carrier_offset_hz: f32,
     },
     /// The transmitter begins this frame.
     TransmitterProgress {
@@ -94,8 +88,6 @@ pub enum Event {
     Sensed {
         /// Frame number by the reference.
         frame: u64,
-        /// The plan that made the echo.
-        epoch: u64,
         /// What was found.
         estimate: Estimate,
     },
