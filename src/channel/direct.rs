@@ -8,7 +8,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::line::DelayLine;
 use super::noise::mix;
 use super::{Noise, RECEIVE_LAG};
-use crate::dsp::{DelayTaps, rotate};
+use crate::dsp::{DelayTaps, rotate, scale_add};
 
 /// Longest unknown start of the receiver's stream, in samples.
 const MAX_START: usize = 4096;
@@ -85,8 +85,6 @@ pub(super) fn combine<'a>(
 ) {
     sum.fill(Complex32::default());
     for (weight, antenna) in weights.iter().zip(antennas) {
-        for (total, sample) in sum.iter_mut().zip(antenna) {
-            *total += weight * sample;
-        }
+        scale_add(*weight, antenna, sum);
     }
 }

@@ -17,7 +17,7 @@ use super::line::DelayLine;
 use super::noise::mix;
 use super::{Noise, RECEIVE_LAG};
 use crate::array::{direction_rad, distance_m};
-use crate::dsp::{DelayTaps, FILTER_LATENCY, rotate};
+use crate::dsp::{DelayTaps, FILTER_LATENCY, rotate, scale};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S};
 
 /// Longest path TR → target → SRE that is simulated, in metres.
@@ -265,10 +265,8 @@ impl EchoPath {
         }
         for ((row, noise), index) in rows.zip(&self.noises).zip(0..) {
             for segment in &self.segments {
-                let gain = segment.arrival[index];
-                for (sample, echo) in row[segment.range.clone()].iter_mut().zip(&self.combined[segment.range.clone()]) {
-                    *sample = gain * echo;
-                }
+                let range = segment.range.clone();
+                scale(segment.arrival[index], &self.combined[range.clone()], &mut row[range]);
             }
             noise.add(chunk, &mut row[..length]);
         }

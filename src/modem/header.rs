@@ -106,8 +106,11 @@ impl FrameHeader {
             protected_offset: fields.take(16) as u16,
             body_offset: fields.take(24),
         };
-        let sane =
-            header.version == VERSION && header.used_blocks <= 4 && header.protected_blocks <= header.used_blocks;
+        let spare = fields.take(HEADER_BITS - fields.position);
+        let sane = header.version == VERSION
+            && header.used_blocks <= 4
+            && header.protected_blocks <= header.used_blocks
+            && spare == 0;
         sane.then_some(header)
     }
 }
@@ -153,5 +156,9 @@ mod tests {
         let mut bits = [0; HEADER_BITS];
         FrameHeader { version: 2, ..FrameHeader::default() }.pack(&mut bits);
         assert_eq!(FrameHeader::unpack(&bits), None);
+        FrameHeader { version: VERSION, ..FrameHeader::default() }.pack(&mut bits);
+        assert!(FrameHeader::unpack(&bits).is_some());
+        bits[HEADER_BITS - 1] = 1;
+        assert_eq!(FrameHeader::unpack(&bits), None, "a spare bit is set");
     }
 }

@@ -10,9 +10,9 @@ use super::constellation::Modulation;
 use super::frame::{BLOCK, BLOCKS, HEADER, Layout, PREAMBLE, PREAMBLE_WORD, SOUNDING_GUARD, UNIQUE_WORD, UNIQUE_WORDS};
 use super::header::{FrameHeader, HEADER_BITS, unwrap_count};
 use super::synchronise::{SEARCH, Searcher};
-use super::words::Words;
+use super::words::{StreamWords, Words};
 use crate::coding::{HeaderCode, HeaderScratch};
-use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, rotate};
+use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, correlate, rotate};
 
 /// Frames in a row without a readable header after which the receiver searches anew.
 const MAX_MISSES: u32 = 3;
@@ -25,6 +25,9 @@ const MARGIN: usize = 64;
 
 /// Lags on either side at which the preamble is correlated to refine the timing.
 const TIMING_LAGS: usize = 12;
+
+/// All lags of the timing search.
+const LAGS: usize = 2 * TIMING_LAGS + 1;
 
 /// What a receiver knows beforehand.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +78,8 @@ enum State {
 pub struct FrameReceiver {
     config: ReceiverConfig,
     words: Words,
+    /// The semantic stream's words less what the sensing stream's share with them: blind to b.
+    pilots: StreamWords,
     searcher: Searcher,
     filter: MatchedFilter,
     header_code: HeaderCode,
@@ -86,6 +91,7 @@ pub struct FrameReceiver {
     /// Running estimate, in cycles per symbol.
     carrier: Option<f64>,
     work: Vec<Complex32>,
+    lags: [[Complex64; 2]; LAGS],
     symbols: Vec<Complex32>,
     header_llrs: Vec<f32>,
     header_bits: Vec<u8>,
@@ -105,7 +111,12 @@ impl FrameReceiver {
             filter: MatchedFilter::new(longest, sps, config.roll_off),
             header_scratch: HeaderScratch::new(&header_code),
             header_code,
+            pilots: StreamWords {
+                preamble: without(&words.semantic.preamble, &words.sensing.preamble),
+                unique_word: without(&words.semantic.unique_word, &words.sensing.unique_word),
+            },
             words,
+            lags: [[Complex64::default(); 2]; LAGS],
             state: State::Searching,
             samples: Vec::with_capacity(chunk + SEARCH + 2 * window),
             origin: 0,
@@ -217,43 +228,48 @@ impl FrameReceiver {
 
     /// Timing and carrier from the preamble: the correlation with both copies, interpolated between samples.
     fn refine(&mut self, start: f64) -> f64 {
-        let sps = self.config.samples_per_symbol;
         let base = start.floor();
-        let first = (base as u64 - self.origin) as usize;
-        let lags = 2 * TIMING_LAGS + 1;
-        let mut sums = [[Complex64::default(); 2]; 2 * TIMING_LAGS + 1];
-        let carrier = self.carrier.unwrap_or(0.0);
-        for (lag, sum) in sums.iter_mut().enumerate() {
-            let Some(at) = (first + lag).checked_sub(TIMING_LAGS) else { continue };
-            let count = PREAMBLE;
-            let needed = self.filter.samples_for(count) + 1;
-            let work = &mut self.work[..needed];
-            work.copy_from_slice(&self.samples[at..][..needed]);
-            rotate(work, 0.0, -std::f64::consts::TAU * carrier / sps as f64);
-            self.filter.filter(work, 0.0, &mut self.symbols[..count]);
-            for (copy, part) in sum.iter_mut().zip(self.symbols[..count].chunks_exact(PREAMBLE_WORD)) {
-                *copy = correlate(part, &self.words.semantic.preamble);
+        self.correlate_lags((base as u64).saturating_sub(self.origin) as usize);
+        let sums = &self.lags;
+        let power = |x: f64| {
+            let [first, second] = interpolate(sums, x);
+            first.norm_sqr() + second.norm_sqr()
+        };
+        let inner = TIMING_LAGS / 2..LAGS - TIMING_LAGS / 2;
+        let at_lag = |lag: usize| sums[lag][0].norm_sqr() + sums[lag][1].norm_sqr();
+        let peak = inner.max_by(|a, b| at_lag(*a).total_cmp(&at_lag(*b))).unwrap_or(TIMING_LAGS) as f64;
+        let best = maximise(power, peak);
+        let [first_copy, second_copy] = interpolate(sums, best);
+        let residual = (first_copy.conj() * second_copy).arg() / (std::f64::consts::TAU * PREAMBLE_WORD as f64);
+        if residual.is_finite() {
+            self.carrier = Some(self.carrier.map_or(residual, |running| running + CARRIER_GAIN * residual));
+        }
+        base + best - TIMING_LAGS as f64
+    }
+
+    /// Correlates both preamble copies at the lags around sample `first` of the buffer. One pass of the matched filter
+    /// per phase of a symbol serves all lags; samples before the buffer count as silence.
+    fn correlate_lags(&mut self, first: usize) {
+        let sps = self.config.samples_per_symbol;
+        let symbols = PREAMBLE + LAGS.div_ceil(sps);
+        let needed = self.filter.samples_for(symbols) + sps;
+        let missing = TIMING_LAGS.saturating_sub(first);
+        let there = &self.samples[(first + missing - TIMING_LAGS).min(self.samples.len())..];
+        let there = &there[..there.len().min(needed - missing)];
+        let work = &mut self.work[..needed];
+        work.fill(Complex32::default());
+        work[missing..][..there.len()].copy_from_slice(there);
+        rotate(work, 0.0, -std::f64::consts::TAU * self.carrier.unwrap_or(0.0) / sps as f64);
+        for phase in 0..sps {
+            let filtered = &mut self.symbols[..symbols];
+            self.filter.filter(&work[phase..], 0.0, filtered);
+            for lag in (phase..LAGS).step_by(sps) {
+                for (copy, sum) in self.lags[lag].iter_mut().enumerate() {
+                    let from = lag / sps + copy * PREAMBLE_WORD;
+                    *sum = correlate(&filtered[from..][..PREAMBLE_WORD], &self.pilots.preamble);
+                }
             }
         }
-        let power = |x: f64| {
-            let mut value = [Complex64::default(); 2];
-            for (lag, sum) in sums.iter().enumerate() {
-                let weight = interpolation_weight(x - lag as f64);
-                value[0] += sum[0] * weight;
-                value[1] += sum[1] * weight;
-            }
-            (value[0].norm_sqr() + value[1].norm_sqr(), value)
-        };
-        let inner = TIMING_LAGS / 2..lags - TIMING_LAGS / 2;
-        let peak = inner.max_by(|a, b| power(*a as f64).0.total_cmp(&power(*b as f64).0)).unwrap_or(TIMING_LAGS) as f64;
-        let best = maximise(|x| power(x).0, peak - 1.0, peak + 1.0);
-        let [first_copy, second_copy] = power(best).1;
-        let residual = (first_copy.conj() * second_copy).arg() / (std::f64::consts::TAU * PREAMBLE_WORD as f64);
-        self.carrier = Some(match self.carrier {
-            Some(running) => running + CARRIER_GAIN * residual,
-            None => residual,
-        });
-        base + best - TIMING_LAGS as f64
     }
 
     /// Demodulates the frame at `start` if its header can be read with this layout.
@@ -307,12 +323,12 @@ impl FrameReceiver {
         for (copy, point) in points[..2].iter_mut().enumerate() {
             let from = copy * PREAMBLE_WORD;
             let part = &self.symbols[from..][..PREAMBLE_WORD];
-            *point = (from as f64 + centre(PREAMBLE_WORD), correlate(part, &self.words.semantic.preamble));
+            *point = (from as f64 + centre(PREAMBLE_WORD), correlate(part, &self.pilots.preamble));
         }
         for (index, point) in points[2..].iter_mut().enumerate() {
             let from = layout.unique_word(index);
             let part = &self.symbols[from..][..UNIQUE_WORD];
-            *point = (from as f64 + centre(UNIQUE_WORD), correlate(part, &self.words.semantic.unique_word));
+            *point = (from as f64 + centre(UNIQUE_WORD), correlate(part, &self.pilots.unique_word));
         }
         let (offset, slope) = phase_line(&points);
         rotate(&mut self.symbols[..layout.symbols()], -offset, -slope);
@@ -366,45 +382,46 @@ impl FrameReceiver {
     }
 }
 
+/// `word` less its projection on `other`, both of unit modulus.
+fn without(word: &[Complex32], other: &[Complex32]) -> Vec<Complex32> {
+    let shared = correlate(word, other) / other.len() as f64;
+    let shared = Complex32::new(shared.re as f32, shared.im as f32);
+    word.iter().zip(other).map(|(word, other)| word - shared * other).collect()
+}
+
 fn centre(length: usize) -> f64 {
     (length as f64 - 1.0) / 2.0
 }
 
-/// `Σ received·known*`.
-fn correlate(received: &[Complex32], known: &[Complex32]) -> Complex64 {
-    received.iter().zip(known).fold(Complex64::default(), |sum, (received, known)| {
-        let product = received * known.conj();
-        sum + Complex64::new(f64::from(product.re), f64::from(product.im))
-    })
-}
-
-/// Windowed sinc between the lags of a correlation.
-fn interpolation_weight(x: f64) -> f64 {
+/// The two copies' correlations at a lag between samples: a windowed sinc over the lags at hand.
+fn interpolate(sums: &[[Complex64; 2]; LAGS], x: f64) -> [Complex64; 2] {
     let half = TIMING_LAGS as f64;
-    if x.abs() >= half {
-        return 0.0;
-    }
-    let sinc = if x.abs() < 1e-9 { 1.0 } else { (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x) };
-    sinc * (std::f64::consts::FRAC_PI_2 * x / half).cos().powi(2)
-}
-
-/// Golden-section search for the maximum of a function with one peak in `[low, high]`.
-fn maximise(value: impl Fn(f64) -> f64, mut low: f64, mut high: f64) -> f64 {
-    const GOLDEN: f64 = 0.618_033_988_749_894_9;
-    let (mut left, mut right) = (high - GOLDEN * (high - low), low + GOLDEN * (high - low));
-    let (mut at_left, mut at_right) = (value(left), value(right));
-    for _ in 0..18 {
-        if at_left > at_right {
-            (high, right, at_right) = (right, left, at_left);
-            left = high - GOLDEN * (high - low);
-            at_left = value(left);
-        } else {
-            (low, left, at_left) = (left, right, at_right);
-            right = low + GOLDEN * (high - low);
-            at_right = value(right);
+    let mut value = [Complex64::default(); 2];
+    for (lag, sum) in sums.iter().enumerate() {
+        let distance = x - lag as f64;
+        if distance.abs() < half {
+            let angle = std::f64::consts::PI * distance;
+            let sinc = if distance.abs() < 1e-9 { 1.0 } else { angle.sin() / angle };
+            let weight = sinc * (0.5 * angle / half).cos().powi(2);
+            value[0] += sum[0] * weight;
+            value[1] += sum[1] * weight;
         }
     }
-    (low + high) / 2.0
+    value
+}
+
+/// Maximum of a smooth function with its peak within a sample of `near`: the vertex of a parabola through three points,
+/// then of a narrower one about it.
+fn maximise(value: impl Fn(f64) -> f64, near: f64) -> f64 {
+    let mut best = near;
+    for step in [0.5, 0.1, 0.02] {
+        let (before, at, after) = (value(best - step), value(best), value(best + step));
+        let curvature = before - 2.0 * at + after;
+        if curvature < 0.0 {
+            best += step * (0.5 * (before - after) / curvature).clamp(-1.2, 1.2);
+        }
+    }
+    best
 }
 
 /// Weighted line through the phases of `points` (position, correlation): offset at position 0 and slope. Phases are
@@ -449,7 +466,9 @@ mod tests {
 
     #[test]
     fn a_peak_between_samples_is_found() {
-        let at = maximise(|x| 1.0 - (x - 0.37) * (x - 0.37), -1.0, 1.0);
-        assert!((at - 0.37).abs() < 2e-4);
+        for peak in [-0.49, -0.2, 0.0, 0.37, 0.5] {
+            let at = maximise(|x| (0.9 * (x - peak)).cos().powi(2), 0.0);
+            assert!((at - peak).abs() < 1e-5, "{at} instead of {peak}");
+        }
     }
 }
