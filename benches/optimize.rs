@@ -55,7 +55,7 @@ impl Retune {
     fn run(&self, shift_m: f64, warm: Option<&WarmStart>) -> f64 {
         let [x, y] = self.scene.geometry.target;
         let problem = Problem::new(&self.scene, channel_vector(&self.scene), [x, y + shift_m]);
-        let solution = problem.solve_with(Effort { warm, deadline: None });
+        let solution = problem.solve_with(Effort { warm, ..Effort::default() });
         let choice = select_rate(&self.models, &self.limits, solution.sinr, &self.code);
         solution.sinr + choice.map_or(0.0, |choice| choice.predicted_mse)
     }

@@ -13,6 +13,7 @@ use divan::{Bencher, black_box};
 use issc::channel::{EchoPath, EchoPathSettings, Noise, PhaseDraw};
 use issc::dsp::{MatchedFilter, PulseShaper, SPAN_SYMBOLS, Superposer, root_raised_cosine, tail_samples};
 use issc::modem::frame::Layout;
+use issc::scene::Target;
 use num_complex::Complex32;
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -153,7 +154,7 @@ fn world(bencher: Bencher) {
         let (first, others) = rows.split_at_mut(1);
         let sent = antennas.iter().map(|row| &row[..]);
         direct.receive(number, sent.clone(), &mut first[0]);
-        echo.begin_frame(number, time);
+        echo.begin_frame(number, time, 0.0);
         echo.receive(number, time, sent, FRAME, others.iter_mut().map(|row| &mut row[..]));
         number += 1;
         black_box(&mut rows);
@@ -165,7 +166,7 @@ fn echo_settings() -> EchoPathSettings {
         transmitter: [0.0, 0.0],
         receiver: [0.0, 50.0],
         target: [100.0, 50.0],
-        velocity_m_s: [0.0, 0.0],
+        motion: Target::default(),
         transmit_antennas: ANTENNAS,
         receive_antennas: 4,
         spacing_wavelengths: 0.5,

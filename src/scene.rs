@@ -67,9 +67,31 @@ pub struct Array {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// Velocity in m/s, (x, y).
+    /// Velocity in m/s, (x, y), at the start.
     #[serde(default)]
     pub velocity_m_s: Point,
+    /// Rate in rad/s at which the velocity turns, counter-clockwise: 0 = a straight line.
+    #[serde(default)]
+    pub turn_rate_rad_s: f64,
+}
+
+impl Target {
+    /// Velocity in m/s, `seconds` after the start.
+    pub fn velocity_at(&self, seconds: f64) -> Point {
+        let ([x, y], (sine, cosine)) = (self.velocity_m_s, (self.turn_rate_rad_s * seconds).sin_cos());
+        [cosine * x - sine * y, sine * x + cosine * y]
+    }
+
+    /// Metres moved in the first `seconds`: the integral of the velocity.
+    pub fn displacement_m(&self, seconds: f64) -> Point {
+        let ([x, y], rate) = (self.velocity_m_s, self.turn_rate_rad_s);
+        if rate == 0.0 {
+            return [x * seconds, y * seconds];
+        }
+        let (sine, cosine) = (rate * seconds).sin_cos();
+        let (along, across) = (sine / rate, (1.0 - cosine) / rate);
+        [along * x - across * y, across * x + along * y]
+    }
 }
 
 /// Propagation and noise.
@@ -137,6 +159,9 @@ pub struct Waveform {
     /// Samples per symbol on the air.
     #[serde(default = "default_samples_per_symbol")]
     pub samples_per_symbol: usize,
+    /// Seconds from the start of one frame to the next one's; absent: frames follow without a gap.
+    #[serde(default)]
+    pub frame_interval_s: Option<f64>,
 }
 
 fn default_carrier_hz() -> f64 {
@@ -228,6 +253,7 @@ impl Scene {
             ))
         };
         let geometry = &self.geometry;
+        finite("target.turn_rate_rad_s", self.target.turn_rate_rad_s)?;
         for (key, point) in [
             ("geometry.transmitter", geometry.transmitter),
             ("geometry.target", geometry.target),
@@ -269,6 +295,9 @@ impl Scene {
         count("waveform.frame_symbols", waveform.frame_symbols, 1..=1 << 20)?;
         count("waveform.block_symbols", waveform.block_symbols, 1..=1 << 20)?;
         count("waveform.samples_per_symbol", waveform.samples_per_symbol, 1..=8)?;
+        if let Some(interval) = waveform.frame_interval_s {
+            positive("waveform.frame_interval_s", interval)?;
+        }
         if !(waveform.roll_off > 0.0 && waveform.roll_off <= 1.0) {
             return Err(format!(
                 "waveform.roll_off = {} is out of range; accepted: above 0, up to 1",
@@ -328,6 +357,21 @@ mod tests {
         assert_eq!(scene.geometry.target, [100.0, 50.0]);
         assert_eq!(scene.waveform.samples_per_symbol, 2);
         assert_eq!(scene.channel.timing_error_hold, TimingErrorHold::Frame);
+    }
+
+    #[test]
+    fn a_turning_target_moves_on_a_circle_and_its_displacement_is_the_integral_of_its_velocity() {
+        let target = Target { velocity_m_s: [30.0, 0.0], turn_rate_rad_s: 0.5 };
+        for quarter in 0..4 {
+            let seconds = f64::from(quarter) * std::f64::consts::PI;
+            let [x, y] = target.displacement_m(seconds);
+            // Radius 30/0.5 = 60 m round (0, 60).
+            assert!((x.hypot(y - 60.0) - 60.0).abs() < 1e-9, "{x}, {y}");
+            let step = 1e-6;
+            let [later_x, later_y] = target.displacement_m(seconds + step);
+            let [vx, vy] = target.velocity_at(seconds + 0.5 * step);
+            assert!(((later_x - x) / step - vx).abs() < 1e-6 && ((later_y - y) / step - vy).abs() < 1e-6);
+        }
     }
 
     #[test]

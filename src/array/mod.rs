@@ -20,6 +20,15 @@ pub fn direction_rad(from: Point, to: Point) -> f64 {
     (to[1] - from[1]).atan2(to[0] - from[0])
 }
 
+/// Rate in m/s at which the path `from` → `at` → `to` grows where `at` moves with this velocity.
+pub fn path_rate_m_s(from: Point, at: Point, to: Point, velocity_m_s: Point) -> f64 {
+    let along = |end: Point| {
+        let range = distance_m(end, at);
+        (0..2).map(|axis| velocity_m_s[axis] * (at[axis] - end[axis]) / range).sum::<f64>()
+    };
+    along(from) + along(to)
+}
+
 /// Distance of two points in metres.
 pub fn distance_m(a: Point, b: Point) -> f64 {
     (a[0] - b[0]).hypot(a[1] - b[1])

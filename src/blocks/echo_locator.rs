@@ -1,4 +1,5 @@
-//! The sensing receiver: the echo of each transmitted frame against its shaped streams, with the weights that made it.
+//! The sensing receiver: the echo of each transmitted frame against its shaped streams, with the weights that made it,
+//! and the track that the positions make.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,8 +11,9 @@ use toml::Table;
 use super::snapshots::Snapshots;
 use super::{Context, settings};
 use crate::dsp::SPAN_SYMBOLS;
-use crate::modem::frame::{Layout, SENSING_WINDOW};
-use crate::sensing::{Estimator, Planar, SensingConfig};
+use crate::modem::frame::{FrameClock, Layout, SENSING_WINDOW};
+use crate::scene::TimingErrorHold;
+use crate::sensing::{Estimator, Fix, Planar, SensingConfig, TrackSettings, Tracker};
 use crate::stream::{Block, Event, Flow, Frame, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
 use crate::{Error, Result};
 
@@ -20,17 +22,50 @@ use crate::{Error, Result};
 struct Keys {
     /// The tap that holds the shaped streams.
     reference: String,
+    /// Density of the target's acceleration noise for the track, in m²/s³ per axis.
+    #[serde(default)]
+    acceleration_density_m2_s3: Option<f64>,
+    /// Seconds without a position after which a track ends.
+    #[serde(default)]
+    coast_s: Option<f64>,
+    /// Whether targets may move: then the Doppler shift within a frame is estimated.
+    #[serde(default)]
+    moving: bool,
+}
+
+impl Keys {
+    fn track_settings(&self, hold: TimingErrorHold) -> Result<TrackSettings> {
+        let positive = |key: &str, value: Option<f64>, default: f64| match value {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                Err(Error::input(format!("{key} = {value} is out of range; accepted: a finite number above 0")))
+            }
+            value => Ok(value.unwrap_or(default)),
+        };
+        let usual = TrackSettings::default();
+        Ok(TrackSettings {
+            acceleration_density: positive(
+                "acceleration_density_m2_s3",
+                self.acceleration_density_m2_s3,
+                usual.acceleration_density,
+            )?,
+            coast_s: positive("coast_s", self.coast_s, usual.coast_s)?,
+            timing_error_hold: hold,
+            ..usual
+        })
+    }
 }
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    let Keys { reference } = settings(keys)?;
+    let keys: Keys = settings(keys)?;
+    let track_settings = keys.track_settings(context.scene.channel.timing_error_hold)?;
+    let reference = keys.reference;
     let Some(tap) = context.taps.remove(&reference) else {
         let known: Vec<_> = context.taps.keys().cloned().collect();
         let known = if known.is_empty() { "a tap of a chain above".into() } else { known.join(", ") };
         return Err(Error::input(format!("reference = \"{reference}\" is no tap that is free; accepted: {known}")));
     };
     let samples_per_symbol = context.scene.waveform.samples_per_symbol;
-    let config = SensingConfig::from_scene(&context.scene);
+    let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&context.scene) };
     let first_lag = config.lag_range()[0] as i64;
     let estimator = Estimator::new(config, samples_per_symbol * SENSING_WINDOW)?;
     let rows = context.scene.array.receive_antennas;
@@ -40,6 +75,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     Ok(erase(EchoLocator {
         plans: PlanReader::new(Arc::clone(&context.plans)),
         telemetry: context.telemetry.clone(),
+        feedback: context.feedback.clone(),
+        tracker: Tracker::new(estimator.config(), track_settings),
+        clock: FrameClock::new(&context.scene),
         snapshots: Arc::clone(&context.snapshots),
         antennas: context.scene.array.transmit_antennas,
         samples_per_symbol,
@@ -58,6 +96,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
 struct EchoLocator {
     plans: PlanReader,
     telemetry: Telemetry,
+    feedback: Telemetry,
+    tracker: Tracker,
+    clock: FrameClock,
     snapshots: Arc<Snapshots>,
     antennas: usize,
     samples_per_symbol: usize,
@@ -101,11 +142,13 @@ impl Block for EchoLocator {
                 self.waiting.push_front(reference);
                 break;
             }
-            if first >= self.begin {
-                self.locate(&reference, (first - self.begin) as usize, window);
+            let fix = if first >= self.begin {
+                self.locate(&reference, (first - self.begin) as usize, window)
             } else {
                 self.telemetry.report(Event::Lost { frames: 1 });
-            }
+                None
+            };
+            self.track(reference.head.sequence, fix);
             self.tap.give_back(reference);
         }
         Flow::Consumed
@@ -129,14 +172,25 @@ impl EchoLocator {
         self.begin += drop as i64;
     }
 
-    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) {
+    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) -> Option<Fix> {
         let plan = self.plans.of_epoch(reference.head.epoch);
         let echo = Planar::new(&self.history, self.length);
         let streams = Planar::new(reference.samples(), reference.capacity());
+        // Beams may have the same echo from several places: the track tells them apart.
+        let time_s = self.clock.start_s(reference.head.sequence);
+        self.estimator.expect(self.tracker.best().map(|track| track.predict(time_s)));
         let estimate = self.estimator.estimate(echo, echo_start, streams, window, &plan.beams);
         self.snapshots.echo.offer(reference.head.sequence, |held| {
             held.fill((echo, echo_start), (streams, window), &plan.beams, estimate);
         });
         self.telemetry.report(Event::Sensed { frame: reference.head.sequence, estimate });
+        estimate.fix
+    }
+
+    fn track(&mut self, frame: u64, fix: Option<Fix>) {
+        self.tracker.step(self.clock.start_s(frame), fix.as_slice());
+        let event = Event::Tracked { frame, track: self.tracker.best().copied() };
+        self.telemetry.report(event);
+        self.feedback.report(event);
     }
 }

@@ -70,8 +70,17 @@ pub struct ReceivedPicture {
     pub blocks: u64,
 }
 
-/// Where the simulated target is from a frame on.
-pub type WorldChanges = ArcSwap<Vec<(u64, Point)>>;
+/// A change to the simulated world.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum WorldChange {
+    /// Where the target is; it moves on from there.
+    Target(Point),
+    /// |β_0|.
+    Reflection(f64),
+}
+
+/// Changes to the simulated world and the frames from which they hold.
+pub type WorldChanges = ArcSwap<Vec<(u64, WorldChange)>>;
 
 /// What the blocks of one run share.
 pub struct Context {

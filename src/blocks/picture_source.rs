@@ -10,17 +10,16 @@ use toml::Table;
 
 use super::{BIT_ROW, BIT_ROWS, Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
 use crate::Result;
-use crate::modem::frame::{BLOCKS, Layout};
+use crate::modem::frame::{BLOCKS, FrameClock, Layout};
 use crate::modem::header::{FrameHeader, VERSION};
 use crate::semantic::Picture;
 use crate::stream::{Block, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
-    let frames_of_time = context.seconds.map(|seconds| {
-        let frame = Layout::of(1, 1).symbols() as f64 * context.scene.symbol_period_s();
-        (seconds / frame).ceil() as u64
-    });
+    let clock = FrameClock::new(&context.scene);
+    // A sounding makes frame 0 longer than frame 1.
+    let frames_of_time = context.seconds.map(|seconds| (seconds / (clock.start_s(2) - clock.start_s(1))).ceil() as u64);
     let frames = [context.frames, frames_of_time].into_iter().flatten().min().unwrap_or(u64::MAX);
     Ok(erase(PictureSource {
         plans: PlanReader::new(Arc::clone(&context.plans)),
@@ -29,7 +28,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         feedback: context.feedback.clone(),
         antennas: context.scene.array.transmit_antennas,
         samples_per_symbol: context.scene.waveform.samples_per_symbol as u64,
-        sample_rate_hz: context.sample_rate_hz(),
+        clock,
         pace: context.pace,
         started: None,
         filler: Xoshiro256PlusPlus::seed_from_u64(context.seed ^ 0xf111e5),
@@ -58,7 +57,7 @@ struct PictureSource {
     feedback: Telemetry,
     antennas: usize,
     samples_per_symbol: u64,
-    sample_rate_hz: f64,
+    clock: FrameClock,
     pace: Option<f64>,
     started: Option<Instant>,
     filler: Xoshiro256PlusPlus,
@@ -134,7 +133,7 @@ impl PictureSource {
     /// How long this frame has to wait for its time, if it has.
     fn early(&mut self) -> Option<Duration> {
         let pace = self.pace?;
-        let due = (self.time - FIRST_SAMPLE) as f64 / self.sample_rate_hz / pace;
+        let due = self.clock.start_s(self.frame) / pace;
         let passed = self.started.get_or_insert_with(Instant::now).elapsed().as_secs_f64();
         (due > passed).then(|| Duration::from_secs_f64(due - passed))
     }

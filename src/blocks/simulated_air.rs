@@ -6,12 +6,12 @@ use std::sync::Arc;
 use num_complex::Complex32;
 use toml::Table;
 
-use super::{Context, WorldChanges, no_settings};
+use super::{Context, WorldChange, WorldChanges, no_settings};
 use crate::array::distance_m;
 use crate::channel::{
     DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, PhaseDraw, RECEIVE_LAG, check_simulated_target,
 };
-use crate::modem::frame::PREAMBLE;
+use crate::modem::frame::{FrameClock, PREAMBLE};
 use crate::optimize::channel_vector;
 use crate::scene::{ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w};
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
@@ -42,6 +42,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     Ok(erase(SimulatedAir {
         direct,
         echo,
+        clock: FrameClock::new(scene),
         world: Arc::clone(&context.world),
         applied: 0,
         telemetry: context.telemetry.clone(),
@@ -64,7 +65,7 @@ fn echo_settings(scene: &Scene, sample_rate_hz: f64, seed: u64) -> EchoPathSetti
         transmitter: scene.geometry.transmitter,
         receiver: scene.geometry.sensing_receiver,
         target: scene.geometry.target,
-        velocity_m_s: scene.target.velocity_m_s,
+        motion: scene.target.clone(),
         transmit_antennas: scene.array.transmit_antennas,
         receive_antennas: scene.array.receive_antennas,
         spacing_wavelengths: scene.array.spacing_wavelengths,
@@ -83,6 +84,7 @@ fn echo_settings(scene: &Scene, sample_rate_hz: f64, seed: u64) -> EchoPathSetti
 struct SimulatedAir {
     direct: DirectPath,
     echo: EchoPath,
+    clock: FrameClock,
     world: Arc<WorldChanges>,
     /// Changes taken over so far.
     applied: usize,
@@ -128,14 +130,18 @@ impl Block for SimulatedAir {
 
     fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<Complex32>) -> Flow {
         let (number, time) = (input.head.sequence, input.head.sample_time);
+        let seconds = self.clock.start_s(number);
         let changes = self.world.load();
-        while let Some((frame, target)) = changes.get(self.applied).copied()
+        while let Some((frame, change)) = changes.get(self.applied).copied()
             && frame <= number
         {
-            self.echo.set_target(time, target);
+            match change {
+                WorldChange::Target(target) => self.echo.set_target(seconds, target),
+                WorldChange::Reflection(coefficient) => self.echo.set_reflection(coefficient),
+            }
             self.applied += 1;
         }
-        let truth = self.echo.begin_frame(number, time);
+        let truth = self.echo.begin_frame(number, time, seconds);
         self.telemetry.report(Event::World { frame: number, position_m: truth.position_m });
         let count = input.head.valid;
         self.receive(time, (0..self.antennas).map(|antenna| input.row(antenna)), count, output);

@@ -16,9 +16,9 @@ use super::direct::combine;
 use super::line::DelayLine;
 use super::noise::mix;
 use super::{Noise, RECEIVE_LAG};
-use crate::array::{direction_rad, distance_m};
+use crate::array::{direction_rad, distance_m, path_rate_m_s};
 use crate::dsp::{DelayTaps, FILTER_LATENCY, rotate, scale};
-use crate::scene::{Point, SPEED_OF_LIGHT_M_S};
+use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Target};
 
 /// Longest path TR → target → SRE that is simulated, in metres.
 pub const MAX_PATH_M: f64 = 6000.0;
@@ -36,10 +36,10 @@ pub struct EchoPathSettings {
     pub transmitter: Point,
     /// Where the sensing receiver stands.
     pub receiver: Point,
-    /// Where the target stands at sample 0.
+    /// Where the target stands at the start.
     pub target: Point,
-    /// The target's velocity in m/s.
-    pub velocity_m_s: Point,
+    /// How it moves.
+    pub motion: Target,
     /// N_T.
     pub transmit_antennas: usize,
     /// N_R.
@@ -105,9 +105,9 @@ struct Segment {
 /// The echo, with state between chunks.
 pub struct EchoPath {
     settings: EchoPathSettings,
-    /// Target's position at sample `moved_at`.
-    target: Point,
-    moved_at: u64,
+    /// Where the target's path would have begun.
+    origin: Point,
+    reflection_coefficient: f64,
     /// α(θ)* of the frame that began last.
     departure: Vec<Complex32>,
     /// α(θ)ᴴ x.
@@ -165,8 +165,8 @@ impl EchoPath {
             .map(|row| Noise::new(settings.seed, 0xe000 + row, settings.noise_variance))
             .collect();
         Ok(Self {
-            target: settings.target,
-            moved_at: 0,
+            origin: settings.target,
+            reflection_coefficient: settings.reflection_coefficient,
             departure: vec![Complex32::default(); settings.transmit_antennas],
             line: DelayLine::new(longest.ceil() as usize + 2, chunk),
             segments: VecDeque::with_capacity(PENDING + 1),
@@ -176,21 +176,22 @@ impl EchoPath {
         })
     }
 
-    /// Puts the target somewhere else from sample `time` on; the next frame's echo shows it.
-    pub fn set_target(&mut self, time: u64, target: Point) {
-        self.target = target;
-        self.moved_at = time;
+    /// Puts the target somewhere else, `seconds` after the start; the next frame's echo shows it.
+    pub fn set_target(&mut self, seconds: f64, target: Point) {
+        let moved = self.settings.motion.displacement_m(seconds);
+        self.origin = [0, 1].map(|axis| target[axis] - moved[axis]);
     }
 
-    fn position(&self, time: u64) -> Point {
-        let seconds = (time as f64 - self.moved_at as f64) / self.settings.sample_rate_hz;
-        [0, 1].map(|axis| self.target[axis] + self.settings.velocity_m_s[axis] * seconds)
+    /// Sets |β_0|; the next frame's echo shows it. 0 is a target that has faded.
+    pub fn set_reflection(&mut self, reflection_coefficient: f64) {
+        self.reflection_coefficient = reflection_coefficient;
     }
 
-    /// Frame `number` begins at sample `time`: draws its timing error and phase.
-    pub fn begin_frame(&mut self, number: u64, time: u64) -> EchoTruth {
+    /// Frame `number` begins at sample `time`, `seconds` after the start: draws its timing error and phase.
+    pub fn begin_frame(&mut self, number: u64, time: u64, seconds: f64) -> EchoTruth {
         let settings = &self.settings;
-        let position = self.position(time);
+        let (moved, velocity) = (settings.motion.displacement_m(seconds), settings.motion.velocity_at(seconds));
+        let position = [0, 1].map(|axis| self.origin[axis] + moved[axis]);
         let path_m = distance_m(settings.transmitter, position) + distance_m(position, settings.receiver);
         let draw = |per_run: bool, salt: u64| {
             Xoshiro256PlusPlus::seed_from_u64(mix(settings.seed ^ salt, if per_run { 0 } else { number }))
@@ -203,15 +204,9 @@ impl EchoPath {
         };
         let delay_s = path_m / SPEED_OF_LIGHT_M_S;
         // A moving target turns the carrier by 2π per wavelength of path; the phase at rest is part of β_0.
-        let still = settings.velocity_m_s == [0.0, 0.0];
+        let still = velocity == [0.0, 0.0];
         let turn = std::f64::consts::TAU / settings.wavelength_m;
-        let path_rate_m_s: f64 = (0..2)
-            .map(|axis| {
-                let out = (position[axis] - settings.transmitter[axis]) / distance_m(settings.transmitter, position);
-                let back = (position[axis] - settings.receiver[axis]) / distance_m(settings.receiver, position);
-                settings.velocity_m_s[axis] * (out + back)
-            })
-            .sum();
+        let path_rate_m_s = path_rate_m_s(settings.transmitter, position, settings.receiver, velocity);
         let theta = direction_rad(settings.transmitter, position);
         let phi = direction_rad(settings.receiver, position);
         for (antenna, entry) in self.departure.iter_mut().enumerate() {
@@ -219,7 +214,7 @@ impl EchoPath {
         }
         // A target that has moved out of reach gives no echo.
         let in_reach = path_m <= MAX_PATH_M;
-        let beta = if in_reach { settings.reflection_coefficient as f32 } else { 0.0 };
+        let beta = if in_reach { self.reflection_coefficient as f32 } else { 0.0 };
         let arrival = std::array::from_fn(|row| beta * element(row, settings.spacing_wavelengths, phi));
         let begin = (time + (delay_s * settings.sample_rate_hz) as u64 + settings.switch_samples as u64) as i64;
         let simulated_s = path_m.min(MAX_PATH_M) / SPEED_OF_LIGHT_M_S + timing_error_s;
@@ -286,7 +281,7 @@ mod tests {
             transmitter: [0.0, 0.0],
             receiver: [0.0, 50.0],
             target: [100.0, 50.0],
-            velocity_m_s: [0.0, 0.0],
+            motion: Target::default(),
             transmit_antennas: 2,
             receive_antennas: 3,
             spacing_wavelengths: 0.5,
@@ -308,7 +303,7 @@ mod tests {
         let mut rows = vec![Vec::new(); settings.receive_antennas];
         let mut truths = Vec::new();
         for chunk in 0..chunks {
-            truths.push(path.begin_frame(chunk, chunk * 1000));
+            truths.push(path.begin_frame(chunk, chunk * 1000, chunk as f64 * 1000.0 / settings.sample_rate_hz));
             let sent: Vec<_> = (0..1000).map(|n| tone((chunk * 1000 + n) as f64)).collect();
             let mut output = vec![vec![Complex32::default(); 1000]; rows.len()];
             let antennas = [&sent[..], &sent[..]];
@@ -354,12 +349,13 @@ mod tests {
     #[test]
     fn timing_errors_have_their_deviation_and_hold_when_asked() {
         let mut path = EchoPath::new(settings(), 1000).unwrap();
-        let errors: Vec<f64> = (0..4000).map(|frame| path.begin_frame(frame, frame * 1000).timing_error_s).collect();
+        let errors: Vec<f64> =
+            (0..4000).map(|frame| path.begin_frame(frame, frame * 1000, 0.0).timing_error_s).collect();
         let deviation = (errors.iter().map(|error| error * error).sum::<f64>() / 4000.0).sqrt();
         // A sample variance of 4 000 normals scatters by √(2/4000); four deviations.
         assert!((deviation / 100e-9 - 1.0).abs() < 4.0 * (0.5 / 4000f64).sqrt(), "{deviation}");
         let mut path = EchoPath::new(EchoPathSettings { hold_timing_error: true, ..settings() }, 1000).unwrap();
-        assert_eq!(path.begin_frame(0, 0).timing_error_s, path.begin_frame(9, 9000).timing_error_s);
+        assert_eq!(path.begin_frame(0, 0, 0.0).timing_error_s, path.begin_frame(9, 9000, 0.0).timing_error_s);
     }
 
     #[test]
@@ -374,7 +370,11 @@ mod tests {
         assert!(error.contains("[9000, 1]") && error.contains("accepted: up to 6000 m"), "{error}");
         assert!(EchoPath::new(EchoPathSettings { target: [9000.0, 0.0], ..settings() }, 1000).is_err());
         // 2 900 m of range, 150 m more after each frame of 1 000 samples.
-        let leaving = EchoPathSettings { target: [2900.0, 25.0], velocity_m_s: [3e7, 0.0], ..settings() };
+        let leaving = EchoPathSettings {
+            target: [2900.0, 25.0],
+            motion: Target { velocity_m_s: [3e7, 0.0], ..Target::default() },
+            ..settings()
+        };
         let (_, rows) = received(&leaving, 12);
         let power = |samples: &[Complex32]| crate::dsp::mean_power(samples);
         assert!(power(&rows[0][6000..7000]) > 0.1 && power(&rows[0][11_000..12_000]) < 1e-9);

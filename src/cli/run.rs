@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
@@ -14,9 +14,10 @@ use super::{drawings, shipped, show};
 use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
 use crate::control::{
-    Collector, Command, PictureLibrary, Planner, Report, Session, Shown, load_pictures, parse_at,
+    Collector, Command, DECISION_FRAMES, PictureLibrary, Planner, Report, Session, Shown, load_pictures, parse_at,
     socket::{self, ControlSocket},
 };
+use crate::modem::frame::FrameClock;
 use crate::runtime::{Busy, Flowgraph, Program, StopSwitch};
 use crate::scene::Scene;
 use crate::semantic::Bank;
@@ -126,7 +127,7 @@ impl RunOptions {
         let pixels = pictures.iter().map(|picture| (picture.width() * picture.height()) as usize).max().unwrap_or(1);
         let total = self.repeat.map_or(u64::MAX, |rounds| rounds.saturating_mul(pictures.len() as u64));
         let library = Arc::new(PictureLibrary::new(Arc::clone(&bank), pictures, total)?);
-        let planner = Planner::new(&scene, &bank, pixels);
+        let mut planner = Planner::new(&scene, &bank, pixels);
         let first = planner.plan(0, 0)?;
         let note = first.reason.map(|reason| format!("starting all the same: {reason}"));
         let plans = Arc::new(PlanBoard::new(first.plan, 0));
@@ -154,19 +155,22 @@ impl RunOptions {
             taps: HashMap::new(),
         };
         let program = Program::load(&graph, &graph_name, table, &mut context)?;
-        let has_receiver =
-            graph.chains.iter().flat_map(|chain| &chain.stages).any(|stage| stage.kind == "frame-receiver");
+        let kinds = || graph.chains.iter().flat_map(|chain| &chain.stages).map(|stage| stage.kind.as_str());
         let scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<Vec<(u64, Command)>>>()?;
-        let session = Session {
-            planner,
-            plans: Arc::clone(&plans),
-            world,
-            scene: Arc::clone(&scene),
-            scheduled,
-            live: None,
-            feedback: fed_back,
-            has_receiver,
-        };
+        // In real time a late plan is worse than one that is a little short of the optimum.
+        planner.time_limit = self.pace.map(|pace| {
+            let clock = FrameClock::new(&scene);
+            Duration::from_secs_f64(clock.start_s(DECISION_FRAMES) / 2.0 / pace)
+        });
+        let mut session = Session::new(planner, Arc::clone(&plans), world, Arc::clone(&scene), fed_back);
+        session.scheduled = scheduled;
+        session.has_receiver = kinds().any(|kind| kind == "frame-receiver");
+        if let Some(every_frames) = graph.follow_frames {
+            if !kinds().any(|kind| kind == "echo-locator") {
+                return Err(Error::input(format!("{graph_name}: follow_frames needs a stage of kind `echo-locator`")));
+            }
+            session.follow(every_frames);
+        }
         Ok(Prepared {
             program,
             scene,
@@ -227,6 +231,7 @@ fn check_scene(scene: &Scene) -> Result<()> {
     if waveform.samples_per_symbol < 2 {
         return wrong("waveform.samples_per_symbol", waveform.samples_per_symbol, "2 or more");
     }
+    FrameClock::new(scene).check().map_err(|what| Error::input(format!("scene: {what}")))?;
     let most = crate::stream::MAX_SOUNDED_ANTENNAS;
     if scene.array.transmit_antennas > most {
         return wrong("array.transmit_antennas", scene.array.transmit_antennas, &format!("1 to {most}"));
@@ -347,7 +352,7 @@ impl Prepared {
         let Self { program, scene, bank, library, plans, session, telemetry, events, received, frames, .. } = self;
         let mut collector = Collector::new(scene, library, plans);
         let started = Instant::now();
-        let (busy, retunes, took) = thread::scope(|scope| {
+        let (busy, log, took) = thread::scope(|scope| {
             let optimizer = thread::Builder::new().name("optimizer".into()).spawn_scoped(scope, || session.run());
             let chains = thread::Builder::new().name("chains".into()).spawn_scoped(scope, || {
                 let busy = program.run(stop);
@@ -361,18 +366,18 @@ impl Prepared {
                 .map_err(|error| Error::failure(format!("no thread: {error}")))?
                 .join()
                 .map_err(|_| gone("chains"))?;
-            let retunes = optimizer
+            let log = optimizer
                 .map_err(|error| Error::failure(format!("no thread: {error}")))?
                 .join()
                 .map_err(|_| gone("optimizer"))?;
-            Ok::<_, Error>((busy, retunes, took))
+            Ok::<_, Error>((busy, log, took))
         })?;
         let busy = busy?;
         if events.dropped() > 0 {
             eprintln!("issc: {} events found no room: the report lacks them", events.dropped());
         }
         let shown = collector.shown.take();
-        Ok(Ended { report: collector.report(&bank, retunes, took), shown, busy })
+        Ok(Ended { report: collector.report(&bank, log, took), shown, busy })
     }
 }
 
@@ -390,7 +395,7 @@ fn collect(
     }
     loop {
         let finished = done();
-        match telemetry.recv_timeout(std::time::Duration::from_millis(20)) {
+        match telemetry.recv_timeout(Duration::from_millis(20)) {
             Ok(event) => {
                 collector.event(&event);
                 telemetry.try_iter().for_each(|event| collector.event(&event));

@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Frames, each with fresh symbols, timing error, phase and noise.
     #[arg(long, default_value_t = 1000)]
     trials: u64,
+    /// Let the receiver estimate the Doppler shift within a frame, as it must where targets move.
+    #[arg(long)]
+    moving: bool,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -55,7 +58,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Some(path) => inputs::weights(path, &scene)?,
         None => Problem::from_scene(&scene).solve().beams,
     };
-    let config = SensingConfig::from_scene(&scene);
+    let config = SensingConfig { moving: arguments.moving, ..SensingConfig::from_scene(&scene) };
     let window = Trials::window_samples(&config);
     let window_symbols = window / config.samples_per_symbol;
     let bound = BoundModel::new(&scene, scene.geometry.target, window_symbols).of_beams(&beams).trace_m2().ok();

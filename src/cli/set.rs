@@ -6,7 +6,7 @@ use crate::control::{Command, socket};
 use crate::{Error, Result};
 
 /// Changes a running system: power_dbm, hcrb_max_m2, bandwidth_ratio_max, target=[x,y], weights=@FILE, weights=auto,
-/// world.target=[x,y].
+/// world.target=[x,y] and world.reflection.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The change.

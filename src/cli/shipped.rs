@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::scene::PAPER_TOML;
 use crate::{Error, Result, config};
 
-const FLOWGRAPHS: [(&str, &str); 1] = [("loopback", include_str!("../../flowgraphs/loopback.toml"))];
+const FLOWGRAPHS: [(&str, &str); 2] = [
+    ("loopback", include_str!("../../flowgraphs/loopback.toml")),
+    ("follow", include_str!("../../flowgraphs/follow.toml")),
+];
 
-const SCENES: [(&str, &str); 1] = [("paper", PAPER_TOML)];
+const SCENES: [(&str, &str); 2] = [("paper", PAPER_TOML), ("moving", include_str!("../../scenes/moving.toml"))];
 
 /// A flowgraph by path or shipped name: its text, its name in error lines, and the folder its scene is sought in.
 pub fn flowgraph(name: &str) -> Result<(String, String, Option<PathBuf>)> {

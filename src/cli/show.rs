@@ -62,17 +62,38 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
             ),
         ),
         (
+            "track",
+            match report.track.velocity_m_s {
+                Some([x, y]) => format!(
+                    "{} at ({x:.2}, {y:.2}) m/s; {} RMS over {} frames, {} over {} without a position; {} tracks",
+                    point(report.track.estimate_m),
+                    metres(report.track.rmse_m),
+                    report.track.frames,
+                    metres(report.track.coasted_rmse_m),
+                    report.track.coasted_frames,
+                    report.track.tracks
+                ),
+                None => "none".into(),
+            },
+        ),
+        (
             "power",
             format!("{} dBm sent, {:.2} dBm planned", measured(report.power_dbm.measured), report.power_dbm.plan),
         ),
         (
             "plan",
             format!(
-                "{}, {} at {:.3} bit/use, {} retunes",
+                "{}, {} at {:.3} bit/use, {} retunes{}",
                 plan.model_name,
                 plan.modulation,
                 plan.channel_rate_bits_per_use,
-                report.retunes.len()
+                report.retunes.len(),
+                report.follow.as_ref().map_or(String::new(), |follow| format!(
+                    " and {} after the track ({:.0} a second, {:.0} µs each)",
+                    follow.retunes,
+                    follow.retunes_per_s,
+                    1e6 * follow.solve_time_s
+                ))
             ),
         ),
         (

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::array::Beams;
+use crate::blocks::WorldChange;
 use crate::scene::Point;
 use crate::{Error, Result, config};
 
@@ -19,11 +20,12 @@ pub enum Command {
     Target(Point),
     /// Beams to fly instead of the optimizer's; `None` gives the choice back.
     Weights(Option<Beams>),
-    /// Where the simulated target really is.
-    WorldTarget(Point),
+    /// A change to the simulated world.
+    World(WorldChange),
 }
 
-const KEYS: [&str; 6] = ["power_dbm", "hcrb_max_m2", "bandwidth_ratio_max", "target", "weights", "world.target"];
+const KEYS: [&str; 7] =
+    ["power_dbm", "hcrb_max_m2", "bandwidth_ratio_max", "target", "weights", "world.target", "world.reflection"];
 
 impl Command {
     /// Parses `KEY=VALUE`. `weights=@FILE` reads the file here, so that a command is complete in itself.
@@ -53,7 +55,11 @@ impl Command {
                 Self::BandwidthRatioMax(number("channel uses per source sample, above 0", |number| number > 0.0)?)
             }
             "target" => Self::Target(point()?),
-            "world.target" => Self::WorldTarget(point()?),
+            "world.target" => Self::World(WorldChange::Target(point()?)),
+            "world.reflection" => {
+                let coefficient = number("a reflection coefficient |β_0|, 0 or above", |number| number >= 0.0)?;
+                Self::World(WorldChange::Reflection(coefficient))
+            }
             "weights" if value == "auto" => Self::Weights(None),
             "weights" => match value.strip_prefix('@') {
                 Some(file) => Self::Weights(Some(read_weights(Path::new(file))?)),
@@ -74,7 +80,8 @@ impl Command {
             Self::HcrbMax(value) => format!("hcrb_max_m2={value}"),
             Self::BandwidthRatioMax(value) => format!("bandwidth_ratio_max={value}"),
             Self::Target(value) => format!("target={}", json(value)),
-            Self::WorldTarget(value) => format!("world.target={}", json(value)),
+            Self::World(WorldChange::Target(value)) => format!("world.target={}", json(value)),
+            Self::World(WorldChange::Reflection(value)) => format!("world.reflection={value}"),
             Self::Weights(None) => "weights=auto".into(),
             Self::Weights(Some(beams)) => {
                 format!("weights={}", serde_json::to_string(beams).expect("finite beams are valid JSON"))
@@ -90,7 +97,8 @@ impl Command {
             Self::BandwidthRatioMax(_) => KEYS[2],
             Self::Target(_) => KEYS[3],
             Self::Weights(_) => KEYS[4],
-            Self::WorldTarget(_) => KEYS[5],
+            Self::World(WorldChange::Target(_)) => KEYS[5],
+            Self::World(WorldChange::Reflection(_)) => KEYS[6],
         }
     }
 }
@@ -126,9 +134,14 @@ mod tests {
 
     #[test]
     fn commands_survive_their_own_line() {
-        for line in
-            ["power_dbm=-3.5", "hcrb_max_m2=0.00005", "target=[90,40.5]", "weights=auto", "world.target=[80,60]"]
-        {
+        for line in [
+            "power_dbm=-3.5",
+            "hcrb_max_m2=0.00005",
+            "target=[90,40.5]",
+            "weights=auto",
+            "world.target=[80,60]",
+            "world.reflection=0.25",
+        ] {
             let command = Command::parse(line).unwrap();
             assert_eq!(Command::parse(&command.to_line()).unwrap(), command, "{line}");
         }
@@ -143,6 +156,10 @@ mod tests {
             ("power_dbm=lots", "power_dbm: found `lots`; accepted: a finite number of dBm"),
             ("hcrb_max_m2=-1", "hcrb_max_m2: found `-1`; accepted: a number of m² above 0"),
             ("powr_dbm=1", "unknown key `powr_dbm`; the nearest known key is `power_dbm`"),
+            (
+                "world.reflection=-1",
+                "world.reflection: found `-1`; accepted: a reflection coefficient |β_0|, 0 or above",
+            ),
             ("target=[1]", "target: found `[1]`; accepted: [x,y] in metres"),
         ] {
             let found = Command::parse(line).unwrap_err();

@@ -11,4 +11,4 @@ pub use command::{Command, parse_at, read_weights};
 pub use pictures::{PictureLibrary, load_pictures, pictures_in, read_picture};
 pub use planner::{Planned, Planner};
 pub use report::{Collector, PlanSummary, Report, Shown};
-pub use session::{DECISION_FRAMES, Retune, Session};
+pub use session::{DECISION_FRAMES, FollowReport, Retune, Session, SessionLog};

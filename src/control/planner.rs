@@ -1,15 +1,18 @@
 //! Makes plans: beams from the optimizer or the user, then source model and channel rate for the SINR they reach.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use nalgebra::DVector;
+use nalgebra::{DVector, Matrix2};
 use num_complex::{Complex32, Complex64};
 
 use super::Command;
 use crate::array::Beams;
-use crate::coding::{self, BLOCK_SYMBOLS, Crc};
+use crate::coding::{self, BLOCK_SYMBOLS, BlockCode, Crc};
 use crate::optimize::{
-    PaperModel, Problem, RateChoice, RateLimits, SourceModel, channel_vector, lowest_rate, select_rate,
+    BoundModel, Effort, PaperModel, Problem, RateChoice, RateLimits, Solution, SourceModel, WarmStart, channel_vector,
+    lowest_rate, select_rate,
 };
 use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
@@ -20,6 +23,12 @@ use crate::{Error, Result};
 const SOUNDINGS: f64 = 16.0;
 /// Soundings that the surveyed channel of the first plan is worth.
 const SURVEY: f64 = 4.0;
+/// Deviations of the believed target within which the threshold is to be met as well.
+const SPREAD_DEVIATIONS: f64 = 2.0;
+/// How often one plan's threshold is tightened for that.
+const TIGHTENINGS: usize = 3;
+/// How much further than asked it is tightened, so that the next place mostly needs one solution only.
+const SHARE_RESERVE: f64 = 0.99;
 
 /// Everything that a plan follows from.
 #[derive(Clone)]
@@ -31,7 +40,16 @@ pub struct Planner {
     channel: DVector<Complex64>,
     soundings: f64,
     target: Point,
+    /// Covariance of the believed target in m², where a track says so.
+    spread: Option<Matrix2<f64>>,
+    /// Share of Π that the last plan for such a target was made for.
+    share: f64,
     weights: Option<Beams>,
+    /// Where the last solution lay: the next is near.
+    warm: Option<WarmStart>,
+    codes: HashMap<usize, Arc<BlockCode>>,
+    /// Time that a solution may take; without it every solution is exact and depends on nothing but its inputs.
+    pub time_limit: Option<Duration>,
 }
 
 /// A plan and what was found on the way.
@@ -56,7 +74,12 @@ impl Planner {
             channel: channel_vector(scene),
             soundings: SURVEY,
             target: scene.geometry.target,
+            spread: None,
+            share: 1.0,
             weights: None,
+            warm: None,
+            codes: HashMap::new(),
+            time_limit: None,
             models,
             source_samples: 3 * pixels,
             scene: scene.clone(),
@@ -69,7 +92,7 @@ impl Planner {
             Command::Power(power_dbm) => self.scene.constraints.power_dbm = *power_dbm,
             Command::HcrbMax(hcrb_max_m2) => self.scene.constraints.hcrb_max_m2 = *hcrb_max_m2,
             Command::BandwidthRatioMax(ratio) => self.scene.constraints.bandwidth_ratio_max = *ratio,
-            Command::Target(target) => self.target = *target,
+            Command::Target(target) => (self.target, self.spread) = (*target, None),
             Command::Weights(weights) => {
                 let antennas = self.scene.array.transmit_antennas;
                 if let Some(beams) = weights
@@ -82,11 +105,16 @@ impl Planner {
                 }
                 self.weights.clone_from(weights);
             }
-            Command::WorldTarget(_) => {}
+            Command::World(_) => {}
         }
         let mut probe = self.scene.clone();
         probe.geometry.target = self.target;
         probe.check().map_err(Error::input)
+    }
+
+    /// Takes in where a track expects the target, with the covariance in m².
+    pub fn expect(&mut self, target: Point, covariance_m2: Matrix2<f64>) {
+        (self.target, self.spread) = (target, Some(covariance_m2));
     }
 
     /// Takes in a sounding: per-antenna gains at transmit amplitude `amplitude`, and forms a running mean.
@@ -108,7 +136,7 @@ impl Planner {
 
     /// The best plan from `from_frame` on. Infeasible requests give the beams of the smallest bound and the model of
     /// the lowest rate, and say so.
-    pub fn plan(&self, epoch: u64, from_frame: u64) -> Result<Planned> {
+    pub fn plan(&mut self, epoch: u64, from_frame: u64) -> Result<Planned> {
         let problem = Problem::new(&self.scene, self.channel.clone(), self.target);
         let mut reasons = Vec::new();
         let beams = match &self.weights {
@@ -125,7 +153,7 @@ impl Planner {
                 beams.clone()
             }
             None => {
-                let solution = problem.solve();
+                let solution = self.solve(&problem);
                 if !solution.feasible {
                     reasons.push(format!(
                         "hcrb_max_m2 = {:.4e} cannot be met: the smallest is {:.4e} m² at {:.2} dBm",
@@ -148,12 +176,70 @@ impl Planner {
             from_frame,
             beams,
             model: rate.model,
-            payload: Arc::new(coding::plan(rate.payload_bits, BLOCK_SYMBOLS, Crc::Crc11)?),
-            protected: Arc::new(coding::plan(rate.protected_bits, BLOCK_SYMBOLS, Crc::Crc11)?),
+            payload: self.code(rate.payload_bits)?,
+            protected: self.code(rate.protected_bits)?,
             predicted_sinr: sinr,
         };
         let feasible = reasons.is_empty();
         Ok(Planned { plan, feasible, reason: (!feasible).then(|| reasons.join("; ")), rate, hcrb_trace_m2 })
+    }
+
+    /// The optimum, under a threshold so tight that it is met wherever the track lets the target be, if it can be.
+    fn solve(&mut self, problem: &Problem) -> Solution {
+        let Some(covariance) = self.spread else { return self.solve_at(problem, 1.0) };
+        // The last share is nearly this one's: mostly one solution is enough.
+        let mut share = self.share;
+        let mut solution = self.solve_at(problem, share);
+        if !solution.feasible && share < 1.0 {
+            share = 1.0;
+            solution = self.solve_at(problem, share);
+        }
+        for tightened in 0.. {
+            let worst = self.worst_hcrb_trace_m2(covariance, &solution.beams) / problem.hcrb_max_m2();
+            self.share = (SHARE_RESERVE * share / worst).min(1.0);
+            if worst <= 1.0 || !solution.feasible || tightened == TIGHTENINGS {
+                break;
+            }
+            let tighter = self.solve_at(problem, self.share);
+            if !tighter.feasible {
+                break;
+            }
+            (share, solution) = (self.share, tighter);
+        }
+        solution
+    }
+
+    /// The optimum for this share of Π.
+    fn solve_at(&mut self, problem: &Problem, share: f64) -> Solution {
+        let deadline = self.time_limit.map(|limit| Instant::now() + limit);
+        let problem = problem.with_hcrb_max_m2(share * problem.hcrb_max_m2());
+        let effort = Effort { warm: self.warm.as_ref(), deadline, threshold_only: true };
+        let solution = problem.solve_with(effort);
+        self.warm = Some(solution.warm);
+        solution
+    }
+
+    /// Largest trace of the bound at the ends of the believed target's error ellipse.
+    fn worst_hcrb_trace_m2(&self, covariance: Matrix2<f64>, beams: &Beams) -> f64 {
+        let axes = covariance.symmetric_eigen();
+        let ends = (0..4).map(|end| {
+            let deviation = SPREAD_DEVIATIONS * axes.eigenvalues[end / 2].max(0.0).sqrt();
+            let offset = axes.eigenvectors.column(end / 2) * if end % 2 == 0 { deviation } else { -deviation };
+            let target = [self.target[0] + offset[0], self.target[1] + offset[1]];
+            let model = BoundModel::new(&self.scene, target, self.scene.waveform.frame_symbols);
+            model.of_beams(beams).trace_m2().unwrap_or(f64::INFINITY)
+        });
+        ends.fold(0.0, f64::max)
+    }
+
+    /// The planned code of this many bits; made once.
+    fn code(&mut self, bits: usize) -> Result<Arc<BlockCode>> {
+        if let Some(code) = self.codes.get(&bits) {
+            return Ok(Arc::clone(code));
+        }
+        let code = Arc::new(coding::plan(bits, BLOCK_SYMBOLS, Crc::Crc11)?);
+        self.codes.insert(bits, Arc::clone(&code));
+        Ok(code)
     }
 
     fn rate(&self, sinr: f64, reasons: &mut Vec<String>) -> Result<RateChoice> {
@@ -188,7 +274,8 @@ mod tests {
 
     #[test]
     fn the_paper_scene_has_a_feasible_plan_within_the_power_budget() {
-        let planned = planner().plan(0, 0).unwrap();
+        let mut planner = planner();
+        let planned = planner.plan(0, 0).unwrap();
         assert!(planned.feasible, "{:?}", planned.reason);
         assert!(planned.plan.beams.power_w() <= 1e-3 * (1.0 + 1e-9));
         assert!(planned.hcrb_trace_m2.unwrap() <= 5e-5 * (1.0 + 1e-6));

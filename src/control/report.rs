@@ -7,14 +7,14 @@ use std::time::Duration;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::{PictureLibrary, Retune};
+use super::{FollowReport, PictureLibrary, Retune, SessionLog};
 use crate::array::Beams;
 use crate::blocks::ReceivedPicture;
 use crate::modem::frame::{BLOCK, SENSING_WINDOW};
 use crate::optimize::BoundModel;
 use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::{Bank, metrics};
-use crate::sensing::Status;
+use crate::sensing::{Status, Track};
 use crate::stream::{Event, Plan, PlanBoard};
 
 /// A position error above this many times the bound is an outlier.
@@ -37,14 +37,18 @@ pub struct Report {
     pub sinr_db: SinrReport,
     /// At the sensing receiver.
     pub target: TargetReport,
+    /// The track that its positions make.
+    pub track: TrackReport,
     /// Tr Σ of the plans, and what the antennas sent.
     pub power_dbm: PowerReport,
     /// Payload symbols per source sample.
     pub bandwidth_ratio: Option<f64>,
     /// All symbols (preamble, header, unique words, sounding too) per source sample.
     pub bandwidth_ratio_with_overhead: Option<f64>,
-    /// Changes of plan.
+    /// Changes of plan by soundings and commands.
     pub retunes: Vec<Retune>,
+    /// Changes of plan by the track; null where the beams do not follow it.
+    pub follow: Option<FollowReport>,
     /// The last plan.
     pub plan: PlanSummary,
     /// Receivers' events of lost samples.
@@ -108,6 +112,25 @@ pub struct TargetReport {
     pub outliers: u64,
     /// Frames without a position.
     pub no_position: u64,
+}
+
+/// The confirmed track with most fixes, frame by frame.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrackReport {
+    /// Where it ends.
+    pub estimate_m: Option<Point>,
+    /// Its velocity there.
+    pub velocity_m_s: Option<Point>,
+    /// Different tracks in the course of the run: above 1 where one was lost.
+    pub tracks: u64,
+    /// Frames with a track and a position.
+    pub frames: u64,
+    /// Root mean square error of the track in those frames.
+    pub rmse_m: Option<f64>,
+    /// Frames with a track but without a position.
+    pub coasted_frames: u64,
+    /// Root mean square error of the track in those.
+    pub coasted_rmse_m: Option<f64>,
 }
 
 /// Powers in dBm.
@@ -195,6 +218,24 @@ struct ErrorFree {
     quality: Quality,
 }
 
+/// Errors of positions, in metres.
+#[derive(Default)]
+struct Errors {
+    count: u64,
+    squared: f64,
+}
+
+impl Errors {
+    fn add(&mut self, error: f64) {
+        self.count += 1;
+        self.squared += error * error;
+    }
+
+    fn root_mean_square(&self) -> Option<f64> {
+        (self.count > 0).then(|| (self.squared / self.count as f64).sqrt())
+    }
+}
+
 struct SentFrame {
     blocks: u8,
     digests: [u64; 4],
@@ -230,10 +271,14 @@ pub struct Collector {
     samples: u64,
     energy: f64,
     world: BTreeMap<u64, Point>,
-    bounds: HashMap<(u64, [u64; 2]), Option<f64>>,
+    bound: Option<((u64, Point), Option<f64>)>,
+    last_located: Option<u64>,
+    track: Option<Track>,
+    tracks: u64,
+    tracked: Errors,
+    coasted: Errors,
     estimate: Option<(Point, Point)>,
-    located: u64,
-    error_sum: f64,
+    located: Errors,
     bound_sum: f64,
     outliers: u64,
     no_position: u64,
@@ -264,10 +309,14 @@ impl Collector {
             samples: 0,
             energy: 0.0,
             world: BTreeMap::new(),
-            bounds: HashMap::new(),
+            bound: None,
+            last_located: None,
+            track: None,
+            tracks: 0,
+            tracked: Errors::default(),
+            coasted: Errors::default(),
             estimate: None,
-            located: 0,
-            error_sum: 0.0,
+            located: Errors::default(),
             bound_sum: 0.0,
             outliers: 0,
             no_position: 0,
@@ -305,6 +354,7 @@ impl Collector {
             }
             Event::World { frame, position_m } => drop(self.world.insert(frame, position_m)),
             Event::Sensed { frame, estimate, .. } => self.sensed(frame, &estimate),
+            Event::Tracked { frame, track } => self.tracked(frame, track),
             Event::Lost { frames } => self.overflows += frames,
             Event::TransmitterProgress { .. } | Event::ReceiverProgress { .. } | Event::Sounded { .. } => {}
         }
@@ -329,8 +379,8 @@ impl Collector {
             (Status::Located, Some(fix)) => {
                 let error = crate::array::distance_m(fix.position_m, truth);
                 self.estimate = Some((fix.position_m, truth));
-                self.located += 1;
-                self.error_sum += error * error;
+                self.last_located = Some(frame);
+                self.located.add(error);
                 if let Some(bound) = self.bound(frame, truth) {
                     self.bound_sum += bound;
                     self.outliers += u64::from(error > OUTLIER * bound.sqrt());
@@ -340,14 +390,31 @@ impl Collector {
         }
     }
 
+    fn tracked(&mut self, frame: u64, track: Option<Track>) {
+        let (Some(track), Some(truth)) = (track, self.world.get(&frame)) else { return };
+        let error = crate::array::distance_m(track.position_m(), *truth);
+        let located = self.last_located == Some(frame);
+        if located {
+            self.tracked.add(error)
+        } else {
+            self.coasted.add(error)
+        }
+        self.tracks += u64::from(self.track.is_none_or(|last| last.id != track.id));
+        self.track = Some(track);
+    }
+
     /// Trace of the bound for a frame's window, weights and true target.
     fn bound(&mut self, frame: u64, truth: Point) -> Option<f64> {
         let plan = self.plans.in_force(frame);
-        let scene = &self.scene;
-        *self
-            .bounds
-            .entry((plan.epoch, truth.map(f64::to_bits)))
-            .or_insert_with(|| BoundModel::new(scene, truth, SENSING_WINDOW).of_beams(&plan.beams).trace_m2().ok())
+        match self.bound {
+            Some((of, bound)) if of == (plan.epoch, truth) => bound,
+            _ => {
+                let model = BoundModel::new(&self.scene, truth, SENSING_WINDOW);
+                let bound = model.of_beams(&plan.beams).trace_m2().ok();
+                self.bound = Some(((plan.epoch, truth), bound));
+                bound
+            }
+        }
     }
 
     /// Takes in a picture that came through.
@@ -383,7 +450,7 @@ impl Collector {
     }
 
     /// The report, once all chains have ended.
-    pub fn report(self, bank: &Bank, retunes: Vec<Retune>, took: Duration) -> Report {
+    pub fn report(self, bank: &Bank, log: SessionLog, took: Duration) -> Report {
         let symbol_s = self.scene.symbol_period_s();
         let samples_per_symbol = self.scene.waveform.samples_per_symbol as f64;
         let signal_s = self.samples as f64 / samples_per_symbol * symbol_s;
@@ -398,7 +465,6 @@ impl Collector {
             images.push(self.images.get(number).cloned().unwrap_or_else(|| ImageReport::missing(*number, sent)));
         }
         let per_sample = |symbols: f64| (source_samples > 0.0).then(|| symbols / source_samples);
-        let located = self.located as f64;
         Report {
             frames_sent: self.frames_sent,
             frames_decoded: self.frames_decoded,
@@ -412,11 +478,20 @@ impl Collector {
             target: TargetReport {
                 estimate_m: self.estimate.map(|(estimate, _)| estimate),
                 truth_m: self.estimate.map(|(_, truth)| truth),
-                frames: self.located,
-                rmse_m: (self.located > 0).then(|| (self.error_sum / located).sqrt()),
-                hcrb_rmse_m: (self.located > 0).then(|| (self.bound_sum / located).sqrt()),
+                frames: self.located.count,
+                rmse_m: self.located.root_mean_square(),
+                hcrb_rmse_m: (self.located.count > 0).then(|| (self.bound_sum / self.located.count as f64).sqrt()),
                 outliers: self.outliers,
                 no_position: self.no_position,
+            },
+            track: TrackReport {
+                estimate_m: self.track.map(|track| track.position_m()),
+                velocity_m_s: self.track.map(|track| track.velocity_m_s()),
+                tracks: self.tracks,
+                frames: self.tracked.count,
+                rmse_m: self.tracked.root_mean_square(),
+                coasted_frames: self.coasted.count,
+                coasted_rmse_m: self.coasted.root_mean_square(),
             },
             power_dbm: PowerReport {
                 plan: w_to_dbm(self.plan_power_sum / frames),
@@ -424,7 +499,8 @@ impl Collector {
             },
             bandwidth_ratio: per_sample((blocks * BLOCK as u64) as f64),
             bandwidth_ratio_with_overhead: per_sample(self.samples as f64 / samples_per_symbol),
-            retunes,
+            retunes: log.retunes,
+            follow: log.follow,
             plan: PlanSummary::new(&self.plans.newest(), bank),
             overflows: self.overflows,
             underflows: 0,

@@ -5,6 +5,7 @@
 use num_complex::Complex32;
 
 use super::words::Words;
+use crate::scene::Scene;
 
 /// Symbols of one preamble word; it is sent twice.
 pub const PREAMBLE_WORD: usize = 128;
@@ -76,6 +77,54 @@ impl Layout {
     pub fn sounding_slot(self, antenna: usize, antennas: usize) -> (usize, usize) {
         let slot = self.sounding / antennas;
         (PREAMBLE + antenna * slot, slot)
+    }
+}
+
+/// When frames begin.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameClock {
+    plain_samples: u64,
+    sounding_samples: u64,
+    sample_period_s: f64,
+    interval_s: Option<f64>,
+}
+
+impl FrameClock {
+    /// The clock of a scene's waveform.
+    pub fn new(scene: &Scene) -> Self {
+        let samples_per_symbol = scene.waveform.samples_per_symbol;
+        let samples = |layout: Layout| (layout.symbols() * samples_per_symbol) as u64;
+        let plain_samples = samples(Layout { sounding: 0 });
+        Self {
+            plain_samples,
+            sounding_samples: samples(Layout::with_sounding(scene.array.transmit_antennas)) - plain_samples,
+            sample_period_s: scene.symbol_period_s() / samples_per_symbol as f64,
+            interval_s: scene.waveform.frame_interval_s,
+        }
+    }
+
+    /// Samples sent before frame `number`.
+    pub fn start_sample(&self, number: u64) -> u64 {
+        number * self.plain_samples + number.div_ceil(SOUNDING_PERIOD) * self.sounding_samples
+    }
+
+    /// Seconds from the first frame's start to that of frame `number`.
+    pub fn start_s(&self, number: u64) -> f64 {
+        match self.interval_s {
+            Some(interval_s) => number as f64 * interval_s,
+            None => self.start_sample(number) as f64 * self.sample_period_s,
+        }
+    }
+
+    /// Whether every frame ends before the next begins; the error names what is accepted.
+    pub fn check(&self) -> Result<(), String> {
+        let least = (self.plain_samples + self.sounding_samples) as f64 * self.sample_period_s;
+        match self.interval_s {
+            Some(interval_s) if interval_s < least => Err(format!(
+                "waveform.frame_interval_s = {interval_s:e} is shorter than a frame; accepted: {least:.4e} or more"
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

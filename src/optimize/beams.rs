@@ -9,13 +9,15 @@ use std::time::Instant;
 use nalgebra::{DVector, Matrix3};
 use num_complex::Complex64;
 
-use super::barrier::{Level, Point as Coordinates, Reduced, THRESHOLD_TOLERANCE, identity, matrix};
+use super::barrier::{Level, Outcome, Point as Coordinates, Reduced, THRESHOLD_TOLERANCE, identity, matrix};
 use super::bound::{BoundModel, Unidentifiable};
 use crate::array::{Beams, direction_rad, distance_m, steering_vector};
 use crate::scene::{Point, Scene, dbm_to_w};
 
-/// Relative gap at which the barrier method stops: 4e-6 dB.
+/// Relative gap to which the smallest bound is sought.
 const GAP: f64 = 1e-6;
+/// Relative gap to which the largest SINR is sought: 9e-5 dB.
+const SINR_GAP: f64 = 2e-5;
 /// Share of the power budget that is kept back, so that rounding never exceeds it.
 const POWER_RESERVE: f64 = 1e-10;
 /// w_0 is dropped below this share of the power, if the threshold allows.
@@ -49,7 +51,8 @@ pub struct Solution {
     pub sinr: f64,
     /// Trace of the bound with exactly these beams, in m²; infinite where an angle cannot be identified.
     pub hcrb_trace_m2: f64,
-    /// Smallest trace that beams of this power reach (under the SINR asked for, where one was), in m².
+    /// Smallest trace that beams of this power reach (under the SINR asked for, where one was), in m²; where only the
+    /// threshold was asked for and is met, some trace below it.
     pub smallest_hcrb_trace_m2: f64,
     /// The dual's proof: no beams of this power reach less, in m².
     pub lower_bound_hcrb_trace_m2: f64,
@@ -77,6 +80,8 @@ pub struct Effort<'a> {
     pub warm: Option<&'a WarmStart>,
     /// After this moment the best beams so far are given; their certificate shows what they lack.
     pub deadline: Option<Instant>,
+    /// Whether the threshold is all that matters: where it can be met, the smallest bound is not sought.
+    pub threshold_only: bool,
 }
 
 impl Effort<'_> {
@@ -101,6 +106,11 @@ impl Problem {
     /// The problem of a scene as it stands.
     pub fn from_scene(scene: &Scene) -> Self {
         Self::new(scene, channel_vector(scene), scene.geometry.target)
+    }
+
+    /// The same problem under another threshold.
+    pub fn with_hcrb_max_m2(&self, hcrb_max_m2: f64) -> Self {
+        Self { hcrb_max_m2, ..self.clone() }
     }
 
     /// SINR at the communication receiver with these beams, linear.
@@ -155,15 +165,21 @@ impl Problem {
         let limit = self.hcrb_max_m2 / reduced.unit;
         let mut steps = 0;
         let warm = effort.warm.copied().unwrap_or_default();
+        let last_best = warm.best.filter(|level| reduced.value(&level.point) < limit * (1.0 - 1e-6));
         // The first level that meets the threshold is where the second run starts.
         let mut inside = None;
-        let smallest =
-            reduced.minimise_bound(self.first(&reduced, warm.smallest), None, GAP, &mut steps, |point, value| {
-                if inside.is_none() && value < limit * 0.999 {
-                    inside = Some(*point);
-                }
-                effort.in_time()
-            });
+        let smallest = match last_best {
+            Some(level) if effort.threshold_only => Outcome { point: level.point, proven: 0.0, warm: warm.smallest },
+            _ => {
+                let start = self.first(&reduced, warm.smallest);
+                reduced.minimise_bound(start, None, GAP, &mut steps, |point, value| {
+                    if inside.is_none() && value < limit * 0.999 {
+                        inside = Some(*point);
+                    }
+                    effort.in_time() && !(effort.threshold_only && inside.is_some())
+                })
+            }
+        };
         let smallest_trace = reduced.value(&smallest.point);
         let result = |point: &Coordinates, upper: f64, feasible: bool, steps: usize, best: Option<Level>| {
             let beams = self.split(&reduced, point, limit);
@@ -184,11 +200,8 @@ impl Problem {
         }
         // A threshold that only just can be met is met within its tolerance.
         let limit = limit.max(smallest_trace * (1.0 + 0.5 * THRESHOLD_TOLERANCE));
-        let start = warm
-            .best
-            .filter(|level| reduced.value(&level.point) < limit * (1.0 - 1e-6))
-            .unwrap_or(Level { point: inside.unwrap_or(smallest.point), weight: 10.0 });
-        let best = reduced.maximise_gain(start, limit, GAP, &mut steps, || effort.in_time());
+        let start = last_best.unwrap_or(Level { point: inside.unwrap_or(smallest.point), weight: 10.0 });
+        let best = reduced.maximise_gain(start, limit, SINR_GAP, &mut steps, || effort.in_time());
         let meets = |solution: &Solution| solution.hcrb_trace_m2 <= self.hcrb_max_m2 * (1.0 + THRESHOLD_TOLERANCE);
         let solution = result(&best.point, best.proven, true, steps, best.warm);
         if meets(&solution) {

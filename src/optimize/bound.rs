@@ -302,7 +302,8 @@ mod tests {
         let channel = &arrival * departure.adjoint() * beta * root;
         (0..symbols)
             .flat_map(|k| {
-                let index = if 2 * k >= symbols { k as f64 - symbols as f64 } else { k as f64 };
+                let wraps = scene.model.frequencies == Frequencies::Centered && 2 * k >= symbols;
+                let index = if wraps { k as f64 - symbols as f64 } else { k as f64 };
                 let wavenumber =
                     std::f64::consts::TAU * index / (symbols as f64 * scene.symbol_period_s() * SPEED_OF_LIGHT_M_S);
                 let turned = &channel * Complex64::cis(-wavenumber * parameters[2]);
@@ -313,9 +314,16 @@ mod tests {
 
     #[test]
     fn the_information_is_that_of_central_differences() {
-        for reflectivity in [Reflectivity::Known, Reflectivity::Unknown] {
-            let scene = scene(reflectivity, Frequencies::Centered);
-            let root = DMatrix::from_fn(4, 4, |i, k| {
+        let cases = [
+            (Reflectivity::Known, Frequencies::Centered, [4, 4]),
+            (Reflectivity::Known, Frequencies::OneSided, [5, 3]),
+            (Reflectivity::Unknown, Frequencies::Centered, [3, 5]),
+            (Reflectivity::Unknown, Frequencies::OneSided, [4, 4]),
+        ];
+        for (reflectivity, frequencies, [transmit, receive]) in cases {
+            let mut scene = scene(reflectivity, frequencies);
+            (scene.array.transmit_antennas, scene.array.receive_antennas) = (transmit, receive);
+            let root = DMatrix::from_fn(transmit, transmit, |i, k| {
                 Complex64::new(0.01 + 0.003 * i as f64 - 0.002 * k as f64, 0.004 * (i as f64 - 1.5) * k as f64)
             });
             let target = scene.geometry.target;

@@ -88,6 +88,8 @@ fn a_thousand_random_scenes_meet_power_and_threshold_within_a_thousandth_of_a_de
         assert!((problem.sinr(&solution.beams) / solution.sinr - 1.0).abs() < 1e-12);
         if !solution.feasible {
             assert!(solution.lower_bound_hcrb_trace_m2 > scene.constraints.hcrb_max_m2 * (1.0 - 2e-6), "trial {trial}");
+            let found = threshold_where_feasibility_ends(scene, solution.smallest_hcrb_trace_m2);
+            assert!((found / solution.smallest_hcrb_trace_m2 - 1.0).abs() < 5e-6, "trial {trial}");
             continue;
         }
         feasible += 1;
@@ -114,21 +116,27 @@ fn a_thousand_random_scenes_meet_power_and_threshold_within_a_thousandth_of_a_de
     assert!(feasible >= 1_000);
 }
 
+/// The smallest feasible threshold near `guess`, by bisection to 1e-6.
+fn threshold_where_feasibility_ends(mut scene: Scene, guess: f64) -> f64 {
+    let (mut low, mut high) = (0.5 * guess, 2.0 * guess);
+    while high / low > 1.0 + 1e-6 {
+        scene.constraints.hcrb_max_m2 = (low * high).sqrt();
+        let end = if Problem::from_scene(&scene).solve().feasible { &mut high } else { &mut low };
+        *end = scene.constraints.hcrb_max_m2;
+    }
+    high
+}
+
 #[test]
 fn what_is_called_the_smallest_bound_is_where_bisection_finds_feasibility_to_end() {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(12);
     for trial in 0..100 {
-        let mut scene = random_scene(&mut random, 0.01..0.2);
+        let scene = random_scene(&mut random, 0.01..0.2);
         let first = Problem::from_scene(&scene).solve();
         let smallest = first.smallest_hcrb_trace_m2;
         assert_eq!(first.feasible, smallest <= scene.constraints.hcrb_max_m2, "trial {trial}");
-        let (mut low, mut high) = (0.5 * smallest, 2.0 * smallest);
-        while high / low > 1.0 + 1e-6 {
-            let middle = (low * high).sqrt();
-            scene.constraints.hcrb_max_m2 = middle;
-            if Problem::from_scene(&scene).solve().feasible { high = middle } else { low = middle }
-        }
-        assert!((high / smallest - 1.0).abs() < 5e-6, "trial {trial}: {high:e} {smallest:e}");
+        let found = threshold_where_feasibility_ends(scene, smallest);
+        assert!((found / smallest - 1.0).abs() < 5e-6, "trial {trial}: {found:e} {smallest:e}");
         assert!(
             first.lower_bound_hcrb_trace_m2 <= smallest && first.lower_bound_hcrb_trace_m2 > smallest * (1.0 - 2e-6)
         );
@@ -172,7 +180,10 @@ fn a_warm_start_ends_where_a_cold_one_does_in_fewer_steps() {
         scene.constraints.hcrb_max_m2 *= if frame % 50 < 25 { 0.99 } else { 1.01 };
         let problem = Problem::from_scene(&scene);
         let cold = problem.solve();
-        let warm = problem.solve_with(Effort { warm: Some(&last.warm), deadline: None });
+        let warm = problem.solve_with(Effort { warm: Some(&last.warm), ..Effort::default() });
+        let effort = Effort { warm: Some(&last.warm), threshold_only: true, ..Effort::default() };
+        let quick = problem.solve_with(effort);
+        assert!(quick.feasible && (quick.sinr / cold.sinr - 1.0).abs() < 1e-5 && quick.iterations < warm.iterations);
         assert!((warm.sinr / cold.sinr - 1.0).abs() < 1e-5, "{frame}");
         assert!(warm.hcrb_trace_m2 <= scene.constraints.hcrb_max_m2 * (1.0 + 1e-6));
         assert!(decibel(warm.upper_bound_sinr / warm.sinr) <= 1e-3);
@@ -184,12 +195,27 @@ fn a_warm_start_ends_where_a_cold_one_does_in_fewer_steps() {
 }
 
 #[test]
+fn where_only_the_threshold_matters_feasibility_and_optimum_are_the_same() {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(16);
+    let mut infeasible = 0;
+    for trial in 0..200 {
+        let problem = Problem::from_scene(&random_scene(&mut random, 0.05..1.5));
+        let full = problem.solve();
+        let quick = problem.solve_with(Effort { threshold_only: true, ..Effort::default() });
+        assert_eq!(quick.feasible, full.feasible, "trial {trial}");
+        assert!((quick.sinr / full.sinr - 1.0).abs() < 1e-4, "trial {trial}: {} {}", quick.sinr, full.sinr);
+        infeasible += usize::from(!full.feasible);
+    }
+    assert!((20..180).contains(&infeasible), "{infeasible}");
+}
+
+#[test]
 fn a_deadline_that_has_passed_still_gives_beams_that_keep_every_limit_and_an_honest_certificate() {
     let mut scene = Scene::paper();
     scene.constraints.hcrb_max_m2 = 2.0 * isotropic_trace(&scene);
     let problem = Problem::from_scene(&scene);
     let past = Instant::now() - Duration::from_secs(1);
-    let hurried = problem.solve_with(Effort { warm: None, deadline: Some(past) });
+    let hurried = problem.solve_with(Effort { deadline: Some(past), ..Effort::default() });
     let full = problem.solve();
     assert!(hurried.iterations < full.iterations);
     assert!(

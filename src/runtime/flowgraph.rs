@@ -23,6 +23,9 @@ pub struct Flowgraph {
     /// Frames to send where the command line says nothing.
     #[serde(default)]
     pub frames: Option<u64>,
+    /// The beams follow the sensing receiver's track, with a new plan every so many frames; absent: they do not.
+    #[serde(default)]
+    pub follow_frames: Option<u64>,
     /// Frames that a link between two chains holds.
     #[serde(default = "default_link_frames")]
     pub link_frames: usize,
@@ -75,6 +78,9 @@ impl Flowgraph {
     fn check(&self) -> Result<(), String> {
         if !(2..=1024).contains(&self.link_frames) {
             return Err(format!("link_frames = {} is out of range; accepted: 2 to 1024", self.link_frames));
+        }
+        if self.follow_frames == Some(0) {
+            return Err("follow_frames = 0 is out of range; accepted: 1 or more".into());
         }
         for (index, chain) in self.chains.iter().enumerate() {
             let name = &chain.name;

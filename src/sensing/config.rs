@@ -33,6 +33,11 @@ pub struct SensingConfig {
     pub timing_error_std_s: f64,
     /// Δt.
     pub symbol_period_s: f64,
+    /// λ in metres.
+    pub wavelength_m: f64,
+    /// Whether the echo's turning within a frame (Doppler) is estimated. A target at rest costs nothing then but time;
+    /// one that moves is off its bound without, as soon as the phase drifts by more than the noise lets one see.
+    pub moving: bool,
     /// Roll-off of the pulse.
     pub roll_off: f64,
     /// Samples per symbol.
@@ -65,6 +70,8 @@ impl SensingConfig {
             noise_power_w: dbm_to_w(scene.channel.sensing_noise_dbm),
             timing_error_std_s: scene.channel.timing_error_std_s,
             symbol_period_s: scene.symbol_period_s(),
+            wavelength_m: scene.wavelength_m(),
+            moving: false,
             roll_off: scene.waveform.roll_off,
             samples_per_symbol: scene.waveform.samples_per_symbol,
             reflection: match scene.model.reflectivity {

@@ -1,15 +1,17 @@
 //! One frame's estimate: coarse alignment, the window's spectrum, starts from all sides, Newton on the concentrated
 //! likelihood, and the posterior's maximum under the timing prior. Nothing is allocated after construction.
 
+use std::f64::consts::TAU;
+
 use nalgebra::{Matrix2, Vector2, Vector3};
 use num_complex::Complex64;
 
 use super::align::{Alignment, Sought};
-use super::likelihood::{Likelihood, Parameters, Value, ratio_leverage, set_beams, wavenumber};
+use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum};
 use super::search::{CANDIDATES, Candidate, Search, climb};
 use super::spectrum::{Correlations, Gram, Spectrum};
-use super::track::Measurement;
+use super::track::{Measurement, PathRate};
 use super::{Planar, Reflection, STREAMS, SensingConfig};
 use crate::array::Beams;
 use crate::scene::Point;
@@ -21,8 +23,12 @@ const NO_LEVERAGE: f64 = 1e-7;
 const SETTLED: f64 = 2e-3;
 /// Least log-probability that an expectation gives: a target may always be elsewhere.
 const SURPRISE_NATS: f64 = -50.0;
+/// Rounds of estimating how the echo turns: the second one sees what the first left.
+const TURNS: usize = 2;
 /// Candidates this many nats behind the best likelihood cannot win by the prior.
 const BEHIND_NATS: f64 = 60.0;
+/// While it is not known how the echo turns, they may be this part of the likelihood behind as well.
+const BEHIND_PART: f64 = 1e-4;
 
 /// Whether there is a position, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,14 @@ pub struct Fix {
     pub reflection: Complex64,
 }
 
+/// How the echo turns within the window.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turning {
+    /// Radians a sample.
+    rate: f64,
+    variance: f64,
+}
+
 /// What one frame's echo says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
@@ -81,6 +95,7 @@ pub struct Estimator {
     spectrum: Spectrum,
     search: Search,
     correlations: Correlations,
+    slope_correlations: Correlations,
     beams: [Vec<Complex64>; STREAMS],
     leverage: f64,
     expectation: Option<(Point, Matrix2<f64>)>,
@@ -114,6 +129,7 @@ impl Estimator {
             spectrum: Spectrum::new(window, rows, sps, config.roll_off),
             search: Search::new(transmit, rows, config.spacing_wavelengths),
             correlations: std::array::from_fn(|_| vec![[Complex64::ZERO; STREAMS]; rows]),
+            slope_correlations: std::array::from_fn(|_| vec![[Complex64::ZERO; STREAMS]; rows]),
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
             expectation: None,
@@ -162,7 +178,11 @@ impl Estimator {
         }
         let first = echo_start + (peak.lag - self.alignment.first_lag()) as usize;
         let rows = self.config.receive_antennas;
-        let gram = self.spectrum.load_streams((0..STREAMS).map(|stream| &reference.row(stream)[window_start..]));
+        let streams = (0..STREAMS).map(|stream| &reference.row(stream)[window_start..]);
+        let gram = self.spectrum.load_streams(streams.clone());
+        if self.config.moving {
+            self.spectrum.load_slopes(streams);
+        }
         self.spectrum.load_echo((0..rows).map(|row| &echo.row(row)[first..]));
         match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
@@ -175,23 +195,50 @@ impl Estimator {
         let same = self.beams.iter().zip([&beams.w_c, &beams.w_0]).all(|(row, beam)| row.iter().eq(beam.iter()));
         if !same {
             set_beams(&mut self.beams, &beams.w_c, &beams.w_0);
-            self.search.tabulate(&self.beams, self.wavenumber);
-            self.leverage = ratio_leverage(&self.beams, self.wavenumber, self.search.departures());
+            self.leverage = self.search.tabulate(&self.beams, self.wavenumber);
         }
     }
 
     /// The fine stage, on loaded spectra.
-    fn locate(&mut self, window: Window) -> Result<Fix, Status> {
-        let mut delay = window.fraction;
-        self.spectrum.correlate(delay, &mut self.correlations);
+    fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
+        self.spectrum.correlate(window.fraction, &mut self.correlations);
         let mut points = [Vector3::zeros(); CANDIDATES];
         let likelihood =
             likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
         let mut count = self.search.starts(&likelihood, &mut points);
+        let behind_part = if self.config.moving { BEHIND_PART } else { 0.0 };
+        count = self.settle(&mut window, &mut points, count, behind_part)?;
+        let mut turning = None;
+        if self.config.moving {
+            let mut so_far = Turning::default();
+            for _ in 0..TURNS {
+                let more = self.turning(&window, &points[0]);
+                so_far = Turning { rate: so_far.rate + more.rate, ..more };
+                window.gram = self.spectrum.turn(so_far.rate);
+                self.spectrum.correlate(window.fraction, &mut self.correlations);
+                count = self.settle(&mut window, &mut points, count, 0.0)?;
+            }
+            turning = Some(so_far);
+        }
+        let likelihood =
+            likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
+        let reference = window.lag as f64 + window.fraction;
+        let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
+        Ok(self.fix(&best, &likelihood.evaluate(&point), &point, reference, turning))
+    }
+
+    /// Refines all candidates until the best one's delay rests; drops those that are behind by this part of ℓ and more.
+    fn settle(
+        &mut self,
+        window: &mut Window,
+        points: &mut [Parameters; CANDIDATES],
+        mut count: usize,
+        behind_part: f64,
+    ) -> Result<usize, Status> {
         for _ in 0..6 {
             let likelihood =
                 likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
-            count = follow(&likelihood, &mut points, count);
+            count = follow(&likelihood, points, count, behind_part);
             let moved = points[0][2];
             if count == 0 {
                 return Err(Status::Ambiguous);
@@ -199,18 +246,41 @@ impl Estimator {
             if moved.abs() < SETTLED {
                 break;
             }
-            delay += moved;
+            window.fraction += moved;
             points[..count].iter_mut().for_each(|point| point[2] -= moved);
-            self.spectrum.correlate(delay, &mut self.correlations);
+            self.spectrum.correlate(window.fraction, &mut self.correlations);
         }
-        let likelihood =
-            likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
-        let reference = window.lag as f64 + delay;
-        let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
-        Ok(self.fix(&best, &likelihood.evaluate(&point), &point, reference))
+        Ok(count)
     }
 
-    fn fix(&self, best: &Maximum, value: &Value, point: &Parameters, reference: f64) -> Fix {
+    /// How fast the echo turns beyond what the streams do already: the least-squares fit of β b + jν β b' with
+    /// b' = t·b(t) to what the array receives from `point`, ν real.
+    fn turning(&mut self, window: &Window, point: &Parameters) -> Turning {
+        self.spectrum.correlate_slopes(window.fraction, &mut self.slope_correlations);
+        let (slope_gram, cross) = self.spectrum.slope_grams();
+        let of = |correlations| {
+            likelihood_of(&self.config, correlations, window.gram, &self.beams, self.wavenumber, self.window)
+        };
+        let (still, sloped) = (of(&self.correlations), of(&self.slope_correlations));
+        let jets = beam_jets(&self.beams, self.wavenumber, point[0]);
+        let response = jets.map(|jet| jet[0]);
+        let rows = still.rows();
+        let reflection = still.evaluate(point).reflection;
+        let [received] = sloped.arrival_jets::<1>(point[1]);
+        let seen: Complex64 = (0..STREAMS).map(|u| response[u].conj() * received[u][0]).sum();
+        let overlap: Complex64 = (0..STREAMS)
+            .flat_map(|u| (0..STREAMS).map(move |v| (u, v)))
+            .map(|(u, v)| response[u] * response[v].conj() * cross[u][v])
+            .sum();
+        let energy = rows * reflection.norm_sqr() * illumination(&slope_gram, &jets)[0];
+        let rest = seen - reflection * overlap * rows;
+        Turning {
+            rate: ((Complex64::I * reflection).conj() * rest).re / energy,
+            variance: still.noise_variance / (2.0 * energy),
+        }
+    }
+
+    fn fix(&self, best: &Maximum, value: &Value, point: &Parameters, reference: f64, turning: Option<Turning>) -> Fix {
         let direction = |from: Point| (best.position[1] - from[1]).atan2(best.position[0] - from[0]);
         let covariance = best.covariance;
         // From samples to metres of path.
@@ -222,6 +292,13 @@ impl Estimator {
                 values: [point[0], point[1], (reference + point[2]) * unit[2]],
                 information: std::array::from_fn(|i| {
                     std::array::from_fn(|j| -value.hessian[(i, j)] / (unit[i] * unit[j]))
+                }),
+                path_rate: turning.map(|turning| {
+                    let per_radian = self.config.wavelength_m / (TAU * self.config.sample_period_s());
+                    PathRate {
+                        value_m_s: -turning.rate * per_radian,
+                        variance_m2_s2: turning.variance * per_radian * per_radian,
+                    }
                 }),
             },
             delay_s: (reference + best.delta) * self.config.sample_period_s(),
@@ -272,7 +349,7 @@ fn is_elsewhere(best: &Maximum, other: &Maximum) -> bool {
 }
 
 /// Refines all candidates, drops those that cannot win, and puts the best first; returns how many are left.
-fn follow(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], count: usize) -> usize {
+fn follow(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], count: usize, behind_part: f64) -> usize {
     let mut climbed: [Option<Candidate>; CANDIDATES] = [None; CANDIDATES];
     for (result, point) in climbed.iter_mut().zip(&points[..count]) {
         *result = Some(climb(likelihood, *point));
@@ -282,8 +359,9 @@ fn follow(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], co
         value(b).total_cmp(&value(a))
     });
     let best = climbed[0].map_or(0.0, |c| c.value.log_likelihood);
+    let worst = best - BEHIND_NATS - behind_part * best.abs();
     let mut left = 0;
-    for candidate in climbed.iter().flatten().filter(|c| c.value.log_likelihood > best - BEHIND_NATS) {
+    for candidate in climbed.iter().flatten().filter(|c| c.value.log_likelihood > worst) {
         points[left] = candidate.point;
         left += 1;
     }

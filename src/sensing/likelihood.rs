@@ -198,19 +198,6 @@ impl Likelihood<'_> {
     }
 }
 
-/// The largest part of the ratio h_c : h_0 that a direction changes, |h_c h_0' − h_0 h_c'|/(‖w_c‖² + ‖w_0‖²) over all
-/// directions: zero where one beam has no power or both are parallel, and θ then hides behind an unknown β_0.
-pub(super) fn ratio_leverage(beams: &[Vec<Complex64>; STREAMS], wavenumber: f64, directions: usize) -> f64 {
-    let power: f64 = beams.iter().flatten().map(Complex64::norm_sqr).sum();
-    (0..directions)
-        .map(|index| {
-            let u = -1.0 + (2 * index + 1) as f64 / directions as f64;
-            let [h, g] = beam_jets(beams, wavenumber, u);
-            (h[0] * g[1] - g[0] * h[1]).norm() / power
-        })
-        .fold(0.0, f64::max)
-}
-
 /// The beams as two rows, for the sums above.
 pub(super) fn set_beams(rows: &mut [Vec<Complex64>; STREAMS], w_c: &DVector<Complex64>, w_0: &DVector<Complex64>) {
     for (row, beam) in rows.iter_mut().zip([w_c, w_0]) {

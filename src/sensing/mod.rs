@@ -23,7 +23,7 @@ pub use clutter::StationaryEchoes;
 pub use config::{Planar, Reflection, SensingConfig};
 pub use estimator::{Estimate, Estimator, Fix, Status};
 pub use targets::{TargetEcho, TargetSearch};
-pub use track::{Measurement, Track, TrackSettings, Tracker};
+pub use track::{Measurement, PathRate, Track, TrackSettings, Tracker};
 pub use trial::{Trials, Truth};
 
 /// The two streams: 0 = semantic (s_c), 1 = sensing (s_0).

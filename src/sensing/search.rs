@@ -70,17 +70,20 @@ impl Search {
         }
     }
 
-    /// Points in the grid of departure directions.
-    pub fn departures(&self) -> usize {
-        self.departures.len()
-    }
-
     /// Tabulates the responses of new beams.
-    pub fn tabulate(&mut self, beams: &[Vec<Complex64>; STREAMS], wavenumber: f64) {
+    ///
+    /// Returns the largest part of the ratio h_c : h_0 that a direction changes, |h_c h_0' − h_0 h_c'|/(‖w_c‖² + ‖w_0‖²):
+    /// zero where one beam has no power or both are parallel, and θ then hides behind an unknown β_0.
+    pub fn tabulate(&mut self, beams: &[Vec<Complex64>; STREAMS], wavenumber: f64) -> f64 {
         let cells = self.departures.len();
+        let power: f64 = beams.iter().flatten().map(Complex64::norm_sqr).sum();
+        let mut leverage = 0.0f64;
         for (index, entry) in self.departures.iter_mut().enumerate() {
-            *entry = beam_jets(beams, wavenumber, cell(index, cells)).map(|jet| jet[0]);
+            let [h, g] = beam_jets(beams, wavenumber, cell(index, cells));
+            leverage = leverage.max((h[0] * g[1] - g[0] * h[1]).norm_sqr());
+            *entry = [h[0], g[0]];
         }
+        leverage.sqrt() / power
     }
 
     /// Fills `candidates` with starting points, and returns how many there are.

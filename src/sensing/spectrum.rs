@@ -29,6 +29,10 @@ pub(super) struct Spectrum {
     /// Real and imaginary parts of the bins in use, ascending in frequency, padded with zeros: `[row][part][bin]`.
     echo: Vec<f32>,
     streams: Vec<f32>,
+    /// The streams as loaded, and t·s_u(t) with t in samples from the window's middle.
+    still: Vec<f32>,
+    slopes: Vec<f32>,
+    ramped: Vec<Complex32>,
     /// S_u* e^{jωT} ω^p: `[order][stream][part][bin]`.
     replicas: Vec<f32>,
     padded: usize,
@@ -84,6 +88,9 @@ impl Spectrum {
             transformer: Transformer { reach, padded, fft, scratch, bins: vec![Complex32::default(); window] },
             echo: vec![0.0; rows * 2 * padded],
             streams: vec![0.0; STREAMS * 2 * padded],
+            still: vec![0.0; STREAMS * 2 * padded],
+            slopes: vec![0.0; STREAMS * 2 * padded],
+            ramped: vec![Complex32::default(); window],
             replicas: vec![0.0; ORDERS * STREAMS * 2 * padded],
             padded,
             rows,
@@ -94,6 +101,55 @@ impl Spectrum {
     pub fn load_streams<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) -> Gram {
         self.transformer.load(rows, &mut self.streams);
         Gram::of(&self.streams, self.padded)
+    }
+
+    /// Prepares [`Self::turn`] for the streams loaded last, from the same rows.
+    pub fn load_slopes<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) {
+        let middle = (self.window - 1) as f32 / 2.0;
+        for (row, parts) in rows.zip(self.slopes.chunks_exact_mut(2 * self.padded)) {
+            for ((to, from), n) in self.ramped.iter_mut().zip(row).zip(0u16..) {
+                *to = from * (f32::from(n) - middle);
+            }
+            self.transformer.load(std::iter::once(&self.ramped[..]), parts);
+        }
+        self.still.copy_from_slice(&self.streams);
+    }
+
+    /// Lets the streams turn by `rate` radians a sample, about the window's middle and to first order, and returns their
+    /// Gram matrix.
+    pub fn turn(&mut self, rate: f64) -> Gram {
+        let (rate, padded) = (rate as f32, self.padded);
+        let rows = self.streams.chunks_exact_mut(2 * padded).zip(self.still.chunks_exact(2 * padded));
+        for ((stream, still), slope) in rows.zip(self.slopes.chunks_exact(2 * padded)) {
+            // S + jν S'.
+            let ((re, im), (slope_re, slope_im)) = (stream.split_at_mut(padded), slope.split_at(padded));
+            let (still_re, still_im) = still.split_at(padded);
+            re.iter_mut().zip(still_re).zip(slope_im).for_each(|((to, still), slope)| *to = still - rate * slope);
+            im.iter_mut().zip(still_im).zip(slope_re).for_each(|((to, still), slope)| *to = still + rate * slope);
+        }
+        Gram::of(&self.streams, padded)
+    }
+
+    /// The same as [`Self::correlate`] with t·s_u in place of the streams.
+    pub fn correlate_slopes(&mut self, delay: f64, correlations: &mut Correlations) {
+        std::mem::swap(&mut self.streams, &mut self.slopes);
+        self.correlate(delay, correlations);
+        std::mem::swap(&mut self.streams, &mut self.slopes);
+    }
+
+    /// Gram matrix of t·s_u, and Σ S_u (t·s_v)* as `[u][v]`.
+    pub fn slope_grams(&self) -> (Gram, [[Complex64; STREAMS]; STREAMS]) {
+        let product = |u: usize, v: usize| {
+            let (a, b) = (&self.streams[u * self.padded..], &self.slopes[v * self.padded..]);
+            dot(&a[..self.padded], &b[..self.padded])
+        };
+        let cross = std::array::from_fn(|u| {
+            std::array::from_fn(|v| {
+                let (u, v) = (2 * u, 2 * v);
+                Complex64::new(product(u, v) + product(u + 1, v + 1), product(u + 1, v) - product(u, v + 1))
+            })
+        });
+        (Gram::of(&self.slopes, self.padded), cross)
     }
 
     /// Transforms the echo's window.
@@ -169,6 +225,28 @@ fn total(sums: &[f32; LANES]) -> f32 {
         }
     }
     sums[0]
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let mut sum = [0f32];
+    add_products(a, b, &mut sum);
+    sum[0].into()
+}
+
+dispatched! {
+    /// Adds Σ a·b; whole groups of lanes.
+    pub fn add_products(a: &[f32], b: &[f32], sum: &mut [f32; 1]) = add_products_body
+}
+
+#[inline(always)]
+fn add_products_body(a: &[f32], b: &[f32], sum: &mut [f32; 1]) {
+    let mut lanes = [0f32; LANES];
+    for (a, b) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    sum[0] += total(&lanes);
 }
 
 dispatched! {

@@ -48,10 +48,13 @@ struct Outcome {
 }
 
 fn run(scene: &Scene, beams: &Beams, trials: u64) -> Outcome {
-    let config = SensingConfig::from_scene(scene);
-    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
-    let mut source = Trials::new(scene, &config, beams, 1).unwrap();
-    let bound = bound(scene, beams, Trials::window_samples(&config) / config.samples_per_symbol);
+    run_with(&SensingConfig::from_scene(scene), scene, beams, trials)
+}
+
+fn run_with(config: &SensingConfig, scene: &Scene, beams: &Beams, trials: u64) -> Outcome {
+    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(config)).unwrap();
+    let mut source = Trials::new(scene, config, beams, 1).unwrap();
+    let bound = bound(scene, beams, Trials::window_samples(config) / config.samples_per_symbol);
     let (mut outcome, mut squares) = (Outcome::default(), 0.0);
     for number in 0..trials {
         let truth = source.make(number, &estimator);
@@ -255,4 +258,36 @@ fn over_200_random_geometries_the_median_ratio_is_below_1_05_and_the_99th_percen
         "{drawn} drawn; ratio: median {median:.3}, 99th percentile {tail:.3}, largest {largest:.3}; {lost} ambiguous in part, {unusable} of them in most trials"
     );
     assert!(median <= 1.05 && tail <= 1.3);
+}
+
+#[test]
+fn a_moving_target_is_found_at_the_bound_and_its_speed_is_what_the_error_bar_says() {
+    let mut scene = scene_at(0.0);
+    let beams = beams(&scene);
+    scene.target.velocity_m_s = [25.0, 15.0];
+    let config = SensingConfig { moving: true, ..SensingConfig::from_scene(&scene) };
+    // 300 trials: a ratio scatters by 3 %, NEES by 0.12.
+    let outcome = run_with(&config, &scene, &beams, 300);
+    assert!(outcome.located == 300 && (0.9..1.1).contains(&outcome.ratio), "{outcome:?}");
+    assert!((1.5..2.5).contains(&outcome.nees), "{outcome:?}");
+    // As if at rest, the echo's turning passes for noise that nobody accounts for.
+    let blind = run(&scene, &beams, 100);
+    assert!(blind.ratio > 1.5, "{blind:?}");
+    // The error bar of the path's rate.
+    let geometry = &scene.geometry;
+    let truth = crate::array::path_rate_m_s(
+        geometry.transmitter,
+        geometry.target,
+        geometry.sensing_receiver,
+        scene.target.velocity_m_s,
+    );
+    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+    let mut source = Trials::new(&scene, &config, &beams, 5).unwrap();
+    let mut normalised = 0.0;
+    for number in 0..300 {
+        source.make(number, &estimator);
+        let rate = source.estimate(&mut estimator).fix.unwrap().measurement.path_rate.unwrap();
+        normalised += (rate.value_m_s - truth).powi(2) / rate.variance_m2_s2 / 300.0;
+    }
+    assert!((0.7..1.4).contains(&normalised), "{normalised}");
 }

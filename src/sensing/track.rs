@@ -14,6 +14,12 @@ use crate::scene::{Point, SPEED_OF_LIGHT_M_S, TimingErrorHold};
 type State = SVector<f64, 5>;
 type Covariance = SMatrix<f64, 5, 5>;
 
+/// Most tracks at a time: noise and clutter cannot make more.
+const MAX_TRACKS: usize = 64;
+
+/// Linearisations of one update.
+const ITERATIONS: usize = 3;
+
 /// What one echo says without any prior.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measurement {
@@ -21,6 +27,17 @@ pub struct Measurement {
     pub values: [f64; 3],
     /// Their information matrix: the negative Hessian of the log-likelihood.
     pub information: [[f64; 3]; 3],
+    /// How fast the path grows, where the Doppler shift was estimated.
+    pub path_rate: Option<PathRate>,
+}
+
+/// Rate of the path TR → target → SRE.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PathRate {
+    /// In m/s; its error is taken as independent of the other values'.
+    pub value_m_s: f64,
+    /// Variance in (m/s)².
+    pub variance_m2_s2: f64,
 }
 
 /// How tracks live and die.
@@ -68,6 +85,7 @@ pub struct Track {
     last_hit_s: f64,
     state: State,
     covariance: Covariance,
+    acceleration_density: f64,
 }
 
 /// Where the arrays stand, and σ_Δ in metres.
@@ -80,10 +98,10 @@ struct Arrays {
 
 impl Track {
     /// Where the target is expected at `time_s`, with its covariance in m².
-    pub fn predict(&self, time_s: f64, settings: &TrackSettings) -> (Point, Matrix2<f64>) {
+    pub fn predict(&self, time_s: f64) -> (Point, Matrix2<f64>) {
         let mut ahead = *self;
-        ahead.advance(time_s, settings, f64::INFINITY);
-        ([ahead.state[0], ahead.state[1]], ahead.covariance.fixed_view::<2, 2>(0, 0).into())
+        ahead.advance(time_s);
+        (ahead.position_m(), ahead.position_covariance_m2())
     }
 
     /// Position at the last step.
@@ -117,48 +135,51 @@ impl Track {
         }
         covariance[(4, 4)] = arrays.timing_error_m.powi(2);
         let state = State::from([fix.position_m[0], fix.position_m[1], 0.0, 0.0, 0.0]);
-        let mut track = Self { id, hits: 0, confirmed: false, time_s, last_hit_s: time_s, state, covariance };
+        let acceleration_density = settings.acceleration_density;
+        let mut track =
+            Self { id, hits: 0, confirmed: false, time_s, last_hit_s: time_s, state, covariance, acceleration_density };
         track.update(&fix.measurement, settings, arrays);
         track
     }
 
     /// Moves the state to `time_s`.
-    fn advance(&mut self, time_s: f64, settings: &TrackSettings, timing_error_m: f64) {
+    fn advance(&mut self, time_s: f64) {
         let dt = time_s - self.time_s;
         let mut transition = Covariance::identity();
         transition[(0, 2)] = dt;
         transition[(1, 3)] = dt;
         self.state = transition * self.state;
         self.covariance = transition * self.covariance * transition.transpose();
-        let q = settings.acceleration_density;
+        let q = self.acceleration_density;
         for axis in 0..2 {
             self.covariance[(axis, axis)] += q * dt.powi(3) / 3.0;
             self.covariance[(axis, axis + 2)] += q * dt.powi(2) / 2.0;
             self.covariance[(axis + 2, axis)] += q * dt.powi(2) / 2.0;
             self.covariance[(axis + 2, axis + 2)] += q * dt;
         }
-        if settings.timing_error_hold == TimingErrorHold::Frame && timing_error_m.is_finite() {
-            self.state[4] = 0.0;
-            for i in 0..5 {
-                self.covariance[(4, i)] = 0.0;
-                self.covariance[(i, 4)] = 0.0;
-            }
-            self.covariance[(4, 4)] = timing_error_m * timing_error_m;
-        }
         self.time_s = time_s;
     }
 
-    /// Innovation, its covariance's inverse and the gain's left factor P Hᵀ.
+    /// A new frame has a timing error of its own.
+    fn forget_timing_error(&mut self, timing_error_m: f64) {
+        self.state[4] = 0.0;
+        self.covariance.fill_row(4, 0.0);
+        self.covariance.fill_column(4, 0.0);
+        self.covariance[(4, 4)] = timing_error_m * timing_error_m;
+    }
+
+    /// Innovation, its covariance's inverse and the gain's left factor P Hᵀ, linearised at `at`.
     fn innovation(
         &self,
+        at: &State,
         measurement: &Measurement,
         arrays: &Arrays,
     ) -> Option<(Vector3<f64>, Matrix3<f64>, SMatrix<f64, 5, 3>)> {
-        let mut expected = Vector3::new(0.0, 0.0, self.state[4]);
+        let mut expected = Vector3::new(0.0, 0.0, at[4]);
         let mut slope = SMatrix::<f64, 3, 5>::zeros();
         slope[(2, 4)] = 1.0;
         for (index, array) in [arrays.transmitter, arrays.receiver].into_iter().enumerate() {
-            let [x, y] = [self.state[0] - array[0], self.state[1] - array[1]];
+            let [x, y] = [at[0] - array[0], at[1] - array[1]];
             let range = x.hypot(y);
             expected[index] = y / range;
             expected[2] += range;
@@ -170,24 +191,59 @@ impl Track {
         let noise = Matrix3::from_fn(|i, j| measurement.information[i][j]).try_inverse()?;
         let cross = self.covariance * slope.transpose();
         let inverse = (slope * cross + noise).try_inverse()?;
-        Some((Vector3::from(measurement.values) - expected, inverse, cross))
+        let innovation = Vector3::from(measurement.values) - expected - slope * (self.state - at);
+        Some((innovation, inverse, cross))
     }
 
     /// Squared distance of a measurement, χ² with 3 degrees of freedom where it belongs to this track.
     fn distance(&self, measurement: &Measurement, arrays: &Arrays) -> f64 {
-        self.innovation(measurement, arrays)
+        self.innovation(&self.state, measurement, arrays)
             .map_or(f64::INFINITY, |(innovation, inverse, _)| (innovation.transpose() * inverse * innovation)[0])
     }
 
     fn update(&mut self, measurement: &Measurement, settings: &TrackSettings, arrays: &Arrays) {
-        let Some((innovation, inverse, cross)) = self.innovation(measurement, arrays) else { return };
-        let gain = cross * inverse;
-        self.state += gain * innovation;
-        let covariance = self.covariance - gain * cross.transpose();
+        // Iterated: after a fade the prediction is metres off, and directions bend over that.
+        let mut at = self.state;
+        let mut covariance = self.covariance;
+        for _ in 0..ITERATIONS {
+            let Some((innovation, inverse, cross)) = self.innovation(&at, measurement, arrays) else { return };
+            let gain = cross * inverse;
+            at = self.state + gain * innovation;
+            covariance = self.covariance - gain * cross.transpose();
+        }
+        self.state = at;
         self.covariance = 0.5 * (covariance + covariance.transpose());
+        if let Some(path_rate) = &measurement.path_rate {
+            self.update_rate(path_rate, arrays);
+        }
         self.hits += 1;
         self.confirmed |= self.hits >= settings.confirm_hits;
         self.last_hit_s = self.time_s;
+    }
+}
+
+impl Track {
+    /// Takes in the rate of the path: the velocity along the two unit vectors away from the arrays.
+    fn update_rate(&mut self, path_rate: &PathRate, arrays: &Arrays) {
+        let mut expected = 0.0;
+        let mut slope = State::zeros();
+        for array in [arrays.transmitter, arrays.receiver] {
+            let [x, y] = [self.state[0] - array[0], self.state[1] - array[1]];
+            let range = x.hypot(y);
+            let (along, across) = ([x / range, y / range], [-y / range, x / range]);
+            let sideways = across[0] * self.state[2] + across[1] * self.state[3];
+            for axis in 0..2 {
+                expected += along[axis] * self.state[2 + axis];
+                slope[axis] += across[axis] * sideways / range;
+                slope[2 + axis] += along[axis];
+            }
+        }
+        let cross = self.covariance * slope;
+        let variance = slope.dot(&cross) + path_rate.variance_m2_s2;
+        let innovation = path_rate.value_m_s - expected;
+        self.state += cross * (innovation / variance);
+        let covariance = self.covariance - cross * cross.transpose() / variance;
+        self.covariance = 0.5 * (covariance + covariance.transpose());
     }
 }
 
@@ -208,7 +264,7 @@ impl Tracker {
             receiver: config.receiver,
             timing_error_m: config.timing_error_std_s * SPEED_OF_LIGHT_M_S,
         };
-        Self { settings, arrays, tracks: Vec::new(), born: 0 }
+        Self { settings, arrays, tracks: Vec::with_capacity(MAX_TRACKS), born: 0 }
     }
 
     /// All tracks, tentative ones too.
@@ -222,10 +278,14 @@ impl Tracker {
     }
 
     /// One frame at `time_s` with its fixes; none is a frame without a position. A fix updates the nearest track whose
-    /// gate it passes, else it is a new track. Tracks without a fix coast, tentative ones for a quarter as long.
+    /// gate it passes, else it is a new track; where there is no room, in place of the one with fewest fixes. Tracks
+    /// without a fix coast, tentative ones for a quarter as long.
     pub fn step(&mut self, time_s: f64, fixes: &[Fix]) {
         for track in &mut self.tracks {
-            track.advance(time_s, &self.settings, self.arrays.timing_error_m);
+            track.advance(time_s);
+            if self.settings.timing_error_hold == TimingErrorHold::Frame {
+                track.forget_timing_error(self.arrays.timing_error_m);
+            }
         }
         for fix in fixes {
             let nearest = self
@@ -237,6 +297,10 @@ impl Tracker {
             if let Some((_, track)) = nearest {
                 track.update(&fix.measurement, &self.settings, &self.arrays);
             } else {
+                if self.tracks.len() == MAX_TRACKS {
+                    let weakest = (0..MAX_TRACKS).min_by_key(|index| self.tracks[*index].hits).unwrap_or(0);
+                    self.tracks.swap_remove(weakest);
+                }
                 self.born += 1;
                 self.tracks.push(Track::new(self.born, time_s, fix, &self.settings, &self.arrays));
             }
@@ -310,6 +374,7 @@ mod tests {
                         [0.0, sine_information, 0.0],
                         [0.0, 0.0, PATH_STD_M.powi(-2)],
                     ],
+                    path_rate: None,
                 },
                 delay_s: path / SPEED_OF_LIGHT_M_S,
                 departure_rad: u.asin(),

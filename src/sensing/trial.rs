@@ -1,5 +1,7 @@
 //! Independent trials of the whole chain for one scene: fresh symbols in the on-air frame, shaped, delayed exactly and
-//! linearly with a fresh timing error, a fresh phase of β_0, and noise. What a trial knows, the estimator does not get.
+//! linearly with a fresh timing error, a fresh phase of β_0, its Doppler shift, and noise. What a trial knows, the estimator does not get.
+
+use std::f64::consts::TAU;
 
 use num_complex::{Complex32, Complex64};
 use rand::{Rng, RngExt, SeedableRng};
@@ -7,8 +9,8 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{Estimate, Estimator, Planar, Reflection, SensingConfig};
-use crate::array::{Beams, direction_rad, distance_m, steering_vector};
-use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, tail_samples};
+use crate::array::{Beams, direction_rad, distance_m, path_rate_m_s, steering_vector};
+use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, tail_samples};
 use crate::modem::frame::{Content, HEADER, Layout, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
 use crate::modem::words::{Words, sensing_symbols};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene};
@@ -20,6 +22,8 @@ pub struct Trials {
     /// |β_0|.
     reflection: f64,
     target: Point,
+    /// Radians by which the echo turns in a sample.
+    turn: f64,
     beams: Beams,
     seed: u64,
     layout: Layout,
@@ -62,6 +66,11 @@ impl Trials {
         let shaped = layout.symbols() * sps + tail_samples(sps);
         Ok(Self {
             reflection: scene.channel.reflection_coefficient,
+            turn: {
+                let velocity = scene.target.velocity_m_s;
+                let rate_m_s = path_rate_m_s(geometry.transmitter, target, geometry.sensing_receiver, velocity);
+                -TAU * rate_m_s / scene.wavelength_m() * config.sample_period_s()
+            },
             target,
             beams: beams.clone(),
             seed,
@@ -164,6 +173,7 @@ impl Trials {
         }));
         self.delayed.resize(count, Complex32::default());
         taps.apply(&self.sent, &mut self.delayed);
+        rotate(&mut self.delayed, 0.0, self.turn);
         let deviation = (config.samples_per_symbol as f64 * config.noise_power_w / 2.0).sqrt();
         self.echo.clear();
         for element in arrival.iter() {

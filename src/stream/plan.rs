@@ -14,8 +14,8 @@ use super::Wake;
 use crate::array::Beams;
 use crate::coding::BlockCode;
 
-/// Plans that stay reachable by epoch: far more than frames in flight.
-const KEPT: usize = 256;
+/// Plans that stay reachable: one for each frame in flight, and for each that waits to be reported.
+const KEPT: usize = 4096;
 
 /// What the transmitter flies.
 #[derive(Debug, Clone)]
@@ -55,15 +55,18 @@ impl PlanBoard {
         }
     }
 
-    /// Adds a plan; its `from_frame` is not yet decided and its epoch is above all others.
-    pub fn publish(&self, plan: Plan) {
-        debug_assert!(plan.from_frame >= self.decided_until.load(Ordering::SeqCst));
+    /// Adds plans in the order of their frames, none of them decided yet; their epochs are above all others.
+    pub fn publish(&self, new: Vec<Plan>) {
+        if new.is_empty() {
+            return;
+        }
+        debug_assert!(new.iter().all(|plan| plan.from_frame >= self.decided_until.load(Ordering::SeqCst)));
         let old = self.plans.load_full();
-        let (gone, kept) = old.split_at((old.len() + 1).saturating_sub(KEPT));
+        let (gone, kept) = old.split_at((old.len() + new.len()).saturating_sub(KEPT).min(old.len()));
         let mut retired = self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         retired.extend_from_slice(gone);
         let mut plans = kept.to_vec();
-        plans.push(Arc::new(plan));
+        plans.extend(new.into_iter().map(Arc::new));
         self.plans.store(Arc::new(plans));
         drop(old);
         retired.retain(|plan| Arc::strong_count(plan) > 1);

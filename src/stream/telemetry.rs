@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use num_complex::Complex32;
 
 use crate::scene::Point;
-use crate::sensing::Estimate;
+use crate::sensing::{Estimate, Track};
 
 /// Antennas whose channel a sounding event can carry.
 pub const MAX_SOUNDED_ANTENNAS: usize = 16;
@@ -90,6 +90,13 @@ pub enum Event {
         frame: u64,
         /// What was found.
         estimate: Estimate,
+    },
+    /// The sensing receiver is done with a frame, with an echo or without.
+    Tracked {
+        /// Frame number by the reference.
+        frame: u64,
+        /// The confirmed track with most fixes.
+        track: Option<Track>,
     },
     /// A stage counted frames it had to give up (an overflow, a dropped reference).
     Lost {
