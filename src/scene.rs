@@ -200,6 +200,20 @@ pub struct Model {
     pub reflectivity: Reflectivity,
     /// Which frequencies the DFT bins stand for.
     pub frequencies: Frequencies,
+    /// What is assumed of the channel code.
+    #[serde(default)]
+    pub channel_code: ChannelCode,
+}
+
+/// What is assumed of the channel code when a rate is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelCode {
+    /// The block error rates measured of the code that is sent.
+    #[default]
+    Calibrated,
+    /// Random coding, eq. (4) (the paper).
+    Paper,
 }
 
 /// Whether the SRE knows β_0.

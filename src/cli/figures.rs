@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use super::inputs;
 use super::patterns::beam_patterns;
 use crate::array::direction_rad;
-use crate::optimize::{
-    Effort, PaperModel, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing,
-};
+use crate::coding::BlockErrorLaw;
+use crate::optimize::{Effort, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing};
 use crate::plot::{Chart, Corner, Series, Stroke};
-use crate::scene::{Frequencies, Model, Reflectivity, Scene, decibel};
+use crate::scene::{ChannelCode, Frequencies, Model, Reflectivity, Scene, decibel};
 use crate::semantic::Bank;
 use crate::{Error, Result};
 
@@ -47,8 +46,16 @@ pub fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-const PAPER_MODE: Model = Model { reflectivity: Reflectivity::Known, frequencies: Frequencies::OneSided };
-const RADIO_MODE: Model = Model { reflectivity: Reflectivity::Unknown, frequencies: Frequencies::Centered };
+const PAPER_MODE: Model = Model {
+    reflectivity: Reflectivity::Known,
+    frequencies: Frequencies::OneSided,
+    channel_code: ChannelCode::Calibrated,
+};
+const RADIO_MODE: Model = Model {
+    reflectivity: Reflectivity::Unknown,
+    frequencies: Frequencies::Centered,
+    channel_code: ChannelCode::Calibrated,
+};
 
 /// Fig. 2: distortion over the bit error rate, from eq. (7) as fitted to the shipped models.
 fn distortion(models: &[SourceModel]) -> Chart {
@@ -91,7 +98,7 @@ fn similarity(scene: &Scene, models: &[SourceModel]) -> Chart {
                     _ => problem.sinr(&zero_forcing(&scene, &problem)),
                 };
                 let limits = RateLimits::from_scene(&scene, 3 * PIXELS);
-                select_rate(models, &limits, sinr, &PaperModel::from_scene(&scene))
+                select_rate(models, &limits, sinr, &BlockErrorLaw::from_scene(&scene))
                     .map_or(f64::NAN, |choice| bank.models()[choice.model].calibration.ms_ssim)
             };
             series.push(Series {
@@ -164,7 +171,7 @@ fn bound_over_power(scene: &Scene, models: &[SourceModel]) -> Chart {
 /// The SINR from which the lowest model's rate fits, by bisection.
 fn needed_sinr(scene: &Scene, models: &[SourceModel]) -> f64 {
     let limits = RateLimits::from_scene(scene, 3 * PIXELS);
-    let code = PaperModel::from_scene(scene);
+    let code = BlockErrorLaw::from_scene(scene);
     let (mut low, mut high) = (1e-3, 1e6);
     while high / low > 1.0 + 1e-9 {
         let middle = f64::sqrt(low * high);

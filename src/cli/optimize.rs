@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::inputs::{self, decibel};
 use crate::array::Beams;
-use crate::optimize::{Alternation, Effort, PaperModel, Problem, RateLimits, alternate, select_rate, zero_forcing};
+use crate::coding::BlockErrorLaw;
+use crate::optimize::{Alternation, Effort, Problem, RateLimits, alternate, select_rate, zero_forcing};
 use crate::scene::Scene;
 use crate::semantic::Bank;
 use crate::{Error, Result};
@@ -133,7 +134,8 @@ fn report(scene: &Scene, method: Method, found: &Found) -> Value {
     let sinr = problem.sinr(&found.beams);
     let bank = Bank::shipped();
     let models: Vec<_> = bank.models().iter().map(|model| model.source_model(PIXELS)).collect();
-    let choice = select_rate(&models, &RateLimits::from_scene(scene, 3 * PIXELS), sinr, &PaperModel::from_scene(scene));
+    let choice =
+        select_rate(&models, &RateLimits::from_scene(scene, 3 * PIXELS), sinr, &BlockErrorLaw::from_scene(scene));
     let finite = |value: f64| value.is_finite().then_some(value);
     let pairs =
         |beam: &nalgebra::DVector<num_complex::Complex64>| beam.iter().map(|z| [z.re, z.im]).collect::<Vec<_>>();

@@ -5,6 +5,7 @@
 mod block;
 pub mod calibration;
 pub mod crc;
+mod law;
 pub mod ldpc;
 mod limit;
 mod measure;
@@ -12,6 +13,7 @@ mod polar;
 
 pub use block::{BLOCK_SYMBOLS, BlockCode, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan};
 pub use crc::Crc;
+pub use law::BlockErrorLaw;
 pub use ldpc::BATCH;
 pub use limit::normal_approximation;
 pub use measure::{LinkCounts, SimulatedLink};

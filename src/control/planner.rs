@@ -9,10 +9,10 @@ use num_complex::{Complex32, Complex64};
 
 use super::Command;
 use crate::array::Beams;
-use crate::coding::{self, BLOCK_SYMBOLS, BlockCode, Crc};
+use crate::coding::{self, BLOCK_SYMBOLS, BlockCode, BlockErrorLaw, Crc};
 use crate::optimize::{
-    BoundModel, Effort, PaperModel, Problem, RateChoice, RateLimits, Solution, SourceModel, WarmStart, channel_vector,
-    lowest_rate, select_rate,
+    BoundModel, Effort, Problem, RateChoice, RateLimits, Solution, SourceModel, WarmStart, channel_vector, lowest_rate,
+    select_rate,
 };
 use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
@@ -245,7 +245,7 @@ impl Planner {
     fn rate(&self, sinr: f64, reasons: &mut Vec<String>) -> Result<RateChoice> {
         let constraints = &self.scene.constraints;
         let limits = RateLimits::from_scene(&self.scene, self.source_samples);
-        let code = PaperModel::from_scene(&self.scene);
+        let code = BlockErrorLaw::from_scene(&self.scene);
         if let Some(choice) = select_rate(&self.models, &limits, sinr, &code) {
             return Ok(choice);
         }

@@ -269,7 +269,7 @@ mod tests {
 
     fn scene(reflectivity: Reflectivity, frequencies: Frequencies) -> Scene {
         let mut scene = Scene::paper();
-        scene.model = crate::scene::Model { reflectivity, frequencies };
+        scene.model = crate::scene::Model { reflectivity, frequencies, ..scene.model };
         scene
     }
 
