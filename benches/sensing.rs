@@ -1,5 +1,6 @@
-//! The sensing receiver on one core: a whole estimate from a 4 × 2304-sample window, at powers where the short and
-//! where the long delay search decides, against the bare transforms of its six rows (what a receiver cannot avoid).
+//! The sensing receiver on one core: a whole estimate from a window of 4 × 2304 samples, at powers where the short and
+//! where the long delay search decides, and of 4 × 1024, against the bare transforms of its six rows (what a receiver
+//! cannot avoid).
 //!
 //! `cargo bench --bench sensing`
 
@@ -21,28 +22,45 @@ fn machine() {
     println!("processor: {}", field("model name").unwrap_or("unknown"));
 }
 
-/// An estimate of the paper's scene at −60, −20 and 0 dBm.
+/// An estimate of the paper's scene at −60, −20 and 0 dBm, from the sensing window of a frame.
 #[divan::bench(args = [-60, -20, 0])]
 fn estimate(bencher: Bencher, power_dbm: i32) {
+    run(bencher, power_dbm.into(), 2304, false);
+}
+
+/// The same at 0 dBm from the first 1024 samples of the window.
+#[divan::bench]
+fn estimate_of_1024_samples(bencher: Bencher) {
+    run(bencher, 0.0, 1024, false);
+}
+
+/// The same at 0 dBm with the Doppler shift.
+#[divan::bench]
+fn estimate_of_a_moving_target(bencher: Bencher) {
+    run(bencher, 0.0, 2304, true);
+}
+
+fn run(bencher: Bencher, power_dbm: f64, window: usize, moving: bool) {
     let mut scene = Scene::paper();
-    scene.constraints.power_dbm = power_dbm.into();
+    scene.constraints.power_dbm = power_dbm;
     let beams = Problem::from_scene(&scene).solve().beams;
-    let config = SensingConfig::from_scene(&scene);
-    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+    let config = SensingConfig { moving, ..SensingConfig::from_scene(&scene) };
+    let mut estimator = Estimator::new(config.clone(), window).unwrap();
     let mut trials = Trials::new(&scene, &config, &beams, 1).unwrap();
     trials.make(0, &estimator);
     bencher.bench_local(|| black_box(trials.estimate(&mut estimator)));
 }
 
-/// The baseline: `rows` forward transforms of 2304 samples.
-#[divan::bench(args = [4, 6])]
-fn transforms(bencher: Bencher, rows: usize) {
-    let fft = rustfft::FftPlanner::new().plan_fft_forward(2304);
-    let mut samples = vec![Complex32::new(1e-3, 0.0); rows * 2304];
+/// The baseline: forward transforms of four echo rows, and of two streams as well.
+#[divan::bench(args = [(4, 1024), (6, 1024), (4, 2304), (6, 2304)])]
+fn transforms(bencher: Bencher, (rows, window): (usize, usize)) {
+    let fft = rustfft::FftPlanner::new().plan_fft_forward(window);
+    let mut samples = vec![Complex32::new(1e-3, 0.0); rows * window];
     let mut scratch = vec![Complex32::default(); fft.get_inplace_scratch_len()];
+    let scale = 1.0 / (window as f32).sqrt();
     bencher.bench_local(|| {
         fft.process_with_scratch(&mut samples, &mut scratch);
         // Keeps the numbers from growing without bound.
-        samples.iter_mut().for_each(|sample| *sample *= 1.0 / 48.0);
+        samples.iter_mut().for_each(|sample| *sample *= scale);
     });
 }
