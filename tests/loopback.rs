@@ -279,3 +279,14 @@ fn beams_follow_a_target_at_30_m_s_and_one_track_outlives_a_fade_of_a_second() {
     assert!(number(&track["coasted_rmse_m"]) < 5.0, "{track}");
     assert!((40.0..=160.0).contains(&number(&track["estimate_m"][0])), "{track}");
 }
+
+#[test]
+fn outdoors_an_echo_19_db_under_the_noise_gives_positions_and_their_track_is_better() {
+    let report = report(&["run", "loopback", "--set", "scene=outdoor", "--frames", "400", "--json"]);
+    let (target, track) = (&report["target"], &report["track"]);
+    assert_eq!(number(&report["block_error_rate"]), 0.0);
+    let ratio = number(&target["rmse_m"]) / number(&target["hcrb_rmse_m"]);
+    // About 360 positions scatter by 4 %.
+    assert!((0.85..1.2).contains(&ratio) && target["outliers"] == 0, "{target}");
+    assert!(number(&track["rmse_m"]) < 0.5 * number(&target["rmse_m"]), "{track} {target}");
+}

@@ -10,7 +10,11 @@ const FLOWGRAPHS: [(&str, &str); 2] = [
     ("follow", include_str!("../../flowgraphs/follow.toml")),
 ];
 
-const SCENES: [(&str, &str); 2] = [("paper", PAPER_TOML), ("moving", include_str!("../../scenes/moving.toml"))];
+const SCENES: [(&str, &str); 3] = [
+    ("paper", PAPER_TOML),
+    ("moving", include_str!("../../scenes/moving.toml")),
+    ("outdoor", include_str!("../../scenes/outdoor.toml")),
+];
 
 /// A flowgraph by path or shipped name: its text, its name in error lines, and the folder its scene is sought in.
 pub fn flowgraph(name: &str) -> Result<(String, String, Option<PathBuf>)> {
