@@ -19,6 +19,7 @@ use image::RgbImage;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
+use crate::channel::World;
 use crate::modem::frame::{BLOCKS, Layout};
 use crate::scene::{Point, Scene};
 use crate::semantic::{Bank, Picture};
@@ -82,6 +83,28 @@ pub enum WorldChange {
 /// Changes to the simulated world and the frames from which they hold.
 pub type WorldChanges = ArcSwap<Vec<(u64, WorldChange)>>;
 
+/// Carries out the changes from the one of index `applied` on that are due at frame `number`, which begins `seconds` after
+/// the start; how many are applied then.
+pub(crate) fn apply_changes(
+    changes: &WorldChanges,
+    mut applied: usize,
+    number: u64,
+    seconds: f64,
+    world: &mut World,
+) -> usize {
+    let changes = changes.load();
+    while let Some((frame, change)) = changes.get(applied).copied()
+        && frame <= number
+    {
+        match change {
+            WorldChange::Target(target) => world.set_target(seconds, target),
+            WorldChange::Reflection(coefficient) => world.set_reflection(coefficient),
+        }
+        applied += 1;
+    }
+    applied
+}
+
 /// What the blocks of one run share.
 pub struct Context {
     /// The scene; receivers take from it what a radio would know.
@@ -114,6 +137,9 @@ pub struct Context {
     pub snapshots: Arc<Snapshots>,
     /// Taps by name, between the stage that writes and the one that reads.
     pub taps: HashMap<String, TapReader>,
+    /// Radios.
+    #[cfg(feature = "soapy")]
+    pub radios: crate::frontend::Radios,
 }
 
 impl Context {
@@ -125,11 +151,6 @@ impl Context {
     /// Samples of the longest frame.
     pub(crate) fn longest_samples(&self) -> usize {
         self.longest_frame() * self.scene.waveform.samples_per_symbol
-    }
-
-    /// Samples per second.
-    pub(crate) fn sample_rate_hz(&self) -> f64 {
-        self.scene.waveform.bandwidth_hz * self.scene.waveform.samples_per_symbol as f64
     }
 
     /// Seed of the sensing stream, as headers carry it.
@@ -186,10 +207,36 @@ pub const TABLE: &[Kind] = &[
         summary: "the target's position from the echo of each frame, with `reference` a tap",
         make: echo_locator::make,
     },
+    Kind {
+        name: "soapy-sink",
+        summary: "antenna samples to a radio (feature soapy), with `radio` a profile",
+        make: radio::sink,
+    },
+    Kind {
+        name: "soapy-source",
+        summary: "samples of a radio's receiving channels (feature soapy), with `radio` a profile",
+        make: radio::source,
+    },
 ];
 
+#[cfg(feature = "soapy")]
+mod radio {
+    pub(super) use crate::frontend::{sink::make as sink, source::make as source};
+}
+
+#[cfg(not(feature = "soapy"))]
+mod radio {
+    use super::{Context, Error, Result, Stage, Table};
+
+    pub(super) fn sink(_context: &mut Context, _keys: Table) -> Result<Box<dyn Stage>> {
+        Err(Error::input("this program was built without radios; accepted: one built with --features soapy"))
+    }
+
+    pub(super) use sink as source;
+}
+
 /// A block's keys as its settings; unknown ones are refused with the nearest known.
-fn settings<T: DeserializeOwned>(keys: Table) -> Result<T> {
+pub(crate) fn settings<T: DeserializeOwned>(keys: Table) -> Result<T> {
     let text = toml::to_string(&keys).map_err(|error| Error::input(error.to_string()))?;
     crate::config::from_toml(&text, "keys").map_err(|error| {
         let text = error.to_string();

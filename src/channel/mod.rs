@@ -5,10 +5,12 @@ mod direct;
 mod echo;
 mod line;
 mod noise;
+mod world;
 
 pub use direct::{DirectPath, DirectPathSettings};
 pub use echo::{EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, check_simulated_target, check_target};
 pub use noise::Noise;
+pub use world::World;
 
 /// Samples by which received rows lag the transmitter's clock, so that a negative timing error stays causal.
 pub const RECEIVE_LAG: usize = 1024;

@@ -1,6 +1,7 @@
 //! The command line: one subcommand per file, one variant per subcommand.
 
 mod blocks;
+mod calibrate;
 mod check;
 mod codec_curve;
 mod decode;
@@ -12,6 +13,8 @@ mod inputs;
 mod link;
 mod optimize;
 mod patterns;
+mod probe;
+mod radio;
 pub mod run;
 mod sense;
 mod set;
@@ -37,6 +40,8 @@ struct Arguments {
 enum Command {
     /// List the kinds of stages that flowgraphs may use.
     Blocks(blocks::Arguments),
+    /// Measure how a radio's channels differ.
+    Calibrate(calibrate::Arguments),
     /// Load a flowgraph, check it and run nothing.
     Check(check::Arguments),
     /// Measure the source models over bit error rates and fit eq. (7) to them.
@@ -55,6 +60,8 @@ enum Command {
     Link(link::Arguments),
     /// Locate the target in simulated echoes, trial by trial, beside the bound.
     Sense(sense::Arguments),
+    /// Try a radio in ten steps.
+    Probe(probe::Arguments),
     /// Run a flowgraph and report what was sent, lost and found.
     Run(run::Arguments),
     /// Change a running system.
@@ -76,6 +83,8 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Option<Command>) -> Result<()> {
     match command {
         Some(Command::Blocks(arguments)) => blocks::run(arguments),
+        Some(Command::Calibrate(arguments)) => calibrate::run(arguments),
+        Some(Command::Probe(arguments)) => probe::run(arguments),
         Some(Command::Check(arguments)) => check::run(arguments),
         Some(Command::Run(arguments)) => run::run(arguments),
         Some(Command::Set(arguments)) => set::run(arguments),

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::radio::{OpenRadios, RadioArguments};
 use super::{drawings, shipped, show};
 use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
@@ -79,6 +80,9 @@ pub struct RunOptions {
     /// A live command at a frame, e.g. 96:power_dbm=-3.
     #[arg(long = "at", value_name = "FRAME:KEY=VALUE")]
     pub at: Vec<String>,
+    /// What radios may do.
+    #[command(flatten)]
+    pub radio: RadioArguments,
     /// Whether recent frames are kept for drawings.
     #[arg(skip)]
     pub snapshots: bool,
@@ -100,6 +104,7 @@ pub struct Prepared {
     note: Option<String>,
     paced: bool,
     snapshots: Arc<Snapshots>,
+    radios: OpenRadios,
 }
 
 impl RunOptions {
@@ -153,9 +158,15 @@ impl RunOptions {
             world: Arc::clone(&world),
             snapshots: Arc::clone(&snapshots),
             taps: HashMap::new(),
+            #[cfg(feature = "soapy")]
+            radios: crate::frontend::Radios::new(self.radio.options()?),
         };
         let program = Program::load(&graph, &graph_name, table, &mut context)?;
         let kinds = || graph.chains.iter().flat_map(|chain| &chain.stages).map(|stage| stage.kind.as_str());
+        let radios = OpenRadios::of(&context);
+        if kinds().any(|kind| kind == "echo-locator") {
+            radios.check_sensing()?;
+        }
         let scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<Vec<(u64, Command)>>>()?;
         // In real time a late plan is worse than one that is a little short of the optimum.
         planner.time_limit = self.pace.map(|pace| {
@@ -185,6 +196,7 @@ impl RunOptions {
             note,
             paced: self.pace.is_some(),
             snapshots,
+            radios,
         })
     }
 
@@ -295,7 +307,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         eprintln!("issc: {note}");
     }
     let stop = StopSwitch::default();
-    catch_signals(&stop)?;
+    catch_signals(&stop, &prepared.radios)?;
     let listens = arguments.control.is_some() || prepared.paced;
     let _socket = if listens {
         let (requests, live) = unbounded();
@@ -306,6 +318,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         None
     };
     let (snapshots, scene) = (Arc::clone(&prepared.snapshots), Arc::clone(&prepared.scene));
+    let radios = prepared.radios.clone();
     let Ended { report, shown, .. } = prepared.go(&stop)?;
     for retune in report.retunes.iter().filter(|retune| !retune.feasible) {
         let reason = retune.reason.as_deref().unwrap_or("not feasible");
@@ -320,14 +333,15 @@ pub fn run(arguments: Arguments) -> Result<()> {
     } else {
         show::terminal(&report, shown.as_ref());
     }
-    Ok(())
+    radios.finish()
 }
 
 /// First signal: drain; second: leave at once.
-fn catch_signals(stop: &StopSwitch) -> Result<()> {
-    let stop = stop.clone();
+fn catch_signals(stop: &StopSwitch, radios: &OpenRadios) -> Result<()> {
+    let (stop, radios) = (stop.clone(), radios.clone());
     ctrlc::set_handler(move || {
         if stop.is_pulled() {
+            radios.cut();
             std::process::exit(130);
         }
         eprintln!("issc: stopping; once more to leave at once");
@@ -349,7 +363,8 @@ pub struct Ended {
 impl Prepared {
     /// Runs to the end and makes the report.
     pub fn go(self, stop: &StopSwitch) -> Result<Ended> {
-        let Self { program, scene, bank, library, plans, session, telemetry, events, received, frames, .. } = self;
+        let Self { program, scene, bank, library, plans, session, telemetry, events, received, frames, radios, .. } =
+            self;
         let mut collector = Collector::new(scene, library, plans);
         let started = Instant::now();
         let (busy, log, took) = thread::scope(|scope| {
@@ -359,6 +374,9 @@ impl Prepared {
                 (busy, started.elapsed())
             });
             collect(&mut collector, &telemetry, &received, frames, || {
+                if radios.failed() {
+                    stop.pull();
+                }
                 chains.as_ref().map_or(true, thread::ScopedJoinHandle::is_finished)
             });
             let gone = |name: &str| Error::failure(format!("the {name} thread panicked"));

@@ -283,6 +283,7 @@ pub struct Collector {
     outliers: u64,
     no_position: u64,
     overflows: u64,
+    underflows: u64,
 }
 
 impl Collector {
@@ -321,6 +322,7 @@ impl Collector {
             outliers: 0,
             no_position: 0,
             overflows: 0,
+            underflows: 0,
         }
     }
 
@@ -356,6 +358,7 @@ impl Collector {
             Event::Sensed { frame, estimate, .. } => self.sensed(frame, &estimate),
             Event::Tracked { frame, track } => self.tracked(frame, track),
             Event::Lost { frames } => self.overflows += frames,
+            Event::Starved { events } => self.underflows += events,
             Event::TransmitterProgress { .. } | Event::ReceiverProgress { .. } | Event::Sounded { .. } => {}
         }
     }
@@ -503,7 +506,7 @@ impl Collector {
             follow: log.follow,
             plan: PlanSummary::new(&self.plans.newest(), bank),
             overflows: self.overflows,
-            underflows: 0,
+            underflows: self.underflows,
             samples_per_s: self.samples as f64 / wall_s,
             realtime_factor: signal_s / wall_s,
         }

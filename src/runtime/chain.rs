@@ -30,6 +30,19 @@ impl StopSwitch {
         self.pulled.load(Ordering::SeqCst)
     }
 
+    /// Something to hold while a chain runs: should it panic, all sources are asked to stop.
+    pub(super) fn pulled_by_panic(&self) -> impl Drop + '_ {
+        struct Guard<'a>(&'a StopSwitch);
+        impl Drop for Guard<'_> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    self.0.pull();
+                }
+            }
+        }
+        Guard(self)
+    }
+
     fn enrol(&self) {
         self.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(std::thread::current());
     }

@@ -120,7 +120,10 @@ impl Program {
                 .into_iter()
                 .map(|chain| {
                     let name = chain.name().to_owned();
-                    let thread = thread::Builder::new().name(name.clone()).spawn_scoped(scope, || chain.run(stop));
+                    let thread = thread::Builder::new().name(name.clone()).spawn_scoped(scope, || {
+                        let _guard = stop.pulled_by_panic();
+                        chain.run(stop)
+                    });
                     (name, thread)
                 })
                 .collect();

@@ -98,6 +98,11 @@ pub enum Event {
         /// The confirmed track with most fixes.
         track: Option<Track>,
     },
+    /// A radio had nothing to send, or too late.
+    Starved {
+        /// How many times more.
+        events: u64,
+    },
     /// A stage counted frames it had to give up (an overflow, a dropped reference).
     Lost {
         /// How many more.

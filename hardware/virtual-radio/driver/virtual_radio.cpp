@@ -18,7 +18,7 @@
 //   quirks      '+'-separated: mimo_needs_time, no_tx_activate_time, no_rx_time, short_write, late_on_write, empty_end_times_out
 //   inject      '+'-separated WHAT@TICK: late, underflow, overflow, gap, short, stall, unplug: each happens once
 //   unplug_ms   how long an unplugged device is gone                                  (200)
-//   journal     file to which opening and closing, bursts' ends and gains are appended
+//   journal     file to which opening and closing, bursts' ends, gains and random phases are appended
 //
 // Settings: inject = WHAT (at once), txN.phase_deg, rxN.phase_deg, txN.gain_db, rxN.gain_db.
 
@@ -138,7 +138,7 @@ public:
         _arrived.assign(size_t(rx), Ring(room));
         journal("open");
     }
-    ~VirtualRadio() override { journal("close"); }
+    ~VirtualRadio() override { journal("close clipped " + std::to_string(_clipped.load())); }
 
     // ---- identity
     std::string getDriverKey() const override { return "virtual"; }
@@ -370,7 +370,9 @@ public:
         std::lock_guard<std::mutex> lock(_mutex);
         auto &channel = _channels[direction].at(c);
         channel.frequencyHz = hz;
-        if (_randomPhase) channel.phaseDeg = std::uniform_real_distribution<double>(-180, 180)(_random);
+        if (!_randomPhase) return;
+        channel.phaseDeg = std::uniform_real_distribution<double>(-180, 180)(_random);
+        journal(std::string("phase ") + (direction == SOAPY_SDR_TX ? "tx " : "rx ") + std::to_string(c) + " " + std::to_string(channel.phaseDeg));
     }
     double getFrequency(const int direction, const size_t c) const override { return _channels[direction].at(c).frequencyHz; }
     double getFrequency(const int direction, const size_t c, const std::string &) const override { return getFrequency(direction, c); }
@@ -656,7 +658,7 @@ SoapySDR::KwargsList find(const SoapySDR::Kwargs &args)
 {
     if (text(args, "driver", "") != "virtual") return {};
     SoapySDR::Kwargs found(args);
-    found["label"] = "virtual radio";
+    found.emplace("label", "virtual radio");
     return {found};
 }
 // SoapySDR also asks when no driver is named.

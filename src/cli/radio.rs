@@ -1,0 +1,165 @@
+//! What the command line says about radios, and what is left to do for them when a run ends. Without the feature `soapy`
+//! there are no options and no radios.
+
+#[cfg(feature = "soapy")]
+pub use with::{OpenRadios, RadioArguments};
+#[cfg(not(feature = "soapy"))]
+pub use without::{OpenRadios, RadioArguments};
+
+/// What a command that needs a radio says where there can be none.
+#[cfg(not(feature = "soapy"))]
+pub fn built_without() -> crate::Error {
+    crate::Error::input("this program was built without radios; accepted: one built with --features soapy")
+}
+
+#[cfg(feature = "soapy")]
+mod with {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use crate::blocks::Context;
+    use crate::frontend::{Calibrated, Calibration, Mode, Radio, RadioOptions};
+    use crate::{Error, Result};
+
+    /// Options of runs that use a radio.
+    #[derive(Debug, Clone, Default, clap::Args)]
+    pub struct RadioArguments {
+        /// Let radios transmit, inside the bands that the band file allows.
+        #[arg(long)]
+        transmit: bool,
+        /// The band file; ~/.config/issc/bands.toml by default.
+        #[arg(long, value_name = "FILE")]
+        bands: Option<PathBuf>,
+        /// Device arguments beside the profile's, e.g. serial=1234.
+        #[arg(long, value_name = "KEY=VALUE,…")]
+        device: Option<String>,
+        /// Calibrate the channels at the start: through cables, or with a reflector at geometry.target.
+        #[arg(long, value_name = "MODE", conflicts_with = "calibration")]
+        calibrate: Option<Mode>,
+        /// A calibration that `issc calibrate` made.
+        #[arg(long, value_name = "FILE")]
+        calibration: Option<PathBuf>,
+        /// Whether devices are left closed.
+        #[arg(skip)]
+        closed: bool,
+    }
+
+    impl RadioArguments {
+        /// For a check, which opens nothing.
+        pub fn closed() -> Self {
+            Self { closed: true, ..Self::default() }
+        }
+
+        /// What they mean.
+        pub fn options(&self) -> Result<RadioOptions> {
+            let calibrated = match (self.calibrate, &self.calibration) {
+                (Some(mode), _) => Calibrated::AtStart(mode),
+                (None, Some(path)) => Calibrated::File(Arc::new(Calibration::read(path)?)),
+                (None, None) => Calibrated::No,
+            };
+            Ok(RadioOptions {
+                transmit: self.transmit,
+                bands: self.bands.clone(),
+                device: self.device.clone(),
+                calibrated,
+                opens: !self.closed,
+            })
+        }
+    }
+
+    /// The radios that a run has open.
+    #[derive(Clone, Default)]
+    pub struct OpenRadios {
+        radios: Vec<Arc<Radio>>,
+    }
+
+    impl OpenRadios {
+        /// Those of a loaded flowgraph.
+        pub fn of(context: &Context) -> Self {
+            Self { radios: context.radios.opened() }
+        }
+
+        /// Refuses to measure directions with channels whose phases nobody knows.
+        pub fn check_sensing(&self) -> Result<()> {
+            match self.radios.iter().find(|radio| radio.is_uncalibrated()) {
+                Some(radio) => Err(Error::input(format!(
+                    "sensing with radio {}: its phases are random after each tuning; accepted: --calibrate cable or reference",
+                    radio.profile.name
+                ))),
+                None => Ok(()),
+            }
+        }
+
+        /// Whether the run has to end because of one.
+        pub fn failed(&self) -> bool {
+            self.radios.iter().any(|radio| radio.counters.failure().is_some())
+        }
+
+        /// Gains down at once.
+        pub fn cut(&self) {
+            self.radios.iter().for_each(|radio| radio.cut());
+        }
+
+        /// Says what happened at each; an error where one failed.
+        pub fn finish(&self) -> Result<()> {
+            for radio in &self.radios {
+                let counts: Vec<_> = radio.counters.table().map(|(name, count)| format!("{count} {name}")).into();
+                eprintln!("issc: radio {}: {}", radio.profile.name, counts.join(", "));
+                if let Some(calibration) = radio.calibration() {
+                    eprintln!("issc: radio {}: {}", radio.profile.name, calibration.line());
+                }
+            }
+            let failed = self.radios.iter().find_map(|radio| Some((&radio.profile.name, radio.counters.failure()?)));
+            match failed {
+                Some((name, what)) => Err(Error::failure(format!("radio {name}: {what}"))),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "soapy"))]
+mod without {
+    use crate::Result;
+    use crate::blocks::Context;
+
+    /// No options.
+    #[derive(Debug, Clone, Default, clap::Args)]
+    pub struct RadioArguments {}
+
+    impl RadioArguments {
+        /// As always.
+        pub fn closed() -> Self {
+            Self {}
+        }
+    }
+
+    /// No radios.
+    #[derive(Clone)]
+    pub struct OpenRadios;
+
+    impl OpenRadios {
+        /// None.
+        pub fn of(_context: &Context) -> Self {
+            Self
+        }
+
+        /// Nothing to refuse.
+        pub fn check_sensing(&self) -> Result<()> {
+            Ok(())
+        }
+
+        /// Never.
+        pub fn failed(&self) -> bool {
+            false
+        }
+
+        /// Nothing to do.
+        pub fn cut(&self) {}
+
+        /// Nothing to say.
+        pub fn finish(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+}

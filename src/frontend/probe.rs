@@ -1,0 +1,351 @@
+//! What a radio and its driver really do: ten steps, of which those that transmit need a permission and those that listen
+//! to it a cable. What was measured goes into a profile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use num_complex::{Complex32, Complex64};
+use serde::Serialize;
+
+use super::calibrate::{self, Mode, Schedule};
+use super::device::{RECEIVE_CHUNK, ReceiveStream, Side, SoapyDevice, Status, Trouble};
+use super::profile::PhaseAfterRetune;
+use super::radio::{sample_rate_hz, start_up};
+use super::transmitter::Transmitter;
+use super::{Counters, Permission, Profile};
+use crate::Result;
+use crate::dsp::mean_power;
+use crate::scene::{Scene, decibel};
+
+/// Tunings over which the phases are watched, and the spread that counts as none.
+const RETUNES: usize = 5;
+const FIXED_DEG: f64 = 5.0;
+
+/// What one step found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// 1 to 10.
+    pub step: u8,
+    /// What was tried.
+    pub name: &'static str,
+    /// Whether it is as the profile and the program need it; null where it was not tried.
+    pub passed: Option<bool>,
+    /// What was found.
+    pub found: String,
+}
+
+/// Habits that a profile states.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Measured {
+    /// The device has a time.
+    pub hardware_time: bool,
+    /// Received samples carry it.
+    pub rx_time: Option<bool>,
+    /// Several channels start only at a time.
+    pub mimo_needs_time: Option<bool>,
+    /// The end of a burst is acknowledged.
+    pub burst_acknowledged: Option<bool>,
+    /// A burst that is too late is reported.
+    pub late_reported: Option<bool>,
+    /// Samples from transmission to reception, modulo 1 024.
+    pub latency_samples: Option<i64>,
+    /// What a tuning does to the phases.
+    pub phase_after_retune: Option<PhaseAfterRetune>,
+}
+
+/// A probe's outcome.
+#[derive(Debug, Clone, Serialize)]
+pub struct Probed {
+    /// Driver, hardware and serial.
+    pub device: String,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What goes into a profile.
+    pub measured: Measured,
+}
+
+impl Probed {
+    fn note(&mut self, name: &'static str, passed: impl Into<Option<bool>>, found: impl Into<String>) {
+        let step = self.steps.len() as u8 + 1;
+        self.steps.push(Step { step, name, passed: passed.into(), found: found.into() });
+    }
+
+    /// Whether no step failed.
+    pub fn passed(&self) -> bool {
+        self.steps.iter().all(|step| step.passed != Some(false))
+    }
+
+    /// The profile's text with what was measured in the place of what was believed.
+    pub fn into_profile(&self, text: &str) -> Result<String, String> {
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+        table.insert("status".into(), "probed".into());
+        let mut put = |section: &str, key: &str, value: Option<toml::Value>| {
+            if let (Some(value), Some(toml::Value::Table(section))) = (value, table.get_mut(section)) {
+                section.insert(key.into(), value);
+            }
+        };
+        let measured = &self.measured;
+        put("sync", "hardware_time", Some(measured.hardware_time.into()));
+        put("sync", "rx_time", measured.rx_time.map(Into::into));
+        let phase = measured.phase_after_retune.map(|phase| match phase {
+            PhaseAfterRetune::Fixed => "fixed".into(),
+            PhaseAfterRetune::Random => "random".into(),
+        });
+        put("sync", "phase_after_retune", phase);
+        put("rx", "latency_samples", measured.latency_samples.map(Into::into));
+        toml::to_string(&table).map_err(|error| error.to_string())
+    }
+}
+
+/// Probes the device of a profile for a scene. Without a permission nothing is transmitted; without `cabled` nobody
+/// listens to what is.
+pub fn probe(
+    profile: &Profile,
+    args: &str,
+    scene: &Scene,
+    permission: Option<&Permission>,
+    cabled: bool,
+) -> Result<Probed> {
+    let mut device = SoapyDevice::open(args)?;
+    let mut probed = Probed { device: device.describe(), steps: Vec::new(), measured: Measured::default() };
+    let described = probed.device.clone();
+    probed.note("open", true, described);
+    let waveform = &scene.waveform;
+    let rate_hz = sample_rate_hz(scene);
+    let (tx, rx) = (&profile.tx.channels, &profile.rx.channels);
+    let there = [device.channels(Side::Tx)?, device.channels(Side::Rx)?];
+    let enough = tx.iter().all(|channel| *channel < there[0]) && rx.iter().all(|channel| *channel < there[1]);
+    probed.note("channels", enough, format!("{} TX, {} RX", there[0], there[1]));
+    ranges(&device, profile, waveform.carrier_hz, rate_hz, &mut probed)?;
+    let started = start_up(&mut device, profile, rate_hz, waveform.carrier_hz);
+    let [clocks, times] = device.sources();
+    let locked = started.as_ref().map_or_else(ToString::to_string, |()| "started and locked".to_owned());
+    let sources = format!("{locked}; clocks {}, times {}", clocks.join(" "), times.join(" "));
+    probed.note("sources and locks", started.is_ok(), sources);
+    started?;
+    clock(&device, profile, rate_hz, &mut probed);
+    let mut receiver = device.receive_stream(rx, profile.rx.format, profile.rx.full_scale, &profile.rx.stream_args)?;
+    let listening = listen(&device, profile, rate_hz, &mut receiver, &mut probed)?;
+    match permission {
+        Some(_) => bursts(&device, profile, rate_hz, &mut receiver, &mut probed)?,
+        None => probed.note("bursts", None, "not tried: needs --transmit"),
+    }
+    probed.note("rate", None::<bool>, listening);
+    match permission {
+        Some(permission) if cabled => {
+            over_cable(&device, profile, scene, permission, &mut receiver, &mut probed)?;
+        }
+        _ => {
+            probed.note("levels, latency, phases", None, "not tried: needs --transmit and --cabled");
+            probed.note("safe stop", None, "not tried: needs --transmit and --cabled");
+        }
+    }
+    Ok(probed)
+}
+
+fn ranges(device: &SoapyDevice, profile: &Profile, carrier_hz: f64, rate_hz: f64, probed: &mut Probed) -> Result<()> {
+    let (mut fits, mut found) = (true, Vec::new());
+    for (side, channels, gain_db) in
+        [(Side::Tx, &profile.tx.channels, profile.tx.gain_db), (Side::Rx, &profile.rx.channels, profile.rx.gain_db)]
+    {
+        let Some(&channel) = channels.first() else { continue };
+        let (formats, native, full_scale) = device.formats(side, channel)?;
+        let [low, high] = device.gain_range_db(side, channel)?;
+        let [carrier, rate] = device.covers(side, channel, carrier_hz, rate_hz)?;
+        fits &= carrier && rate && (low..=high).contains(&gain_db);
+        found.push(format!("{side:?} {} (native {native}, {full_scale}), gain {low} to {high} dB", formats.join(" ")));
+    }
+    probed.note("formats and ranges", fits, found.join("; "));
+    Ok(())
+}
+
+fn clock(device: &SoapyDevice, profile: &Profile, rate_hz: f64, probed: &mut Probed) {
+    probed.measured.hardware_time = device.has_time();
+    let before = (device.now(), Instant::now());
+    std::thread::sleep(Duration::from_millis(300));
+    let after = (device.now(), Instant::now());
+    let found = match (before.0, after.0) {
+        (Ok(from), Ok(to)) if to == from => "present; stands still while no stream runs".into(),
+        (Ok(from), Ok(to)) => {
+            let ratio = (to - from) as f64 / rate_hz / (after.1 - before.1).as_secs_f64();
+            format!("present; {:+.0} ppm against the host", (ratio - 1.0) * 1e6)
+        }
+        _ => "none".into(),
+    };
+    probed.note("hardware time", device.has_time() == profile.sync.hardware_time, found);
+}
+
+/// Starts with and without a time, reads for a while; how fast samples came.
+fn listen(
+    device: &SoapyDevice,
+    profile: &Profile,
+    rate_hz: f64,
+    receiver: &mut ReceiveStream,
+    probed: &mut Probed,
+) -> Result<String> {
+    let untimed = receiver.activate(None).is_ok();
+    if untimed {
+        receiver.deactivate();
+    }
+    probed.measured.mimo_needs_time = (profile.rx.channels.len() > 1).then_some(!untimed);
+    let delay = (profile.rx.start_delay_ms * 1e-3 * rate_hz) as i64;
+    let begin = device.now()? + delay;
+    receiver.activate(Some(begin))?;
+    let mut rows = vec![vec![Complex32::default(); RECEIVE_CHUNK]; profile.rx.channels.len()];
+    let (mut expected, mut first, mut breaks, mut overflows, mut samples) = (begin, None, 0, 0, 0);
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_millis(500) {
+        match receiver.read(rows.iter_mut().map(|row| &mut row[..]), Duration::from_millis(100)) {
+            Ok((count, at)) => {
+                first.get_or_insert(at - begin);
+                breaks += u32::from(at != expected);
+                expected = at + count as i64;
+                samples += count;
+            }
+            Err(Trouble::Overflow) => overflows += 1,
+            Err(Trouble::Timeout) => {}
+            Err(trouble) => return Err(crate::Error::failure(format!("probe: receiving: {trouble:?}"))),
+        }
+    }
+    let contiguous = samples > 0 && breaks == overflows;
+    probed.measured.rx_time = Some(contiguous && first == Some(0));
+    probed.note(
+        "reception",
+        samples > 0,
+        format!(
+            "untimed start {}; timed start off by {} samples; {breaks} breaks in time, {overflows} overflows",
+            if untimed { "taken" } else { "refused" },
+            first.map_or("?".into(), |first: i64| first.to_string())
+        ),
+    );
+    let speed = samples as f64 / since.elapsed().as_secs_f64() / 1e6;
+    Ok(format!("{speed:.2} MS/s on each of {} channels received", rows.len()))
+}
+
+/// Bursts of zeros at minimum gain: one at its time, one too late. A reader keeps the time going.
+fn bursts(
+    device: &SoapyDevice,
+    profile: &Profile,
+    rate_hz: f64,
+    receiver: &mut ReceiveStream,
+    probed: &mut Probed,
+) -> Result<()> {
+    let tx = &profile.tx;
+    let mut sender = device.send_stream(&tx.channels, tx.format, tx.full_scale, &tx.stream_args)?;
+    sender.activate()?;
+    let zeros = vec![Complex32::default(); 64];
+    let rows = vec![&zeros[..]; tx.channels.len()];
+    let done = AtomicBool::new(false);
+    let lead = (tx.lead_ms * 1e-3 * rate_hz) as i64;
+    let (ended, late) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut rows = vec![vec![Complex32::default(); RECEIVE_CHUNK]; profile.rx.channels.len()];
+            while !done.load(Ordering::Relaxed) {
+                // Overflows are of no concern here.
+                let _ = receiver.read(rows.iter_mut().map(|row| &mut row[..]), Duration::from_millis(20));
+            }
+        });
+        let mut burst = |at: Result<i64>| -> Result<Status, Trouble> {
+            sender.write(&rows, Some(at.map_err(|_| Trouble::Gone)?), true, Duration::from_millis(500))?;
+            sender.status(Duration::from_millis(500))
+        };
+        let ended = burst(device.now().map(|now| now + 2 * lead.max(RECEIVE_CHUNK as i64)));
+        let late = burst(device.now().map(|now| now - 1000));
+        done.store(true, Ordering::Relaxed);
+        (ended, late)
+    });
+    sender.deactivate();
+    let acknowledged = ended == Ok(Status::BurstEnded);
+    let reported = late == Err(Trouble::Late);
+    probed.measured.burst_acknowledged = Some(acknowledged);
+    probed.measured.late_reported = Some(reported);
+    let found = format!("the end of a burst: {ended:?}; a burst that is too late: {late:?}");
+    probed.note("bursts", acknowledged && reported, found);
+    Ok(())
+}
+
+/// Levels and crosstalk of every path, latency, phases over tunings, and silence after the stop.
+fn over_cable(
+    device: &SoapyDevice,
+    profile: &Profile,
+    scene: &Scene,
+    permission: &Permission,
+    receiver: &mut ReceiveStream,
+    probed: &mut Probed,
+) -> Result<()> {
+    let waveform = &scene.waveform;
+    let rate_hz = sample_rate_hz(scene);
+    let counters: Arc<Counters> = Arc::default();
+    let mut transmitter = Transmitter::open(device, profile, rate_hz, permission, &counters)?;
+    let (tx, rx) = (&profile.tx.channels, &profile.rx.channels);
+    let counts = [tx.len(), rx.len()];
+    let (mut phases, mut levels, mut latency) = (Vec::new(), String::new(), 0);
+    let quiet = heard_power(receiver, rx.len());
+    transmitter.start()?;
+    for _ in 0..RETUNES {
+        for &channel in tx {
+            device.tune(Side::Tx, channel, waveform.carrier_hz)?;
+        }
+        std::thread::sleep(Duration::from_secs_f64(profile.sync.settle_ms.max(0.0) * 1e-3));
+        receiver.deactivate();
+        let from = device.now()? + (profile.rx.start_delay_ms * 1e-3 * rate_hz) as i64;
+        receiver.activate(Some(from))?;
+        let lead = (profile.tx.lead_ms * 1e-3 * rate_hz) as i64;
+        let power_w = transmitter.allowed_w(scene);
+        let rx_time = probed.measured.rx_time == Some(true);
+        let schedule = Schedule { begin: from + lead, heard_from: from, rx_time };
+        let (responses, _) = calibrate::sound(&mut transmitter, receiver, counts, schedule, power_w)?;
+        let path_db: Vec<_> = responses.iter().map(|row| row.iter().map(|tones| level_db(tones)).collect()).collect();
+        levels = matrix(&path_db);
+        latency = calibrate::delay_samples(&responses[0][0]).round() as i64;
+        let [offsets, _] = calibrate::offsets(Mode::Cable, scene, responses, [tx, rx]);
+        phases.push(offsets.last().map_or(0.0, |offset| offset.phase_deg));
+    }
+    let mean: Complex64 = phases.iter().map(|phase| Complex64::cis(phase.to_radians())).sum();
+    let off = |phase: &f64| (Complex64::cis(phase.to_radians()) * mean.conj()).arg().to_degrees().abs();
+    let spread_deg = phases.iter().map(off).fold(0.0, f64::max);
+    let phase = if spread_deg < FIXED_DEG { PhaseAfterRetune::Fixed } else { PhaseAfterRetune::Random };
+    probed.measured.phase_after_retune = Some(phase);
+    probed.measured.latency_samples = Some(latency);
+    let found = format!("dB by receiver: {levels}; {latency} samples; phases over {RETUNES} tunings ±{spread_deg:.1}°");
+    probed.note("levels, latency, phases", true, found);
+    let done = AtomicBool::new(false);
+    let after = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                heard_power(receiver, rx.len());
+            }
+            heard_power(receiver, rx.len())
+        });
+        transmitter.stop();
+        // What is still on its way.
+        std::thread::sleep(Duration::from_millis(50));
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap_or(f64::INFINITY)
+    });
+    let rise_db = decibel(after.max(1e-20) / quiet.max(1e-20));
+    let found = format!("{rise_db:+.1} dB against before; {}", counters.failure().unwrap_or("end acknowledged"));
+    probed.note("safe stop", rise_db < 3.0 && counters.failure().is_none(), found);
+    Ok(())
+}
+
+fn level_db(tones: &[Complex64]) -> f64 {
+    decibel(tones.iter().map(Complex64::norm_sqr).sum::<f64>() / tones.len() as f64)
+}
+
+/// Levels against the strongest.
+fn matrix(levels: &[Vec<f64>]) -> String {
+    let top = levels.iter().flatten().copied().fold(f64::MIN, f64::max);
+    let row = |row: &Vec<f64>| row.iter().map(|level| format!("{:.1}", level - top)).collect::<Vec<_>>().join(" ");
+    levels.iter().map(row).collect::<Vec<_>>().join(" | ")
+}
+
+/// Mean power over one read, in full scale.
+fn heard_power(receiver: &mut ReceiveStream, channels: usize) -> f64 {
+    let mut rows = vec![vec![Complex32::default(); RECEIVE_CHUNK]; channels];
+    match receiver.read(rows.iter_mut().map(|row| &mut row[..]), Duration::from_millis(100)) {
+        Ok((count, _)) => rows.iter().map(|row| mean_power(&row[..count.max(1)])).sum(),
+        Err(_) => 0.0,
+    }
+}

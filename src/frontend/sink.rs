@@ -1,0 +1,101 @@
+//! `soapy-sink`: antenna samples to a radio's transmitting side. The end of its chain waits for the device.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use num_complex::Complex32;
+use serde::Deserialize;
+use toml::Table;
+
+use super::Profile;
+use super::radio::{Radio, Radios};
+use crate::blocks::{Context, settings};
+use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+use crate::{Error, Result};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// The profile: a shipped name or a path.
+    radio: String,
+}
+
+pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    let Keys { radio } = settings(keys)?;
+    let profile = Profile::find(&radio)?;
+    let antennas = context.scene.array.transmit_antennas;
+    if profile.tx.channels.len() != antennas {
+        return Err(Error::input(format!(
+            "radio {}: {} TX channels; accepted with this scene: {antennas} (array.transmit_antennas)",
+            profile.name,
+            profile.tx.channels.len()
+        )));
+    }
+    let radio = if context.radios.opens() {
+        // Before the device is so much as opened.
+        let permission = Radios::permit(context, &profile)?;
+        let radio = Radios::get(context, &profile)?;
+        if let Some(radio) = &radio {
+            radio.add_transmitter(&permission)?;
+            eprintln!("issc: transmitting: {}", radio.transmission(&permission, &context.scene));
+        }
+        radio
+    } else {
+        None
+    };
+    Ok(erase(Sink { radio, antennas, telemetry: context.telemetry.clone(), end: 0, told: 0 }))
+}
+
+struct Sink {
+    radio: Option<Arc<Radio>>,
+    antennas: usize,
+    telemetry: Telemetry,
+    /// The first sample after the last frame, in the device's clock.
+    end: i64,
+    /// Events of the device reported so far.
+    told: u64,
+}
+
+impl Block for Sink {
+    type In = Complex32;
+    type Out = ();
+
+    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
+        if inlet.channels != self.antennas {
+            return Err(format!("takes {} antennas (array.transmit_antennas), is given {inlet}", self.antennas));
+        }
+        Ok(Shape::NOTHING)
+    }
+
+    fn work(&mut self, input: &Frame<Complex32>, _output: &mut Frame<()>) -> Flow {
+        let Some(radio) = &self.radio else { return Flow::Consumed };
+        let Some(started) = radio.start() else { return Flow::Consumed };
+        let at = started.origin + input.head.sample_time as i64;
+        self.end = at + input.head.valid as i64;
+        radio.with_transmitter(|transmitter| transmitter.send(at, input));
+        let counters = &radio.counters;
+        let events = [&counters.late, &counters.underflows, &counters.timeouts];
+        let sum: u64 = events.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
+        if sum > self.told {
+            self.telemetry.report(Event::Starved { events: sum - self.told });
+            self.told = sum;
+        }
+        Flow::Consumed
+    }
+
+    fn flush(&mut self, _output: &mut Frame<()>) -> Flow {
+        if let Some(radio) = self.radio.take() {
+            radio.end(self.end);
+        }
+        Flow::Finished
+    }
+}
+
+impl Drop for Sink {
+    /// Also where a stage of the chain panicked, or where the chain never ran.
+    fn drop(&mut self) {
+        if let Some(radio) = self.radio.take() {
+            radio.end(self.end);
+        }
+    }
+}

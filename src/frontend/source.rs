@@ -1,0 +1,189 @@
+//! `soapy-source`: a radio's receiving side as rows of samples in √W, on the clock of the transmitter's stream. A gap in
+//! time shows as one in the frames' times.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use num_complex::Complex32;
+use serde::Deserialize;
+use toml::Table;
+
+use super::Profile;
+use super::device::{RECEIVE_CHUNK, Trouble};
+use super::radio::{Counters, Radio, Radios, sample_rate_hz, scale_row, sqrt_w};
+use crate::Result;
+use crate::blocks::{Context, settings};
+use crate::channel::World;
+use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+
+/// Longest wait for one read; longest time without a sample before the device counts as gone.
+const READ_WAIT: Duration = Duration::from_millis(100);
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// The profile: a shipped name or a path.
+    radio: String,
+    /// Channels, where not all of the profile's.
+    channels: Option<Vec<usize>>,
+}
+
+pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    let Keys { radio, channels } = settings(keys)?;
+    let profile = Profile::find(&radio)?;
+    let channels = channels.unwrap_or_else(|| profile.rx.channels.clone());
+    let radio = Radios::get(context, &profile)?;
+    if let Some(radio) = &radio {
+        radio.add_receiver(&channels)?;
+    }
+    Ok(erase(Source {
+        channels: channels.len(),
+        factor: sqrt_w(profile.rx.full_scale_dbm),
+        latency: profile.rx.latency_samples,
+        rx_time: profile.sync.hardware_time && profile.sync.rx_time,
+        restart: (profile.rx.start_delay_ms * 1e-3 * sample_rate_hz(&context.scene)) as i64,
+        telemetry: context.telemetry.clone(),
+        samples: context.seconds.map(|seconds| (seconds * sample_rate_hz(&context.scene)) as i64),
+        radio,
+        sequence: 0,
+        expected: None,
+        excused: false,
+        heard: Instant::now(),
+        stopped: false,
+    }))
+}
+
+struct Source {
+    radio: Option<Arc<Radio>>,
+    channels: usize,
+    factor: f32,
+    latency: i64,
+    rx_time: bool,
+    restart: i64,
+    telemetry: Telemetry,
+    /// How many samples to receive, where there is an end and nothing is sent from here.
+    samples: Option<i64>,
+    sequence: u64,
+    /// Device time of the next sample.
+    expected: Option<i64>,
+    /// The next gap was announced.
+    excused: bool,
+    heard: Instant,
+    stopped: bool,
+}
+
+impl Block for Source {
+    type In = ();
+    type Out = Complex32;
+
+    fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
+        Ok(Shape::complex(self.channels, RECEIVE_CHUNK))
+    }
+
+    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<Complex32>) -> Flow {
+        let Some(radio) = self.radio.clone() else { return Flow::Finished };
+        let Some(started) = radio.start() else { return Flow::Finished };
+        if self.sequence == 0 && self.expected.is_none() {
+            self.heard = Instant::now();
+        }
+        let expected = *self.expected.get_or_insert(started.begin);
+        if self.is_over(&radio, expected - started.begin, expected) {
+            radio.stop_receiving();
+            return Flow::Finished;
+        }
+        let read = radio.with_receiver(|receiver| receiver.read(output.rows_mut(), READ_WAIT));
+        match read.unwrap_or(Err(Trouble::Gone)) {
+            Ok((count, time)) => {
+                self.take(&radio, output, count, if self.rx_time { time } else { expected }, started.origin)
+            }
+            Err(Trouble::Overflow) => {
+                Counters::count(&radio.counters.overflows);
+                self.lost();
+                if !self.rx_time {
+                    self.begin_again(&radio);
+                }
+                Flow::Later(Duration::ZERO)
+            }
+            Err(Trouble::Gone) => {
+                radio.counters.failed("the receiving device is gone");
+                Flow::Finished
+            }
+            Err(Trouble::Timeout | Trouble::Late | Trouble::Underflow) => {
+                if self.heard.elapsed() > GIVE_UP {
+                    radio.counters.failed("no sample for 10 s");
+                    return Flow::Finished;
+                }
+                Flow::Later(Duration::ZERO)
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Some(radio) = &self.radio {
+            radio.stop_receiving();
+        }
+    }
+}
+
+impl Source {
+    /// Whether all was received that is to be: what this radio sent, or what was asked for.
+    fn is_over(&self, radio: &Radio, received: i64, expected: i64) -> bool {
+        if radio.transmits() {
+            let tail = World::flush_samples() as i64 + self.latency;
+            return radio.ended().is_some_and(|end| expected >= end + tail);
+        }
+        radio.is_over() || self.stopped || self.samples.is_some_and(|samples| received >= samples)
+    }
+
+    fn take(&mut self, radio: &Radio, output: &mut Frame<Complex32>, count: usize, time: i64, origin: i64) -> Flow {
+        self.heard = Instant::now();
+        if self.expected != Some(time) && !std::mem::take(&mut self.excused) {
+            Counters::count(&radio.counters.gaps);
+            self.lost();
+            self.excused = false;
+        }
+        self.expected = Some(time + count as i64);
+        // What came before the stream's sample 0 is of no use to anybody.
+        let sample_time = time - origin - self.latency;
+        let early = (-sample_time).clamp(0, count as i64) as usize;
+        if early == count {
+            return Flow::Later(Duration::ZERO);
+        }
+        for row in output.rows_mut() {
+            row.copy_within(early..count, 0);
+        }
+        for (row, correction) in output.rows_mut().zip(radio.receive_corrections()) {
+            scale_row(&mut row[..count - early], correction * self.factor);
+        }
+        output.head.valid = count - early;
+        output.head.sample_time = sample_time.max(0) as u64;
+        output.head.sequence = self.sequence;
+        self.sequence += 1;
+        Flow::Forward
+    }
+
+    fn lost(&mut self) {
+        self.excused = true;
+        self.telemetry.report(Event::Lost { frames: 1 });
+    }
+
+    /// Without times in the stream, only a new start says when samples are.
+    fn begin_again(&mut self, radio: &Radio) {
+        let begun = radio.with_receiver(|receiver| {
+            receiver.deactivate();
+            let begin = radio.now() + self.restart;
+            receiver.activate(Some(begin)).map(|()| begin)
+        });
+        match begun {
+            Some(Ok(begin)) => self.expected = Some(begin),
+            _ => radio.counters.failed("the receiving stream did not start again"),
+        }
+    }
+}
