@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::scene::PAPER_TOML;
 use crate::{Error, Result, config};
 
-const FLOWGRAPHS: [(&str, &str); 2] = [
+const FLOWGRAPHS: [(&str, &str); 4] = [
     ("loopback", include_str!("../../flowgraphs/loopback.toml")),
     ("follow", include_str!("../../flowgraphs/follow.toml")),
+    ("virtual", include_str!("../../flowgraphs/virtual.toml")),
+    ("two-radios", include_str!("../../flowgraphs/two-radios.toml")),
 ];
 
 const SCENES: [(&str, &str); 3] = [
