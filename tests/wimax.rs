@@ -1,6 +1,7 @@
 //! An outside check of the decoder: a published code that is not of TS 38.212, against its published error rate.
 
 use issc::coding::ldpc::{BATCH, Decoder, QuasiCyclic, decode_batch};
+use issc::modem::constellation::{SOFT_LIMIT, SOFT_SCALE};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -82,7 +83,7 @@ fn the_wimax_576_288_code_errs_as_published_at_2_5_db() {
         for (soft, bit) in decoder.soft_bits().iter_mut().zip(&words) {
             let noise: f32 = StandardNormal.sample(&mut random);
             let received = 1.0 - 2.0 * f32::from(*bit) + noise * variance.sqrt();
-            *soft = (3.0 * 2.0 * received / variance).round().clamp(-64.0, 64.0) as i8;
+            *soft = (SOFT_SCALE * 2.0 * received / variance).round().clamp(-SOFT_LIMIT, SOFT_LIMIT) as i8;
         }
         let mut outcomes = [(false, 0); BATCH];
         decode_batch(&code, 100, &mut outcomes, &mut decoder);

@@ -1,6 +1,7 @@
 //! The communication receiver up to bits: frames found and equalised, headers and blocks decoded. A block that fails is
 //! a flag in the row of flags, never a stop.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use num_complex::Complex32;
@@ -9,7 +10,7 @@ use toml::Table;
 use super::snapshots::Snapshots;
 use super::{BIT_ROW, BIT_ROWS, Context, digest, no_settings};
 use crate::Result;
-use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc};
+use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::header::FrameHeader;
@@ -31,8 +32,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     Ok(erase(FrameReceiverBlock {
         receiver: FrameReceiver::new(config, context.longest_samples())?,
         codes: Vec::with_capacity(KEPT_CODES),
-        scratch: BlockScratch::default(),
-        soft: vec![0; 8 * BLOCK_SYMBOLS],
+        scratch: BlockScratch::with_rescue(),
+        soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
+        words: vec![0; BLOCKS * MAX_INFORMATION_BITS],
         telemetry: context.telemetry.clone(),
         feedback: context.feedback.clone(),
         snapshots: Arc::clone(&context.snapshots),
@@ -45,6 +47,7 @@ struct FrameReceiverBlock {
     codes: Vec<BlockCode>,
     scratch: BlockScratch,
     soft: Vec<i8>,
+    words: Vec<u8>,
     telemetry: Telemetry,
     feedback: Telemetry,
     snapshots: Arc<Snapshots>,
@@ -101,23 +104,15 @@ impl FrameReceiverBlock {
         output.head.valid = BIT_ROW;
         header.pack(output.row_mut(0));
         output.row_mut(BIT_ROWS)[..BLOCKS].fill(0);
-        let (mut decoded, mut digests) = ([false; BLOCKS], [0; BLOCKS]);
-        for index in 0..usize::from(header.used_blocks) {
-            let (bits, modulation) = block_code(&header, index);
-            let Some(code) = self.code(bits, modulation) else { continue };
-            let code = &self.codes[code];
-            let soft = &mut self.soft[..code.coded_bits()];
-            code.modulation().demap(self.receiver.block(index), status.noise_variance, soft);
-            let payload = &mut output.row_mut(1 + index)[..code.payload_bits()];
-            let outcome = code.decode(soft, payload, &mut self.scratch);
-            decoded[index] = outcome.decoded;
-            digests[index] = digest(payload);
-            output.row_mut(BIT_ROWS)[index] = u8::from(outcome.decoded);
+        let (protected, used) = (usize::from(header.protected_blocks), usize::from(header.used_blocks));
+        let mut found = Found::default();
+        for blocks in [0..protected, protected..used] {
+            self.decode_blocks(blocks, status, output, &mut found);
         }
         self.telemetry.report(Event::FrameReceived {
             frame: status.number,
-            decoded,
-            digests,
+            decoded: found.decoded,
+            digests: found.digests,
             sinr: status.sinr as f32,
         });
         self.snapshots.symbols.offer(status.number, |held| {
@@ -139,6 +134,26 @@ impl FrameReceiverBlock {
         }
     }
 
+    /// Decodes blocks of one code, all together.
+    fn decode_blocks(&mut self, blocks: Range<usize>, status: &FrameStatus, output: &mut Frame<u8>, found: &mut Found) {
+        let (bits, modulation) = block_code(&status.header, blocks.start);
+        let Some(code) = self.code(bits, modulation).filter(|_| !blocks.is_empty()) else { return };
+        let code = &self.codes[code];
+        let soft = &mut self.soft[..blocks.len() * code.coded_bits()];
+        for (index, soft) in blocks.clone().zip(soft.chunks_exact_mut(code.coded_bits())) {
+            code.modulation().demap(self.receiver.block(index), status.noise_variance, soft);
+        }
+        let words = &mut self.words[..blocks.len() * code.information_bits()];
+        let mut outcomes = [DecodeOutcome::default(); BLOCKS];
+        code.decode_words(soft, words, &mut outcomes[..blocks.len()], &mut self.scratch);
+        for ((index, word), outcome) in blocks.zip(words.chunks_exact(code.information_bits())).zip(outcomes) {
+            let payload = &word[..code.payload_bits()];
+            output.row_mut(1 + index)[..payload.len()].copy_from_slice(payload);
+            output.row_mut(BIT_ROWS)[index] = u8::from(outcome.decoded);
+            (found.decoded[index], found.digests[index]) = (outcome.decoded, digest(payload));
+        }
+    }
+
     /// The code of a header's fields; made at first sight, the oldest one makes room.
     fn code(&mut self, bits: u16, modulation: u8) -> Option<usize> {
         let modulation = *Modulation::ALL.get(usize::from(modulation))?;
@@ -154,6 +169,13 @@ impl FrameReceiverBlock {
         self.codes.push(code);
         Some(self.codes.len() - 1)
     }
+}
+
+/// What became of a frame's blocks.
+#[derive(Default)]
+struct Found {
+    decoded: [bool; BLOCKS],
+    digests: [u64; BLOCKS],
 }
 
 /// Information bits and modulation of a frame's block.

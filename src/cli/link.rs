@@ -18,9 +18,15 @@ pub struct Arguments {
     /// Es/N0 per complex symbol, known to the demapper.
     #[arg(long, allow_negative_numbers = true)]
     snr_db: f64,
-    /// Blocks of 256 symbols.
+    /// Blocks of 256 symbols, or of as many as are coded jointly.
     #[arg(long)]
     blocks: u64,
+    /// Code so many blocks of 256 symbols as one of N_c = round(256 R) bits for each.
+    #[arg(long, default_value_t = 1)]
+    joint: usize,
+    /// Try blocks again, on which the decoder gave up after 20 iterations, with belief propagation in floating point.
+    #[arg(long)]
+    rescue: bool,
     /// none, 11, 16 or 24 (24A) bits.
     #[arg(long, default_value = "none")]
     crc: String,
@@ -35,7 +41,9 @@ pub struct Arguments {
 /// Runs `issc link`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let code = code(&arguments)?;
-    let counts = SimulatedLink::new(&code, arguments.snr_db, arguments.seed).run(arguments.blocks, u64::MAX);
+    let link = SimulatedLink::new(&code, arguments.snr_db, arguments.seed);
+    let mut link = if arguments.rescue { link.with_rescue() } else { link };
+    let counts = link.run(arguments.blocks, u64::MAX);
     let bits = counts.blocks * code.information_bits() as u64;
     let bit_error_rate = counts.bit_errors as f64 / bits as f64;
     let decode_bits_per_s = bits as f64 / counts.decoding.as_secs_f64().max(1e-9);
@@ -52,7 +60,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         println!("{report}");
         return Ok(());
     }
-    let limit = normal_approximation(10f64.powf(arguments.snr_db / 10.0), code.rate(), BLOCK_SYMBOLS);
+    let limit = normal_approximation(10f64.powf(arguments.snr_db / 10.0), code.rate(), arguments.joint * BLOCK_SYMBOLS);
     let mean_iterations = counts.iterations as f64 / counts.blocks as f64;
     println!("information bits    {} ({} of them CRC)", code.information_bits(), code.crc().bits());
     println!("coded bits          {}", code.coded_bits());
@@ -66,7 +74,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
 }
 
 fn code(arguments: &Arguments) -> Result<BlockCode> {
-    let Arguments { rate, snr_db, blocks, .. } = arguments;
+    let Arguments { rate, snr_db, blocks, joint, .. } = arguments;
     let modulation: Modulation =
         arguments.modulation.parse().map_err(|error| Error::input(format!("--modulation: {error}")))?;
     let crc = match arguments.crc.as_str() {
@@ -85,8 +93,12 @@ fn code(arguments: &Arguments) -> Result<BlockCode> {
     if *blocks == 0 {
         return Err(Error::input("--blocks: found 0; accepted: 1 or more"));
     }
-    let information_bits = (rate * BLOCK_SYMBOLS as f64).round() as usize;
-    BlockCode::new(information_bits, BLOCK_SYMBOLS, modulation, crc)
+    let most = BlockCode::MAX_JOINT_BLOCKS;
+    if !(1..=most).contains(joint) {
+        return Err(Error::input(format!("--joint: found {joint}; accepted: 1 to {most}")));
+    }
+    let information_bits = joint * (rate * BLOCK_SYMBOLS as f64).round() as usize;
+    BlockCode::new(information_bits, joint * BLOCK_SYMBOLS, modulation, crc)
         .map_err(|error| Error::input(format!("--rate {rate}: {error}")))
 }
 
@@ -109,6 +121,8 @@ mod tests {
     fn the_rate_counts_the_crc_and_rounds_to_a_whole_bit() {
         let code = parsed("--modulation 16qam --rate 2.001 --snr-db -3 --blocks 1 --crc 16").unwrap();
         assert_eq!((code.information_bits(), code.crc().bits(), code.coded_bits()), (512, 16, 1024));
+        let joint = parsed("--modulation 16qam --rate 2.001 --snr-db -3 --blocks 1 --joint 4").unwrap();
+        assert_eq!((joint.information_bits(), joint.coded_bits()), (2048, 4096));
     }
 
     #[test]
@@ -120,6 +134,7 @@ mod tests {
             ("--modulation qpsk --rate 1 --snr-db inf --blocks 1", "--snr-db"),
             ("--modulation qpsk --rate 1 --snr-db 3 --blocks 0", "--blocks"),
             ("--modulation qpsk --rate 1 --snr-db 3 --blocks 1 --crc 8", "--crc"),
+            ("--modulation qpsk --rate 1 --snr-db 3 --blocks 1 --joint 5", "--joint"),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.exit_status() == 2 && error.to_string().contains("accepted"), "{error}");

@@ -16,7 +16,7 @@ use super::{BATCH, BlockCode, BlockScratch, DecodeOutcome};
 pub struct LinkCounts {
     /// Blocks sent.
     pub blocks: u64,
-    /// Blocks with any of the N_c bits wrong, noticed or not.
+    /// Blocks with any of the N_c bits wrong, noticed or not, and blocks that were given up though these are right.
     pub block_errors: u64,
     /// Wrong ones among all N_c bits of all blocks, bad blocks as the decoder left them.
     pub bit_errors: u64,
@@ -66,6 +66,11 @@ impl<'a> SimulatedLink<'a> {
         }
     }
 
+    /// The same with a decoder that tries blocks again on which it has given up.
+    pub fn with_rescue(self) -> Self {
+        Self { scratch: BlockScratch::with_rescue(), ..self }
+    }
+
     /// Sends `blocks` blocks, or stops once `block_errors` of them were wrong.
     pub fn run(&mut self, blocks: u64, block_errors: u64) -> LinkCounts {
         let mut counts = LinkCounts::default();
@@ -101,7 +106,7 @@ impl<'a> SimulatedLink<'a> {
         for (outcome, (sent, decoded)) in outcomes[..blocks].iter().zip(words) {
             let wrong = sent.iter().zip(decoded).filter(|(sent, decoded)| sent != decoded).count() as u64;
             counts.blocks += 1;
-            counts.block_errors += u64::from(wrong > 0);
+            counts.block_errors += u64::from(wrong > 0 || !outcome.decoded);
             counts.bit_errors += wrong;
             counts.undetected += u64::from(wrong > 0 && outcome.decoded);
             counts.iterations += u64::from(outcome.iterations);

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::dsp::dispatched;
 
 /// Soft bits are log-likelihood ratios times this, rounded and clipped to ±[`SOFT_LIMIT`].
-pub const SOFT_SCALE: f32 = 3.0;
+pub const SOFT_SCALE: f32 = 4.0;
 
-/// Largest magnitude of a soft bit.
-pub const SOFT_LIMIT: f32 = 64.0;
+/// Largest magnitude of a soft bit: less than what the decoder's checks answer at most (39), or a bit of a single check could
+/// never be put right.
+pub const SOFT_LIMIT: f32 = 36.0;
 
 /// A square constellation with Gray labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

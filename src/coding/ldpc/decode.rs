@@ -1,4 +1,4 @@
-//! Layered normalised min-sum on bytes: soft bits saturate at −128 and 127, messages are scaled by 3/4, rows come in
+//! Layered corrected min-sum on bytes: soft bits saturate at −128 and 127, checks answer as `portable` says, rows come in
 //! order, and a word is done as soon as every check holds.
 
 use super::graph::{MAX_COLUMNS, MAX_EDGES, PACKED_LANES};

@@ -1,5 +1,6 @@
 //! The LDPC codes of TS 38.212 section 5.3.2 with rate matching (5.4.2, redundancy version 0, no limited buffer).
 
+mod belief;
 mod decode;
 mod encode;
 mod graph;
@@ -7,6 +8,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
+pub use belief::BeliefPropagation;
 pub use decode::{BATCH, Decoder, Kernel, decode, decode_batch};
 pub use encode::Encoder;
 pub use graph::{BaseGraph, MAX_LIFTING, QuasiCyclic};

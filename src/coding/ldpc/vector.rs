@@ -9,6 +9,7 @@ use std::arch::x86_64::*;
 use super::QuasiCyclic;
 use super::decode::Line;
 use super::graph::{MAX_COLUMNS, MAX_DEGREE, PACKED_LANES, slots};
+use super::portable::{LARGEST, TIE};
 
 /// Room for the columns and the messages.
 pub(super) struct Lines<'a> {
@@ -29,8 +30,12 @@ trait Bytes: Copy {
     unsafe fn abs(self) -> Self;
     unsafe fn min_unsigned(self, other: Self) -> Self;
     unsafe fn max_unsigned(self, other: Self) -> Self;
-    /// Unsigned x − ⌊x/4⌋.
-    unsafe fn three_quarters(self) -> Self;
+    /// Unsigned max(x − y, 0).
+    unsafe fn excess(self, other: Self) -> Self;
+    /// Unsigned ⌊x/2⌋.
+    unsafe fn half(self) -> Self;
+    /// Unsigned ⌊x/8⌋.
+    unsafe fn eighth(self) -> Self;
     /// `yes` where the first two are equal, else `no`.
     unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self;
     /// Negated where `sign` is negative.
@@ -77,11 +82,16 @@ impl Bytes for __m512i {
         unsafe { _mm512_max_epu8(self, other) }
     }
     #[inline(always)]
-    unsafe fn three_quarters(self) -> Self {
-        unsafe {
-            let quarter = _mm512_and_si512(_mm512_srli_epi16::<2>(self), _mm512_set1_epi8(0x3f));
-            _mm512_sub_epi8(self, quarter)
-        }
+    unsafe fn excess(self, other: Self) -> Self {
+        unsafe { _mm512_subs_epu8(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn half(self) -> Self {
+        unsafe { _mm512_and_si512(_mm512_srli_epi16::<1>(self), _mm512_set1_epi8(0x7f)) }
+    }
+    #[inline(always)]
+    unsafe fn eighth(self) -> Self {
+        unsafe { _mm512_and_si512(_mm512_srli_epi16::<3>(self), _mm512_set1_epi8(0x1f)) }
     }
     #[inline(always)]
     unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self {
@@ -136,11 +146,16 @@ impl Bytes for __m256i {
         unsafe { _mm256_max_epu8(self, other) }
     }
     #[inline(always)]
-    unsafe fn three_quarters(self) -> Self {
-        unsafe {
-            let quarter = _mm256_and_si256(_mm256_srli_epi16::<2>(self), _mm256_set1_epi8(0x3f));
-            _mm256_sub_epi8(self, quarter)
-        }
+    unsafe fn excess(self, other: Self) -> Self {
+        unsafe { _mm256_subs_epu8(self, other) }
+    }
+    #[inline(always)]
+    unsafe fn half(self) -> Self {
+        unsafe { _mm256_and_si256(_mm256_srli_epi16::<1>(self), _mm256_set1_epi8(0x7f)) }
+    }
+    #[inline(always)]
+    unsafe fn eighth(self) -> Self {
+        unsafe { _mm256_and_si256(_mm256_srli_epi16::<3>(self), _mm256_set1_epi8(0x1f)) }
     }
     #[inline(always)]
     unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self {
@@ -223,7 +238,10 @@ struct Extremes<V> {
 impl<V: Bytes> Extremes<V> {
     #[inline(always)]
     unsafe fn new() -> Self {
-        unsafe { Self { smallest: V::splat(127), second: V::splat(127), sign: V::splat(0) } }
+        unsafe {
+            let largest = V::splat(LARGEST as i8);
+            Self { smallest: largest, second: largest, sign: V::splat(0) }
+        }
     }
 
     #[inline(always)]
@@ -236,12 +254,17 @@ impl<V: Bytes> Extremes<V> {
         }
     }
 
-    /// Once all are taken: what the row says to the bit that said `value`.
+    /// Once all are taken: what the row says to the bit that said `value`; the sizes are the portable kernel's.
     #[inline(always)]
     unsafe fn answers(self) -> impl Fn(V) -> V {
+        let Self { smallest, second, sign } = self;
         // SAFETY: the caller's.
-        let (smallest, second) = unsafe { (self.smallest.three_quarters(), self.second.three_quarters()) };
-        move |value| unsafe { value.abs().if_equal(self.smallest, second, smallest).signed_by(self.sign.xor(value)) }
+        let (to_others, to_smallest) = unsafe {
+            let shortfall = V::splat(TIE as i8).excess(second.excess(smallest).half());
+            let to_smallest = second.excess(second.eighth()).excess(V::splat(1));
+            (smallest.excess(smallest.eighth()).excess(shortfall), to_smallest)
+        };
+        move |value| unsafe { value.abs().if_equal(smallest, to_smallest, to_others).signed_by(sign.xor(value)) }
     }
 }
 
