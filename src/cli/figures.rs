@@ -1,9 +1,9 @@
-//! `issc figures --out DIR`: the paper's figures, the trade-off with its certificate, and the beams' patterns.
+//! `issc figures --out DIR`: the paper's figures, the trade-off with its certificate, the beams' patterns, the channel code.
 
 use std::path::PathBuf;
 
-use super::inputs;
 use super::patterns::beam_patterns;
+use super::{code_figures, inputs};
 use crate::array::direction_rad;
 use crate::coding::BlockErrorLaw;
 use crate::optimize::{Effort, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing};
@@ -39,6 +39,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         ("fig4-hcrb", bound_over_power(&scene, &models)),
         ("trade-off", trade_off(&scene)),
         ("beam-patterns", patterns(&scene)),
+        ("block-errors", code_figures::block_errors()),
+        ("code-gap", code_figures::gap()),
     ] {
         chart.write(&arguments.out, name)?;
         println!("{}", arguments.out.join(name).with_extension("png").display());

@@ -3,6 +3,7 @@
 mod blocks;
 mod calibrate;
 mod check;
+mod code_figures;
 mod codec_curve;
 mod decode;
 mod drawings;

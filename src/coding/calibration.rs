@@ -6,8 +6,6 @@
 
 use std::sync::OnceLock;
 
-use crate::optimize::BlockErrorModel;
-
 /// log₁₀ of the rates that a row's SNRs stand for: the measured three, and the waterfall's straight continuation to 1 and
 /// to 1e-6, which is the least rate that is predicted.
 const EXPONENTS: [f64; 5] = [0.0, -1.0, -2.0, -3.0, -6.0];
@@ -70,16 +68,6 @@ pub fn block_error_rate(snr_db: f64, information_bits: usize) -> f64 {
         }
     };
     10f64.powf(exponent)
-}
-
-/// The planner's law of block errors, from the table.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CalibratedModel;
-
-impl BlockErrorModel for CalibratedModel {
-    fn block_error_rate(&self, sinr: f64, bits: usize) -> f64 {
-        block_error_rate(crate::scene::decibel(sinr.max(f64::MIN_POSITIVE)), bits)
-    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ mod tests {
         assert!((at(&scene, 2.5) / table - 1.0).abs() < 1e-9);
         scene.constraints.snr_margin_db = Some(0.0);
         assert!((at(&scene, 2.0) / table - 1.0).abs() < 1e-9);
-        // Random coding wants 1.3 to 2 dB less than what is sent.
+        // Random coding wants 0.9 to 2 dB less than what is sent.
         scene.model.channel_code = ChannelCode::Paper;
         assert!(at(&scene, 2.0) < 0.1 * table);
     }

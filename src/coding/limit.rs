@@ -10,6 +10,17 @@ pub fn normal_approximation(snr: f64, rate: f64, symbols: usize) -> f64 {
     0.5 * libm::erfc(margin * (length / dispersion / 2.0).sqrt())
 }
 
+/// The SNR in dB at which [`normal_approximation`] is `error_rate`, from −30 to 60 dB.
+pub fn normal_approximation_snr_db(error_rate: f64, rate: f64, symbols: usize) -> f64 {
+    let (mut low, mut high) = (-30.0, 60.0);
+    for _ in 0..60 {
+        let middle = 0.5 * (low + high);
+        let at = normal_approximation(10f64.powf(middle / 10.0), rate, symbols);
+        if at > error_rate { low = middle } else { high = middle }
+    }
+    high
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -21,6 +32,8 @@ mod tests {
         {
             let error_rate = normal_approximation(10f64.powf(snr_db / 10.0), rate, 256);
             assert!((error_rate.log10() - f64::log10(rate_exponent)).abs() < 0.06, "{rate}: {error_rate}");
+            let needed_db = normal_approximation_snr_db(rate_exponent, rate, 256);
+            assert!((needed_db - snr_db).abs() < 0.01, "{rate}: {needed_db} dB");
         }
     }
 }

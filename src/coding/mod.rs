@@ -1,6 +1,6 @@
 //! Channel coding after 3GPP TS 38.212: CRC, LDPC with rate matching for payload blocks, CRC-aided polar for headers.
 //!
-//! Bits are one per byte, 0 or 1. Log-likelihood ratios are ln P(0)/P(1): positive means 0; soft bits are 3 units a nat.
+//! Bits are one per byte, 0 or 1. Log-likelihood ratios are ln P(0)/P(1): positive means 0; soft bits are 4 units a nat.
 
 mod block;
 pub mod calibration;
@@ -15,6 +15,6 @@ pub use block::{BLOCK_SYMBOLS, BlockCode, BlockScratch, DecodeOutcome, MAX_INFOR
 pub use crc::Crc;
 pub use law::BlockErrorLaw;
 pub use ldpc::BATCH;
-pub use limit::normal_approximation;
+pub use limit::{normal_approximation, normal_approximation_snr_db};
 pub use measure::{LinkCounts, SimulatedLink};
 pub use polar::{HeaderCode, HeaderScratch, Link};

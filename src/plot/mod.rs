@@ -73,7 +73,7 @@ impl From<Corner> for SeriesLabelPosition {
 /// One line or set of marks; points with a coordinate that is not finite are left out.
 #[derive(Debug, Clone)]
 pub struct Series {
-    /// What the legend says.
+    /// What the legend says; nothing where it is empty.
     pub name: String,
     /// (x, y) in the axes' units.
     pub points: Vec<(f64, f64)>,
@@ -242,7 +242,11 @@ impl Chart {
                 Stroke::Dots => chart.draw_series(points.into_iter().map(|at| Circle::new(at, 2, colour.filled()))),
             };
             let stroke = series.stroke;
-            drawn.map_err(text)?.label(&series.name).legend(move |(x, y)| {
+            let drawn = drawn.map_err(text)?;
+            if series.name.is_empty() {
+                continue;
+            }
+            drawn.label(&series.name).legend(move |(x, y)| {
                 let piece = |from: i32, to: i32| PathElement::new(vec![(x + from, y), (x + to, y)], style).into_dyn();
                 match stroke {
                     Stroke::Solid => piece(0, 26),
