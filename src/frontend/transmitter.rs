@@ -238,9 +238,9 @@ impl Transmitter {
                 let samples = &frame.row(row)[from..from + count];
                 for (n, (to, sample)) in packet.iter_mut().zip(samples).enumerate() {
                     let value = sample * correction * factor * ramp.get(from + n).copied().unwrap_or(1.0);
-                    let magnitude = value.norm();
-                    limited += u64::from(magnitude > PEAK);
-                    *to = if magnitude > PEAK { value * (PEAK / magnitude) } else { value };
+                    let power = value.norm_sqr();
+                    limited += u64::from(power > PEAK * PEAK);
+                    *to = if power > PEAK * PEAK { value * (PEAK / power.sqrt()) } else { value };
                 }
             }
             self.counters.limited.fetch_add(limited, Ordering::Relaxed);

@@ -34,6 +34,13 @@ public:
     }
     cf32 &operator[](int64_t tick) { return _samples[size_t(tick) & (_samples.size() - 1)]; }
     const cf32 &operator[](int64_t tick) const { return _samples[size_t(tick) & (_samples.size() - 1)]; }
+    // The samples from `tick` on that lie in one piece, at most `count`.
+    const cf32 *piece(int64_t tick, size_t count, size_t &length) const
+    {
+        const size_t at = size_t(tick) & (_samples.size() - 1);
+        length = std::min(count, _samples.size() - at);
+        return _samples.data() + at;
+    }
     void clear(int64_t from, int64_t to)
     {
         from = std::max(from, to - int64_t(_samples.size()));
@@ -89,12 +96,14 @@ public:
             std::fill(_sum.begin(), _sum.end(), cf32());
             for (const auto &tap : _taps)
                 if (tap.rx == k)
-                    for (size_t n = 0; n < count; n++)
+                    for (size_t from = 0, length; from < count; from += length)
                     {
-                        const cf32 x = sent[tap.tx][tick + int64_t(n) - tap.delay];
+                        const cf32 *x = sent[tap.tx].piece(tick + int64_t(from) - tap.delay, count - from, length);
+                        const float re = tap.gain.real(), im = tap.gain.imag();
+                        cf32 *sum = _sum.data() + from;
                         // Written out: the operator of std::complex looks for infinities.
-                        _sum[n] += cf32(tap.gain.real() * x.real() - tap.gain.imag() * x.imag(),
-                                        tap.gain.real() * x.imag() + tap.gain.imag() * x.real());
+                        for (size_t n = 0; n < length; n++)
+                            sum[n] += cf32(re * x[n].real() - im * x[n].imag(), re * x[n].imag() + im * x[n].real());
                     }
             if (_noise > 0) addNoise(tick, k);
             for (size_t n = 0; n < count; n++) received[k][tick + int64_t(n)] = _sum[n];
