@@ -31,6 +31,13 @@ pub struct Measurement {
     pub path_rate: Option<PathRate>,
 }
 
+impl Measurement {
+    /// Covariance of the values; `None` where the likelihood was no peak there, as may be deep in the noise.
+    fn covariance(&self) -> Option<Matrix3<f64>> {
+        Matrix3::from_fn(|i, j| self.information[i][j]).cholesky().map(|root| root.inverse())
+    }
+}
+
 /// Rate of the path TR → target → SRE.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PathRate {
@@ -188,7 +195,7 @@ impl Track {
             slope[(2, 0)] += x / range;
             slope[(2, 1)] += y / range;
         }
-        let noise = Matrix3::from_fn(|i, j| measurement.information[i][j]).try_inverse()?;
+        let noise = measurement.covariance()?;
         let cross = self.covariance * slope.transpose();
         let inverse = (slope * cross + noise).try_inverse()?;
         let innovation = Vector3::from(measurement.values) - expected - slope * (self.state - at);
@@ -279,7 +286,7 @@ impl Tracker {
 
     /// One frame at `time_s` with its fixes; none is a frame without a position. A fix updates the nearest track whose
     /// gate it passes, else it is a new track; where there is no room, in place of the one with fewest fixes. Tracks
-    /// without a fix coast, tentative ones for a quarter as long.
+    /// without a fix coast, tentative ones for a quarter as long. A fix whose echo gives no error bar is left out.
     pub fn step(&mut self, time_s: f64, fixes: &[Fix]) {
         for track in &mut self.tracks {
             track.advance(time_s);
@@ -287,7 +294,7 @@ impl Tracker {
                 track.forget_timing_error(self.arrays.timing_error_m);
             }
         }
-        for fix in fixes {
+        for fix in fixes.iter().filter(|fix| fix.measurement.covariance().is_some()) {
             let nearest = self
                 .tracks
                 .iter_mut()
@@ -417,6 +424,22 @@ mod tests {
         assert!(tracked < 0.25 * single, "{} and {}", (tracked / count).sqrt(), (single / count).sqrt());
         // The target accelerates less than the filter allows for, so the mean lies below 2, but not far.
         assert!((0.5..2.4).contains(&(nees / count)), "{}", nees / count);
+    }
+
+    #[test]
+    fn a_fix_without_an_error_bar_changes_no_track() {
+        let mut world = World::new(None);
+        let mut tracker = Tracker::new(&world.config, TrackSettings::default());
+        for step in 0..50 {
+            tracker.step(f64::from(step) * 0.01, &[world.fix([100.0, 50.0])]);
+        }
+        let mut coasting = tracker.clone();
+        let mut fix = world.fix([100.0, 50.0]);
+        // A saddle of the likelihood, as noise can make one.
+        fix.measurement.information[0][0] *= -1.0;
+        tracker.step(0.5, &[fix]);
+        coasting.step(0.5, &[]);
+        assert_eq!(tracker.tracks(), coasting.tracks());
     }
 
     #[test]
