@@ -545,7 +545,8 @@ fn sensing_is_refused_with_random_phases_and_is_at_the_bound_once_they_are_calib
     let bench = with_random_phases();
     let graph = bench.path("flowgraph.toml");
     let fly = |more: &[&str]| {
-        let mut all = vec!["run", graph.to_str().unwrap(), "--transmit", "--bands", BANDS, "--json", "--frames", "240"];
+        let mut all =
+            vec!["run", graph.to_str().unwrap(), "--transmit", "--bands", BANDS, "--json", "--frames", "1200"];
         all.extend_from_slice(more);
         issc(&all)
     };
@@ -556,6 +557,7 @@ fn sensing_is_refused_with_random_phases_and_is_at_the_bound_once_they_are_calib
     assert!(number(&report["block_error_rate"]) <= 1e-2, "{}", report["block_error_rate"]);
     let target = &report["target"];
     assert_eq!((&target["outliers"], &target["no_position"]), (&Value::from(0), &Value::from(0)), "{target}");
+    // 1 200 positions scatter by 2 %, 240 would by 4.
     assert!(number(&target["rmse_m"]) <= 1.1 * number(&target["hcrb_rmse_m"]), "{target}");
 }
 

@@ -100,7 +100,7 @@ def main():
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--images", nargs="+", required=True)
     parser.add_argument("--data", nargs="+", required=True)
-    parser.add_argument("--tuned-for", nargs="+", default=["mse"], help="which rates to export: mse, ms-ssim")
+    parser.add_argument("--tuned-for", nargs="+", default=["mse", "ms-ssim"], help="which rates to export: mse, ms-ssim")
     parser.add_argument("--limit", type=int, default=12, help="how many of --images to use")
     parser.add_argument("--out", required=True, help="folder of the model")
     args = parser.parse_args()
@@ -111,7 +111,7 @@ def main():
     files = picture_files(args.images)
     files = files[:: max(1, len(files) // args.limit)][: args.limit]
     rows = {r: measure(model, files, r) for r, (kind, _) in enumerate(targets) if kind in args.tuned_for}
-    order = sorted(rows, key=lambda r: rows[r][0])
+    order = sorted(rows, key=lambda r: (targets[r][0] != "mse", rows[r][0]))  # plans choose among the first ones
     names = []
     for rate in order:
         kind = targets[rate][0]

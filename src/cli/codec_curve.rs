@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::json;
 
-use crate::control::{pictures_in, read_picture};
+use super::inputs;
 use crate::semantic::bitstream::HEADER_BYTES;
 use crate::semantic::{Bank, Calibration, Card, Decoder, Encoder, ModelInfo, curve, metrics};
 use crate::{Error, Result};
@@ -65,7 +65,7 @@ struct Measured {
 /// Runs `issc codec-curve`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let bank = arguments.bank.as_deref().map_or_else(|| Ok(Bank::shipped()), Bank::uncalibrated)?;
-    let pictures = pictures(&arguments)?;
+    let pictures = inputs::pictures(&arguments.images, arguments.limit)?;
     let mut chosen: Vec<ModelInfo> = bank.models().to_vec();
     if !arguments.models.is_empty() {
         chosen = arguments.models.iter().map(|name| bank.find(name).cloned()).collect::<Result<_>>()?;
@@ -94,13 +94,6 @@ pub fn run(arguments: Arguments) -> Result<()> {
 
 fn folder_name(path: &std::path::Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn pictures(arguments: &Arguments) -> Result<Vec<RgbImage>> {
-    let folder = &arguments.images;
-    let files = pictures_in(folder)?;
-    let take = arguments.limit.unwrap_or(files.len()).clamp(1, files.len());
-    (0..take).map(|i| read_picture(&files[i * files.len() / take])).collect()
 }
 
 fn measure(

@@ -1,18 +1,18 @@
-//! `issc encode IMAGE… --model G -o FILE`: pictures to a coded file.
+//! `issc encode IMAGE… --model G -o FILE`: pictures, folders and videos to a coded file.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
 
-use crate::control::read_picture;
+use crate::control::each_picture;
 use crate::semantic::{Bank, Encoder, file};
 use crate::{Error, Result};
 
 /// Options of `issc encode`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Pictures (PNG or JPEG); several become a sequence in one file.
+    /// Pictures (PNG or JPEG), folders of them, videos (by `ffmpeg`); several become a sequence in one file.
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Source model: index or name.
@@ -40,15 +40,16 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let model = bank.find(&arguments.model)?.clone();
     let mut encoder = Encoder::new(bank);
     let mut bytes = vec![];
-    let (mut pixels, mut time_s) = (0.0, 0.0);
-    for (number, path) in arguments.images.iter().enumerate() {
-        let picture = read_picture(path)?;
+    let (mut pixels, mut time_s, mut number) = (0.0, 0.0, 0u16);
+    each_picture(&arguments.images, |path, picture| {
         let begin = Instant::now();
-        let coded = encoder.encode(&picture, model.index, number as u16).map_err(|e| Error::file(path, e))?;
+        let coded = encoder.encode(&picture, model.index, number).map_err(|e| Error::file(path, e))?;
         time_s += begin.elapsed().as_secs_f64();
         pixels += f64::from(picture.width()) * f64::from(picture.height());
         file::write(&mut bytes, &coded);
-    }
+        number = number.wrapping_add(1);
+        Ok(())
+    })?;
     std::fs::write(&arguments.output, &bytes).map_err(|e| Error::file(&arguments.output, e))?;
     let bits = 8 * bytes.len();
     let bits_per_pixel = bits as f64 / pixels;

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::patterns::beam_patterns;
-use super::{code_figures, inputs};
+use super::{code_figures, inputs, similarity};
 use crate::array::direction_rad;
 use crate::coding::BlockErrorLaw;
+use crate::control::load_pictures;
 use crate::optimize::{Effort, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing};
 use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::scene::{ChannelCode, Frequencies, Model, Reflectivity, Scene, decibel};
@@ -26,16 +27,23 @@ pub struct Arguments {
     /// Scene file (TOML) that the figures start from.
     #[arg(long, default_value = "scenes/paper.toml")]
     scene: PathBuf,
+    /// Pictures that Fig. 3 sends: files or folders; the shipped ones by default.
+    #[arg(long = "picture", value_name = "PATH")]
+    pictures: Vec<PathBuf>,
 }
 
 /// Runs `issc figures`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let scene = inputs::scene(&arguments.scene)?;
     std::fs::create_dir_all(&arguments.out).map_err(|error| Error::file(&arguments.out, error))?;
-    let models: Vec<_> = Bank::shipped().models().iter().map(|model| model.source_model(PIXELS)).collect();
+    let bank = Bank::shipped();
+    let models: Vec<_> = bank.planned().iter().map(|model| model.source_model(PIXELS)).collect();
+    let pictures = load_pictures(&arguments.pictures)?;
+    let [over_power, over_ratio] = similarity::charts(&scene, &bank, &pictures)?;
     for (name, chart) in [
         ("fig2-distortion", distortion(&models)),
-        ("fig3-ms-ssim", similarity(&scene, &models)),
+        over_power,
+        over_ratio,
         ("fig4-hcrb", bound_over_power(&scene, &models)),
         ("trade-off", trade_off(&scene)),
         ("beam-patterns", patterns(&scene)),
@@ -62,7 +70,7 @@ const RADIO_MODE: Model = Model {
 /// Fig. 2: distortion over the bit error rate, from eq. (7) as fitted to the shipped models.
 fn distortion(models: &[SourceModel]) -> Chart {
     let bank = Bank::shipped();
-    let series = bank.models().iter().zip(models).filter(|(info, _)| info.tuned_for == "mse").enumerate();
+    let series = bank.planned().iter().zip(models).enumerate();
     Chart {
         title: "Distortion over the bit error rate (Fig. 2)".into(),
         x_label: "bit error rate of the body".into(),
@@ -78,47 +86,6 @@ fn distortion(models: &[SourceModel]) -> Chart {
                 colour,
             })
             .collect(),
-    }
-}
-
-/// Fig. 3: MS-SSIM of the model that the rates allow over the power, with optimal beams and with zero-forcing ones.
-/// Predicted from the card's error-free figures: a plan's blocks fail once in a thousand at most.
-fn similarity(scene: &Scene, models: &[SourceModel]) -> Chart {
-    let bank = Bank::shipped();
-    let mut series = Vec::new();
-    for (colour, ratio) in [0.0625, 0.125].into_iter().enumerate() {
-        for (name, stroke) in [("optimal beams", Stroke::Solid), ("zero forcing", Stroke::Dashed)] {
-            let quality = |power_dbm: f64| {
-                let mut scene = scene.clone();
-                scene.constraints.power_dbm = power_dbm;
-                scene.constraints.bandwidth_ratio_max = ratio;
-                let problem = Problem::from_scene(&scene);
-                let solution = problem.solve();
-                let sinr = match stroke {
-                    Stroke::Solid if solution.feasible => solution.sinr,
-                    Stroke::Solid => return f64::NAN,
-                    _ => problem.sinr(&zero_forcing(&scene, &problem)),
-                };
-                let limits = RateLimits::from_scene(&scene, 3 * PIXELS);
-                select_rate(models, &limits, sinr, &BlockErrorLaw::from_scene(&scene))
-                    .map_or(f64::NAN, |choice| bank.models()[choice.model].calibration.ms_ssim)
-            };
-            series.push(Series {
-                name: format!("{name}, ABR {ratio}"),
-                points: steps(-10.0, 20.0, 0.25).map(|power_dbm| (power_dbm, quality(power_dbm))).collect(),
-                stroke,
-                colour,
-            });
-        }
-    }
-    Chart {
-        title: "Picture quality over the power (Fig. 3, predicted)".into(),
-        x_label: "P_T, dBm".into(),
-        y_label: "MS-SSIM".into(),
-        x_log: false,
-        y_log: false,
-        legend: Corner::LowerRight,
-        series,
     }
 }
 

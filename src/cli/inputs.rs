@@ -1,9 +1,12 @@
-//! Files that several subcommands read: scenes (the shipped ones from any folder) and weights.
+//! Files that several subcommands read: scenes (the shipped ones from any folder), weights, and pictures of a folder.
 
 use std::path::Path;
 
+use image::RgbImage;
+
 use super::shipped;
 use crate::array::Beams;
+use crate::control::{pictures_in, read_picture};
 use crate::scene::{Scene, w_to_dbm};
 use crate::{Error, Result};
 
@@ -28,6 +31,13 @@ pub(super) fn weights(path: &Path, scene: &Scene) -> Result<Beams> {
         eprintln!("{}: {power_dbm:.2} dBm, above P_T = {} dBm", path.display(), scene.constraints.power_dbm);
     }
     Ok(beams)
+}
+
+/// The pictures of a folder, or `limit` of them spread over it.
+pub(super) fn pictures(folder: &Path, limit: Option<usize>) -> Result<Vec<RgbImage>> {
+    let files = pictures_in(folder)?;
+    let take = limit.unwrap_or(files.len()).clamp(1, files.len());
+    (0..take).map(|i| read_picture(&files[i * files.len() / take])).collect()
 }
 
 /// A ratio in dB; `None` where it has no finite one.

@@ -16,11 +16,13 @@ mod optimize;
 mod patterns;
 mod probe;
 mod radio;
+mod rate_distortion;
 pub mod run;
 mod sense;
 mod set;
 mod shipped;
 mod show;
+mod similarity;
 
 use std::process::ExitCode;
 
@@ -59,6 +61,8 @@ enum Command {
     Optimize(optimize::Arguments),
     /// Measure a coded link: block and bit errors at one modulation, rate and SNR.
     Link(link::Arguments),
+    /// The source models beside JPEG and published points: bits, PSNR, MS-SSIM and mean differences of rate.
+    RateDistortion(rate_distortion::Arguments),
     /// Locate the target in simulated echoes, trial by trial, beside the bound.
     Sense(sense::Arguments),
     /// Try a radio in ten steps.
@@ -87,6 +91,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Calibrate(arguments)) => calibrate::run(arguments),
         Some(Command::Probe(arguments)) => probe::run(arguments),
         Some(Command::Check(arguments)) => check::run(arguments),
+        Some(Command::RateDistortion(arguments)) => rate_distortion::run(arguments),
         Some(Command::Run(arguments)) => run::run(arguments),
         Some(Command::Set(arguments)) => set::run(arguments),
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),

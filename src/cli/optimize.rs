@@ -133,7 +133,7 @@ fn report(scene: &Scene, method: Method, found: &Found) -> Value {
     let problem = Problem::from_scene(scene);
     let sinr = problem.sinr(&found.beams);
     let bank = Bank::shipped();
-    let models: Vec<_> = bank.models().iter().map(|model| model.source_model(PIXELS)).collect();
+    let models: Vec<_> = bank.planned().iter().map(|model| model.source_model(PIXELS)).collect();
     let choice =
         select_rate(&models, &RateLimits::from_scene(scene, 3 * PIXELS), sinr, &BlockErrorLaw::from_scene(scene));
     let finite = |value: f64| value.is_finite().then_some(value);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
+use image::RgbImage;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::radio::{OpenRadios, RadioArguments};
@@ -15,7 +16,8 @@ use super::{drawings, shipped, show};
 use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
 use crate::control::{
-    Collector, Command, DECISION_FRAMES, PictureLibrary, Planner, Report, Session, Shown, load_pictures, parse_at,
+    Collector, Command, DECISION_FRAMES, PictureLibrary, PictureWriter, Planner, Report, Session, Shown, load_pictures,
+    parse_at,
     socket::{self, ControlSocket},
 };
 use crate::modem::frame::FrameClock;
@@ -31,6 +33,9 @@ const EVENTS: usize = 1 << 15;
 /// Pictures received that may wait for the report.
 const PICTURES: usize = 64;
 
+/// Pace of a video of received pictures.
+const PICTURES_PER_S: f64 = 25.0;
+
 /// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
@@ -42,6 +47,9 @@ pub struct Arguments {
     /// Write pictures and plots to this folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Save the pictures that arrive: numbered files, e.g. seen.png, or a video, e.g. seen.mp4 (by `ffmpeg`).
+    #[arg(long, value_name = "FILE")]
+    received: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -62,7 +70,7 @@ pub struct RunOptions {
     /// Signal time per wall-clock time to keep to: 1 = real time. As fast as it goes by default.
     #[arg(long, value_name = "FACTOR")]
     pub pace: Option<f64>,
-    /// Pictures to send: files or folders; the shipped ones by default.
+    /// Pictures to send: files, folders or videos (by `ffmpeg`); the shipped ones by default.
     #[arg(long = "picture", value_name = "PATH")]
     pub pictures: Vec<PathBuf>,
     /// Send the list of pictures this often; without end by default.
@@ -100,6 +108,7 @@ pub struct Prepared {
     telemetry: Receiver<Event>,
     events: Telemetry,
     received: Receiver<ReceivedPicture>,
+    writer: Option<PictureWriter>,
     frames: Option<u64>,
     note: Option<String>,
     paced: bool,
@@ -192,6 +201,7 @@ impl RunOptions {
             telemetry,
             events,
             received,
+            writer: None,
             frames,
             note,
             paced: self.pace.is_some(),
@@ -303,6 +313,8 @@ fn set_key(table: &mut toml::Table, path: &str, value: toml::Value) -> Result<()
 pub fn run(arguments: Arguments) -> Result<()> {
     let snapshots = arguments.out.is_some();
     let mut prepared = RunOptions { snapshots, ..arguments.options }.prepare()?;
+    let writer = |file: &PathBuf| PictureWriter::create(file, false, PICTURES_PER_S);
+    prepared.writer = arguments.received.as_ref().map(writer).transpose()?;
     if let Some(note) = &prepared.note {
         eprintln!("issc: {note}");
     }
@@ -363,8 +375,8 @@ pub struct Ended {
 impl Prepared {
     /// Runs to the end and makes the report.
     pub fn go(self, stop: &StopSwitch) -> Result<Ended> {
-        let Self { program, scene, bank, library, plans, session, telemetry, events, received, frames, radios, .. } =
-            self;
+        let Self { program, scene, bank, library, plans, session, telemetry, events, received, radios, .. } = self;
+        let (frames, mut writer, mut written) = (self.frames, self.writer, Ok(()));
         let mut collector = Collector::new(scene, library, plans);
         let started = Instant::now();
         let (busy, log, took) = thread::scope(|scope| {
@@ -373,7 +385,13 @@ impl Prepared {
                 let busy = program.run(stop);
                 (busy, started.elapsed())
             });
-            collect(&mut collector, &telemetry, &received, frames, || {
+            let mut write = |image: &RgbImage| {
+                // After a failure the run goes on without the file: its chains wait for somebody to take their pictures.
+                if let (Some(writer), Ok(())) = (&mut writer, &written) {
+                    written = writer.put(image);
+                }
+            };
+            collect(&mut collector, &telemetry, &received, &mut write, frames, || {
                 if radios.failed() {
                     stop.pull();
                 }
@@ -391,6 +409,8 @@ impl Prepared {
             Ok::<_, Error>((busy, log, took))
         })?;
         let busy = busy?;
+        written?;
+        writer.map_or(Ok(()), PictureWriter::finish)?;
         if events.dropped() > 0 {
             eprintln!("issc: {} events found no room: the report lacks them", events.dropped());
         }
@@ -404,6 +424,7 @@ fn collect(
     collector: &mut Collector,
     telemetry: &Receiver<Event>,
     received: &Receiver<ReceivedPicture>,
+    write: &mut impl FnMut(&RgbImage),
     frames: Option<u64>,
     done: impl Fn() -> bool,
 ) {
@@ -422,6 +443,9 @@ fn collect(
         }
         while let Ok(picture) = received.try_recv() {
             telemetry.try_iter().for_each(|event| collector.event(&event));
+            if let Some(image) = &picture.image {
+                write(image);
+            }
             collector.picture(picture);
         }
         bar.set_position(collector.frames_sent());

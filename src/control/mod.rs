@@ -6,9 +6,10 @@ mod planner;
 mod report;
 mod session;
 pub mod socket;
+mod video;
 
 pub use command::{Command, parse_at, read_weights};
-pub use pictures::{PictureLibrary, load_pictures, pictures_in, read_picture};
+pub use pictures::{PictureLibrary, PictureWriter, each_picture, load_pictures, pictures_in, read_picture};
 pub use planner::{Planned, Planner};
 pub use report::{Collector, PlanSummary, Report, Shown};
 pub use session::{DECISION_FRAMES, FollowReport, Retune, Session, SessionLog};

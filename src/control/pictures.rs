@@ -1,4 +1,5 @@
-//! Pictures to send: read at the start, encoded on a thread of their own the first time a model is asked for.
+//! Pictures in files and videos, and those to send: read at the start, encoded on a thread of their own the first time
+//! a model is asked for.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::thread;
 use crossbeam_channel::{Sender, unbounded};
 use image::RgbImage;
 
+use super::video::{VideoReader, VideoWriter, is_video};
 use crate::blocks::{Feed, PictureFeed};
 use crate::semantic::{Bank, Decoder, Encoder, Picture};
 use crate::stream::Wake;
@@ -17,7 +19,78 @@ use crate::{Error, Result};
 const SAMPLES: [(&str, &[u8]); 2] =
     [("girl", include_bytes!("../../pictures/girl.png")), ("macaws", include_bytes!("../../pictures/macaws.png"))];
 
-/// Reads pictures: files, folders (their PNG and JPEG files by name); the shipped ones where none are named.
+/// Most pixels of all pictures of a run, which stay in memory.
+const PIXELS_IN_A_RUN: u64 = 1 << 28;
+
+/// Hands over the pictures of files, folders (their PNG and JPEG files by name) and videos, one after another.
+pub fn each_picture(paths: &[PathBuf], mut take: impl FnMut(&Path, RgbImage) -> Result<()>) -> Result<()> {
+    for path in paths {
+        if is_video(path) {
+            let mut video = VideoReader::open(path)?;
+            while let Some(picture) = video.next()? {
+                take(path, picture)?;
+            }
+        } else if path.is_dir() {
+            for file in pictures_in(path)? {
+                take(&file, read_picture(&file)?)?;
+            }
+        } else {
+            take(path, read_picture(path)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where pictures go.
+pub enum PictureWriter {
+    /// One picture to this file.
+    One(PathBuf),
+    /// Any number of them, numbered before the suffix.
+    Numbered(PathBuf, usize),
+    /// A video.
+    Video(VideoWriter),
+}
+
+impl PictureWriter {
+    /// A video where the suffix is a video's, else PNG or JPEG files: a single one of exactly this name, or numbered ones.
+    pub fn create(file: &Path, single: bool, pictures_per_s: f64) -> Result<Self> {
+        if is_video(file) {
+            return VideoWriter::create(file, pictures_per_s).map(Self::Video);
+        }
+        if !is_picture(file) {
+            return Err(Error::file(
+                file,
+                "accepted are names that end in .png, .jpg, .jpeg or, for a video, .mp4 and the like",
+            ));
+        }
+        Ok(if single { Self::One(file.to_owned()) } else { Self::Numbered(file.to_owned(), 0) })
+    }
+
+    /// Adds a picture.
+    pub fn put(&mut self, picture: &RgbImage) -> Result<()> {
+        let file = match self {
+            Self::One(file) => file.clone(),
+            Self::Numbered(file, number) => {
+                *number += 1;
+                numbered(file, *number - 1)
+            }
+            Self::Video(video) => return video.push(picture),
+        };
+        picture.save(&file).map_err(|error| Error::file(&file, error))
+    }
+
+    /// Ends a video; nothing is left to do for files.
+    pub fn finish(self) -> Result<()> {
+        if let Self::Video(video) = self { video.finish() } else { Ok(()) }
+    }
+}
+
+fn numbered(file: &Path, number: usize) -> PathBuf {
+    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    file.with_file_name(format!("{}-{number:04}.{}", part(file.file_stem()), part(file.extension())))
+}
+
+/// Reads the pictures of a run: files, folders and videos; the shipped ones where none are named.
 pub fn load_pictures(paths: &[PathBuf]) -> Result<Vec<RgbImage>> {
     if paths.is_empty() {
         return SAMPLES
@@ -29,15 +102,19 @@ pub fn load_pictures(paths: &[PathBuf]) -> Result<Vec<RgbImage>> {
             })
             .collect();
     }
-    let mut files = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            files.extend(pictures_in(path)?);
-        } else {
-            files.push(path.clone());
+    let (mut pictures, mut pixels) = (Vec::new(), 0);
+    each_picture(paths, |path, picture| {
+        pixels += u64::from(picture.width()) * u64::from(picture.height());
+        if pixels > PIXELS_IN_A_RUN {
+            let what = format!(
+                "the pictures have more than {PIXELS_IN_A_RUN} pixels; accepted in a run: fewer, or a shorter video"
+            );
+            return Err(Error::file(path, what));
         }
-    }
-    files.iter().map(|file| read_picture(file)).collect()
+        pictures.push(picture);
+        Ok(())
+    })?;
+    Ok(pictures)
 }
 
 /// The picture files of a folder, by name; one at least.

@@ -69,7 +69,7 @@ pub struct Planned {
 impl Planner {
     /// A planner for a scene and pictures of `pixels` pixels.
     pub fn new(scene: &Scene, bank: &Bank, pixels: usize) -> Self {
-        let models = bank.models().iter().map(|model| model.source_model(pixels)).collect();
+        let models = bank.planned().iter().map(|model| model.source_model(pixels)).collect();
         Self {
             channel: channel_vector(scene),
             soundings: SURVEY,

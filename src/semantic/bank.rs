@@ -68,7 +68,7 @@ pub struct Calibration {
 /// One model of the bank: a rate with its tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
-    /// 0 … G − 1 in rising mean rate.
+    /// 0 … G − 1: those tuned for MSE, then others, each in rising mean rate.
     pub index: usize,
     /// What `--model` accepts besides the index.
     pub name: String,
@@ -212,7 +212,12 @@ impl Bank {
         })
     }
 
-    /// The models, in rising mean rate.
+    /// The models that plans choose among, since plans minimise MSE: the first ones, in rising mean rate.
+    pub fn planned(&self) -> &[ModelInfo] {
+        &self.models[..self.models.iter().take_while(|model| model.tuned_for == "mse").count()]
+    }
+
+    /// All models.
     pub fn models(&self) -> &[ModelInfo] {
         &self.models
     }

@@ -13,7 +13,7 @@ use super::transform::AnalysisSpace;
 use crate::{Error, Result};
 
 /// Payload that the encoder aims at in a slice, in bits.
-pub const SLICE_BITS: f64 = 560.0;
+pub const SLICE_BITS: f64 = 740.0;
 
 /// What a squared error of one step is worth in bits. The step that is optimal at high rates makes it 6/ln 2 = 8.7; at
 /// the rates of the bank 12 gave the lowest λ·MSE + rate on the tuning pictures, 1 to 3 % below a fixed dead zone.

@@ -166,6 +166,11 @@ impl Mean {
         Ok(Self { layer, unit: PerRate::load(weights, "mean_unit", latents)? })
     }
 
+    /// Per latent, the unit of its mean at a rate.
+    pub(super) fn unit(&self, rate: usize) -> &[f32] {
+        self.unit.of(rate)
+    }
+
     /// `[position][channel]` from the hyper features.
     pub fn fill(&self, simd: Simd, predictor: &Predictor, p: &Prediction, rate: usize, mean: &mut Vec<f32>) {
         let (rows, columns) = p.grid();

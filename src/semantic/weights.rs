@@ -23,7 +23,7 @@ pub struct Configuration {
     pub features: usize,
     /// Channels of the decoder's fine branch.
     pub widths: Vec<usize>,
-    /// One name per rate, in rising mean rate.
+    /// One name per rate.
     pub names: Vec<String>,
     /// `mse` or `ms-ssim`, per rate.
     pub tuned_for: Vec<String>,
