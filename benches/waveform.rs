@@ -10,10 +10,10 @@ mod air;
 use air::{ANTENNAS, Link, ROLL_OFF, SPS, Transmitter, beams};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use issc::channel::{EchoPath, EchoPathSettings, Noise, PhaseDraw};
+use issc::channel::{Noise, World};
 use issc::dsp::{MatchedFilter, PulseShaper, SPAN_SYMBOLS, Superposer, root_raised_cosine, tail_samples};
-use issc::modem::frame::Layout;
-use issc::scene::Target;
+use issc::modem::frame::{Layout, PREAMBLE};
+use issc::scene::Scene;
 use num_complex::Complex32;
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -145,41 +145,16 @@ fn world(bencher: Bencher) {
     let layout: Layout = transmitter.assemble(1);
     let mut antennas = vec![Vec::new(); ANTENNAS];
     transmitter.transmit(layout, &mut antennas);
-    let mut direct = link().path(FRAME);
-    let mut echo = EchoPath::new(echo_settings(), FRAME).unwrap();
+    let mut world = World::new(&Scene::paper(), 1, FRAME, PREAMBLE).unwrap();
     let mut rows = vec![vec![Complex32::ZERO; FRAME]; 5];
     let mut number = 0;
     bencher.counter(ItemsCount::new(FRAME)).bench_local(|| {
         let time = number * FRAME as u64;
-        let (first, others) = rows.split_at_mut(1);
-        let sent = antennas.iter().map(|row| &row[..]);
-        direct.receive(number, sent.clone(), &mut first[0]);
-        echo.begin_frame(number, time, 0.0);
-        echo.receive(number, time, sent, FRAME, others.iter_mut().map(|row| &mut row[..]));
+        world.begin_frame(number, time, 0.0);
+        world.receive(time, antennas.iter().map(|row| &row[..]), FRAME, rows.iter_mut().map(|row| &mut row[..]));
         number += 1;
         black_box(&mut rows);
     });
-}
-
-fn echo_settings() -> EchoPathSettings {
-    EchoPathSettings {
-        transmitter: [0.0, 0.0],
-        receiver: [0.0, 50.0],
-        target: [100.0, 50.0],
-        motion: Target::default(),
-        transmit_antennas: ANTENNAS,
-        receive_antennas: 4,
-        spacing_wavelengths: 0.5,
-        wavelength_m: 0.0857,
-        sample_rate_hz: 200e6,
-        reflection_coefficient: 0.6,
-        phase: PhaseDraw::PerFrame,
-        timing_error_std_s: 100e-9,
-        hold_timing_error: false,
-        switch_samples: 512,
-        noise_variance: 0.01,
-        seed: 1,
-    }
 }
 
 /// Complex Gaussian samples added to one row.

@@ -340,6 +340,11 @@ impl Scene {
         1.0 / self.waveform.bandwidth_hz
     }
 
+    /// Samples per second on the air.
+    pub fn sample_rate_hz(&self) -> f64 {
+        self.waveform.bandwidth_hz * self.waveform.samples_per_symbol as f64
+    }
+
     /// Carrier wavelength in metres.
     pub fn wavelength_m(&self) -> f64 {
         SPEED_OF_LIGHT_M_S / self.waveform.carrier_hz

@@ -6,7 +6,7 @@ mod frame_receiver;
 mod picture_sink;
 mod picture_source;
 mod pulse_shaper;
-mod simulated_air;
+pub(crate) mod simulated_air;
 pub mod snapshots;
 mod superposer;
 
@@ -19,7 +19,6 @@ use image::RgbImage;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use crate::channel::World;
 use crate::modem::frame::{BLOCKS, Layout};
 use crate::scene::{Point, Scene};
 use crate::semantic::{Bank, Picture};
@@ -82,28 +81,6 @@ pub enum WorldChange {
 
 /// Changes to the simulated world and the frames from which they hold.
 pub type WorldChanges = ArcSwap<Vec<(u64, WorldChange)>>;
-
-/// Carries out the changes from the one of index `applied` on that are due at frame `number`, which begins `seconds` after
-/// the start; how many are applied then.
-pub(crate) fn apply_changes(
-    changes: &WorldChanges,
-    mut applied: usize,
-    number: u64,
-    seconds: f64,
-    world: &mut World,
-) -> usize {
-    let changes = changes.load();
-    while let Some((frame, change)) = changes.get(applied).copied()
-        && frame <= number
-    {
-        match change {
-            WorldChange::Target(target) => world.set_target(seconds, target),
-            WorldChange::Reflection(coefficient) => world.set_reflection(coefficient),
-        }
-        applied += 1;
-    }
-    applied
-}
 
 /// What the blocks of one run share.
 pub struct Context {
@@ -224,12 +201,18 @@ mod radio {
     pub(super) use crate::frontend::{sink::make as sink, source::make as source};
 }
 
+/// What everything that needs a radio says where there can be none.
+#[cfg(not(feature = "soapy"))]
+pub(crate) fn built_without_radios() -> Error {
+    Error::input("this program was built without radios; accepted: one built with --features soapy")
+}
+
 #[cfg(not(feature = "soapy"))]
 mod radio {
-    use super::{Context, Error, Result, Stage, Table};
+    use super::{Context, Result, Stage, Table, built_without_radios};
 
     pub(super) fn sink(_context: &mut Context, _keys: Table) -> Result<Box<dyn Stage>> {
-        Err(Error::input("this program was built without radios; accepted: one built with --features soapy"))
+        Err(built_without_radios())
     }
 
     pub(super) use sink as source;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use num_complex::Complex32;
 use toml::Table;
 
-use super::{Context, WorldChanges, apply_changes, no_settings};
+use super::{Context, WorldChange, WorldChanges, no_settings};
 use crate::channel::{RECEIVE_LAG, World};
 use crate::modem::frame::{FrameClock, PREAMBLE};
+use crate::scene::Scene;
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 use crate::{Error, Result};
 
@@ -16,14 +17,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     no_settings(keys)?;
     let scene = &context.scene;
     let chunk_samples = context.longest_samples();
-    let world = World::new(scene, context.seed, chunk_samples, PREAMBLE)
-        .map_err(|what| Error::input(format!("scene: {what}")))?;
     Ok(erase(SimulatedAir {
-        world,
-        clock: FrameClock::new(scene),
-        changes: Arc::clone(&context.world),
-        applied: 0,
-        telemetry: context.telemetry.clone(),
+        live: LiveWorld::new(scene, context.seed, chunk_samples, &context.world, &context.telemetry)?,
         antennas: scene.array.transmit_antennas,
         rows: 1 + scene.array.receive_antennas,
         chunk_samples,
@@ -32,13 +27,55 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     }))
 }
 
-struct SimulatedAir {
-    world: World,
+/// The world of a run: changed by commands, and its truth reported.
+pub(crate) struct LiveWorld {
+    pub(crate) world: World,
     clock: FrameClock,
     changes: Arc<WorldChanges>,
     /// Changes taken over so far.
     applied: usize,
     telemetry: Telemetry,
+}
+
+impl LiveWorld {
+    /// The world of a scene for chunks of up to `chunk_samples` samples.
+    pub(crate) fn new(
+        scene: &Scene,
+        seed: u64,
+        chunk_samples: usize,
+        changes: &Arc<WorldChanges>,
+        telemetry: &Telemetry,
+    ) -> Result<Self> {
+        Ok(Self {
+            world: World::new(scene, seed, chunk_samples, PREAMBLE)
+                .map_err(|what| Error::input(format!("scene: {what}")))?,
+            clock: FrameClock::new(scene),
+            changes: Arc::clone(changes),
+            applied: 0,
+            telemetry: telemetry.clone(),
+        })
+    }
+
+    /// Frame `number` begins at sample `time`, with the changes that are due by then.
+    pub(crate) fn begin_frame(&mut self, number: u64, time: u64) {
+        let seconds = self.clock.start_s(number);
+        let changes = self.changes.load();
+        while let Some((frame, change)) = changes.get(self.applied).copied()
+            && frame <= number
+        {
+            match change {
+                WorldChange::Target(target) => self.world.set_target(seconds, target),
+                WorldChange::Reflection(coefficient) => self.world.set_reflection(coefficient),
+            }
+            self.applied += 1;
+        }
+        let truth = self.world.begin_frame(number, time, seconds);
+        self.telemetry.report(Event::World { frame: number, position_m: truth.position_m });
+    }
+}
+
+struct SimulatedAir {
+    live: LiveWorld,
     antennas: usize,
     rows: usize,
     chunk_samples: usize,
@@ -55,7 +92,7 @@ impl SimulatedAir {
         count: usize,
         output: &mut Frame<Complex32>,
     ) {
-        self.world.receive(time, antennas, count, output.rows_mut().map(|row| &mut row[..count]));
+        self.live.world.receive(time, antennas, count, output.rows_mut().map(|row| &mut row[..count]));
         output.head.valid = count;
         output.head.sample_time = time - RECEIVE_LAG as u64;
     }
@@ -74,10 +111,7 @@ impl Block for SimulatedAir {
 
     fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<Complex32>) -> Flow {
         let (number, time) = (input.head.sequence, input.head.sample_time);
-        let seconds = self.clock.start_s(number);
-        self.applied = apply_changes(&self.changes, self.applied, number, seconds, &mut self.world);
-        let truth = self.world.begin_frame(number, time, seconds);
-        self.telemetry.report(Event::World { frame: number, position_m: truth.position_m });
+        self.live.begin_frame(number, time);
         let count = input.head.valid;
         self.receive(time, (0..self.antennas).map(|antenna| input.row(antenna)), count, output);
         self.next = (number + 1, time + count as u64);

@@ -23,7 +23,7 @@ impl World {
         check_simulated_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)
             .map_err(|what| format!("geometry.{what}"))?;
         let per_sample = scene.waveform.samples_per_symbol as f64;
-        let sample_rate_hz = scene.waveform.bandwidth_hz * per_sample;
+        let sample_rate_hz = scene.sample_rate_hz();
         let direct = DirectPath::new(
             &DirectPathSettings {
                 channel: channel_vector(scene),

@@ -30,7 +30,7 @@ pub struct Arguments {
 /// Runs `issc calibrate`.
 #[cfg(not(feature = "soapy"))]
 pub fn run(_arguments: Arguments) -> Result<()> {
-    Err(super::radio::built_without())
+    Err(crate::blocks::built_without_radios())
 }
 
 /// Runs `issc calibrate`.
@@ -67,8 +67,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         calibration.write(path)?;
     }
     if arguments.json {
-        println!("{}", serde_json::to_string(&**calibration).map_err(|error| Error::failure(error.to_string()))?);
-        return Ok(());
+        return super::inputs::print_json(&**calibration);
     }
     println!("{}, session {}", calibration.device, calibration.session);
     for (side, offsets) in [("TX", &calibration.tx), ("RX", &calibration.rx)] {

@@ -21,18 +21,11 @@ const LOG10_RATES: [f64; 13] = [-6.5, -6.0, -5.5, -5.0, -4.5, -4.0, -3.5, -3.25,
 /// Options of `issc codec-curve`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Folder of pictures that took no part in training.
-    #[arg(long)]
-    images: PathBuf,
-    /// How many of them to use, spread over the folder.
-    #[arg(long)]
-    limit: Option<usize>,
+    #[command(flatten)]
+    codec: inputs::CodecArguments,
     /// Draws of the errors per picture and bit error rate.
     #[arg(long, default_value_t = 1)]
     draws: u64,
-    /// Folder of a model bank of your own; its card is not read.
-    #[arg(long)]
-    bank: Option<PathBuf>,
     /// Write the measured card here.
     #[arg(long)]
     card: Option<PathBuf>,
@@ -64,8 +57,7 @@ struct Measured {
 
 /// Runs `issc codec-curve`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let bank = arguments.bank.as_deref().map_or_else(|| Ok(Bank::shipped()), Bank::uncalibrated)?;
-    let pictures = inputs::pictures(&arguments.images, arguments.limit)?;
+    let (bank, pictures) = (arguments.codec.bank()?, arguments.codec.pictures()?);
     let mut chosen: Vec<ModelInfo> = bank.models().to_vec();
     if !arguments.models.is_empty() {
         chosen = arguments.models.iter().map(|name| bank.find(name).cloned()).collect::<Result<_>>()?;
@@ -78,7 +70,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     if let Some(path) = &arguments.card {
         let card = Card {
             digest: format!("{:016x}", bank.digest()),
-            calibrated_on: format!("{} pictures of {}", pictures.len(), folder_name(&arguments.images)),
+            calibrated_on: format!("{} pictures of {}", pictures.len(), folder_name(&arguments.codec.images)),
             models: results.iter().map(|r| r.info.clone()).collect(),
         };
         let text = toml::to_string(&card).map_err(|e| Error::failure(format!("card: {e}")))?;

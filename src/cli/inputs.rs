@@ -1,13 +1,17 @@
-//! Files that several subcommands read: scenes (the shipped ones from any folder), weights, and pictures of a folder.
+//! What several subcommands have in common: scenes (the shipped ones from any folder), weights, pictures of a folder, and
+//! how a result is printed as JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::RgbImage;
+use serde::Serialize;
 
 use super::shipped;
 use crate::array::Beams;
 use crate::control::{pictures_in, read_picture};
 use crate::scene::{Scene, w_to_dbm};
+use crate::semantic::Bank;
 use crate::{Error, Result};
 
 /// The scene in this file, or the shipped one of this name.
@@ -33,11 +37,43 @@ pub(super) fn weights(path: &Path, scene: &Scene) -> Result<Beams> {
     Ok(beams)
 }
 
-/// The pictures of a folder, or `limit` of them spread over it.
-pub(super) fn pictures(folder: &Path, limit: Option<usize>) -> Result<Vec<RgbImage>> {
-    let files = pictures_in(folder)?;
-    let take = limit.unwrap_or(files.len()).clamp(1, files.len());
-    (0..take).map(|i| read_picture(&files[i * files.len() / take])).collect()
+/// What a measurement of the source models is made with.
+#[derive(Debug, clap::Args)]
+pub(super) struct CodecArguments {
+    /// Folder of pictures that took no part in training.
+    #[arg(long)]
+    pub images: PathBuf,
+    /// How many of them to use, spread over the folder.
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Folder of a model bank of your own; its card is not read.
+    #[arg(long)]
+    bank: Option<PathBuf>,
+}
+
+impl CodecArguments {
+    /// The bank.
+    pub fn bank(&self) -> Result<Arc<Bank>> {
+        self.bank.as_deref().map_or_else(|| Ok(Bank::shipped()), Bank::uncalibrated)
+    }
+
+    /// The pictures.
+    pub fn pictures(&self) -> Result<Vec<RgbImage>> {
+        let files = pictures_in(&self.images)?;
+        let take = self.limit.unwrap_or(files.len()).clamp(1, files.len());
+        (0..take).map(|i| read_picture(&files[i * files.len() / take])).collect()
+    }
+}
+
+/// Bits of bytes, the highest first, one per byte.
+pub(super) fn bits(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1))
+}
+
+/// Prints a result as one JSON object.
+pub(super) fn print_json(result: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(result).map_err(|error| Error::failure(error.to_string()))?);
+    Ok(())
 }
 
 /// A ratio in dB; `None` where it has no finite one.

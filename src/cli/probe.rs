@@ -30,7 +30,7 @@ pub struct Arguments {
 /// Runs `issc probe`.
 #[cfg(not(feature = "soapy"))]
 pub fn run(_arguments: Arguments) -> Result<()> {
-    Err(super::radio::built_without())
+    Err(crate::blocks::built_without_radios())
 }
 
 /// Runs `issc probe`.
@@ -53,7 +53,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         std::fs::write(path, text).map_err(|error| Error::file(path, error))?;
     }
     if arguments.json {
-        println!("{}", serde_json::to_string(&probed).map_err(|error| Error::failure(error.to_string()))?);
+        super::inputs::print_json(&probed)?;
     } else {
         for step in &probed.steps {
             let mark = step.passed.map_or("--", |passed| if passed { "ok" } else { "no" });

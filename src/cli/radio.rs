@@ -6,12 +6,6 @@ pub use with::{OpenRadios, RadioArguments};
 #[cfg(not(feature = "soapy"))]
 pub use without::{OpenRadios, RadioArguments};
 
-/// What a command that needs a radio says where there can be none.
-#[cfg(not(feature = "soapy"))]
-pub fn built_without() -> crate::Error {
-    crate::Error::input("this program was built without radios; accepted: one built with --features soapy")
-}
-
 #[cfg(feature = "soapy")]
 mod with {
     use std::path::PathBuf;

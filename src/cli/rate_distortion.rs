@@ -13,7 +13,7 @@ use serde_json::json;
 use super::inputs;
 use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::semantic::rivalry::{Curve, mean_rate_difference};
-use crate::semantic::{Bank, Decoder, Encoder, jpeg, metrics};
+use crate::semantic::{Decoder, Encoder, jpeg, metrics};
 use crate::{Error, Result};
 
 const JPEG_QUALITIES: [u8; 14] = [3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90];
@@ -43,15 +43,8 @@ const JPEG_ON_KODAK: [[f64; 3]; 5] = [
 /// Options of `issc rate-distortion`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Folder of pictures that took no part in training.
-    #[arg(long)]
-    images: PathBuf,
-    /// How many of them to use, spread over the folder.
-    #[arg(long)]
-    limit: Option<usize>,
-    /// Folder of a model bank of your own; its card is not read.
-    #[arg(long)]
-    bank: Option<PathBuf>,
+    #[command(flatten)]
+    codec: inputs::CodecArguments,
     /// Folder for the drawings (PNG, SVG) and their data (CSV); made where it does not exist.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -72,8 +65,7 @@ struct Rate {
 
 /// Runs `issc rate-distortion`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let bank = arguments.bank.as_deref().map_or_else(|| Ok(Bank::shipped()), Bank::uncalibrated)?;
-    let pictures = inputs::pictures(&arguments.images, arguments.limit)?;
+    let (bank, pictures) = (arguments.codec.bank()?, arguments.codec.pictures()?);
     let (mut encoder, mut decoder) = (Encoder::new(bank.clone()), Decoder::new(bank.clone()));
     let mut ours = vec![];
     for model in bank.models() {

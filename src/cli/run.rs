@@ -12,7 +12,7 @@ use image::RgbImage;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::radio::{OpenRadios, RadioArguments};
-use super::{drawings, shipped, show};
+use super::{drawings, inputs, shipped, show};
 use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
 use crate::control::{
@@ -266,7 +266,7 @@ fn read_bits(path: &Path) -> Result<Arc<[u8]>> {
     if bytes.is_empty() {
         return Err(Error::file(path, "empty; accepted: a file of one byte or more"));
     }
-    Ok(bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)).collect())
+    Ok(inputs::bits(&bytes).collect())
 }
 
 /// Applies `--set` to the flowgraph; what begins with `scene.` is returned for the scene.
@@ -341,7 +341,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         drawings::write(folder, &scene, &report, &snapshots)?;
     }
     if arguments.json {
-        println!("{}", serde_json::to_string(&report).map_err(|error| Error::failure(error.to_string()))?);
+        inputs::print_json(&report)?;
     } else {
         show::terminal(&report, shown.as_ref());
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use image::RgbImage;
 use num_complex::Complex32;
 use rand::SeedableRng;
-use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::inputs;
 use crate::Result;
 use crate::coding::{self, BLOCK_SYMBOLS, BlockErrorLaw, BlockScratch, Crc, MAX_INFORMATION_BITS};
 use crate::optimize::{BlockErrorModel, Problem, RateLimits, SourceModel, select_rate, zero_forcing};
@@ -202,14 +202,14 @@ impl<'a> Sender<'a> {
     fn analog(&mut self, wanted: f64, sinr: f64, picture: &RgbImage) -> Option<Option<RgbImage>> {
         let ratio = Analog::bandwidth_ratios().iter().position(|ratio| (ratio - wanted).abs() < 1e-9)?;
         let random = &mut self.random;
-        let air = |symbols: &mut [Complex32]| disturb(symbols, (1.0 / sinr) as f32, random);
+        let air = |symbols: &mut [Complex32]| coding::add_noise(symbols, (1.0 / sinr) as f32, random);
         Some(Some(self.analog.send(picture, ratio, decibel(sinr), air)))
     }
 
     /// Bytes in blocks of this N_c through the channel: as decoded, and the numbers of the blocks that failed.
     fn send(&mut self, information_bits: usize, bytes: &[u8], sinr: f64) -> Result<(Vec<u8>, Vec<usize>)> {
         let code = coding::plan(information_bits, BLOCK_SYMBOLS, Crc::Crc11)?;
-        let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)).collect();
+        let bits: Vec<u8> = inputs::bits(bytes).collect();
         let noise_variance = (1.0 / sinr) as f32;
         let mut payload = vec![0; code.payload_bits()];
         let mut coded = vec![0; code.coded_bits()];
@@ -221,7 +221,7 @@ impl<'a> Sender<'a> {
             payload[block.len()..].fill(0);
             code.encode(&payload, &mut coded, &mut self.scratch);
             code.modulation().map(&coded, &mut symbols);
-            disturb(&mut symbols, noise_variance, &mut self.random);
+            coding::add_noise(&mut symbols, noise_variance, &mut self.random);
             code.modulation().demap(&symbols, noise_variance, &mut soft);
             if !code.decode(&soft, &mut payload, &mut self.scratch).decoded {
                 bad.push(index);
@@ -230,15 +230,6 @@ impl<'a> Sender<'a> {
         }
         let byte = |bits: &[u8]| bits.iter().fold(0, |byte, bit| byte << 1 | bit);
         Ok((received.chunks(8).map(byte).collect(), bad))
-    }
-}
-
-/// Adds noise of this variance per complex symbol.
-fn disturb(symbols: &mut [Complex32], noise_variance: f32, random: &mut Xoshiro256PlusPlus) {
-    let deviation = (noise_variance / 2.0).sqrt();
-    for symbol in symbols {
-        let noise: [f32; 2] = std::array::from_fn(|_| StandardNormal.sample(random));
-        *symbol += Complex32::new(noise[0], noise[1]) * deviation;
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use num_complex::Complex32;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -89,11 +89,7 @@ impl<'a> SimulatedLink<'a> {
             self.code.crc().append(word);
             self.code.encode(&word[..payload], &mut self.coded, &mut self.scratch);
             self.code.modulation().map(&self.coded, &mut self.symbols);
-            let deviation = (self.noise_variance / 2.0).sqrt();
-            for symbol in &mut self.symbols {
-                let noise: [f32; 2] = std::array::from_fn(|_| StandardNormal.sample(&mut self.random));
-                *symbol += Complex32::new(noise[0], noise[1]) * deviation;
-            }
+            add_noise(&mut self.symbols, self.noise_variance, &mut self.random);
             let soft = &mut self.soft[block * coded..][..coded];
             self.code.modulation().demap(&self.symbols, self.noise_variance, soft);
         }
@@ -111,6 +107,15 @@ impl<'a> SimulatedLink<'a> {
             counts.undetected += u64::from(wrong > 0 && outcome.decoded);
             counts.iterations += u64::from(outcome.iterations);
         }
+    }
+}
+
+/// Adds complex Gaussian noise of this variance per symbol.
+pub fn add_noise(symbols: &mut [Complex32], noise_variance: f32, random: &mut impl Rng) {
+    let deviation = (noise_variance / 2.0).sqrt();
+    for symbol in symbols {
+        let noise: [f32; 2] = std::array::from_fn(|_| StandardNormal.sample(random));
+        *symbol += Complex32::new(noise[0], noise[1]) * deviation;
     }
 }
 

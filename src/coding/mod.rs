@@ -16,5 +16,5 @@ pub use crc::Crc;
 pub use law::BlockErrorLaw;
 pub use ldpc::BATCH;
 pub use limit::{normal_approximation, normal_approximation_snr_db};
-pub use measure::{LinkCounts, SimulatedLink};
+pub use measure::{LinkCounts, SimulatedLink, add_noise};
 pub use polar::{HeaderCode, HeaderScratch, Link};

@@ -8,20 +8,16 @@ use num_complex::Complex32;
 
 use super::Profile;
 use super::radio::{Feeds, Surroundings, lock, scale_row, sqrt_w};
-use crate::blocks::{FIRST_SAMPLE, WorldChanges, apply_changes};
-use crate::channel::World;
-use crate::modem::frame::{FrameClock, PREAMBLE};
-use crate::stream::{Event, Telemetry};
+use crate::blocks::FIRST_SAMPLE;
+use crate::blocks::simulated_air::LiveWorld;
+use crate::modem::frame::FrameClock;
 use crate::{Error, Result};
 
 /// Most samples that the world is given at once.
 const CHUNK: usize = 4096;
 
 pub(super) struct WorldAir {
-    world: World,
-    changes: Arc<WorldChanges>,
-    applied: usize,
-    telemetry: Telemetry,
+    live: LiveWorld,
     clock: FrameClock,
     /// Sample 0 of the transmitter's stream, once it is known.
     origin: Arc<AtomicI64>,
@@ -48,15 +44,11 @@ impl WorldAir {
                 profile.rx.channels.len()
             )));
         }
-        let mut world = World::new(&around.scene, around.seed, CHUNK, PREAMBLE)
-            .map_err(|what| Error::input(format!("scene: {what}")))?;
+        let mut live = LiveWorld::new(&around.scene, around.seed, CHUNK, &around.world, &around.telemetry)?;
         // What is sent before the first frame has an echo too.
-        world.begin_frame(u64::MAX, 0, 0.0);
+        live.world.begin_frame(u64::MAX, 0, 0.0);
         Ok(Self {
-            world,
-            changes: Arc::clone(&around.world),
-            applied: 0,
-            telemetry: around.telemetry.clone(),
+            live,
             clock: FrameClock::new(&around.scene),
             origin,
             next: (0, FIRST_SAMPLE as i64),
@@ -71,10 +63,7 @@ impl WorldAir {
     fn begin_frames(&mut self, time: i64) -> i64 {
         while self.next.1 <= time {
             let (number, start) = self.next;
-            let seconds = self.clock.start_s(number);
-            self.applied = apply_changes(&self.changes, self.applied, number, seconds, &mut self.world);
-            let truth = self.world.begin_frame(number, start as u64, seconds);
-            self.telemetry.report(Event::World { frame: number, position_m: truth.position_m });
+            self.live.begin_frame(number, start as u64);
             let next = FIRST_SAMPLE + self.clock.start_sample(number + 1);
             self.next = (number + 1, next as i64);
         }
@@ -98,7 +87,7 @@ impl virtual_radio::Air for WorldAir {
             }
             let antennas = self.rows.iter().map(|row| &row[..count]);
             let rows = received.iter_mut().map(|row| &mut row[from..from + count]);
-            self.world.receive(time as u64, antennas, count, rows);
+            self.live.world.receive(time as u64, antennas, count, rows);
             for feed in lock(&self.feeds).iter().flatten() {
                 feed.push(&received[feed.row][from..from + count]);
             }

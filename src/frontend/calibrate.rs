@@ -16,7 +16,6 @@ use rustfft::FftPlanner;
 use serde::{Deserialize, Serialize};
 
 use super::device::{RECEIVE_CHUNK, ReceiveStream, Trouble};
-use super::radio::sample_rate_hz;
 use super::transmitter::Transmitter;
 use crate::array::{direction_rad, steering_vector};
 use crate::scene::{Scene, decibel};
@@ -122,7 +121,7 @@ impl Calibration {
             device,
             session,
             carrier_hz: waveform.carrier_hz,
-            rate_hz: sample_rate_hz(scene),
+            rate_hz: scene.sample_rate_hz(),
             mode,
             tx,
             rx,

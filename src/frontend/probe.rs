@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::calibrate::{self, Mode, Schedule};
 use super::device::{RECEIVE_CHUNK, ReceiveStream, Side, SoapyDevice, Status, Trouble};
 use super::profile::PhaseAfterRetune;
-use super::radio::{sample_rate_hz, start_up};
+use super::radio::start_up;
 use super::transmitter::Transmitter;
 use super::{Counters, Permission, Profile};
 use crate::Result;
@@ -112,7 +112,7 @@ pub fn probe(
     let described = probed.device.clone();
     probed.note("open", true, described);
     let waveform = &scene.waveform;
-    let rate_hz = sample_rate_hz(scene);
+    let rate_hz = scene.sample_rate_hz();
     let (tx, rx) = (&profile.tx.channels, &profile.rx.channels);
     let there = [device.channels(Side::Tx)?, device.channels(Side::Rx)?];
     let enough = tx.iter().all(|channel| *channel < there[0]) && rx.iter().all(|channel| *channel < there[1]);
@@ -189,8 +189,7 @@ fn listen(
         receiver.deactivate();
     }
     probed.measured.mimo_needs_time = (profile.rx.channels.len() > 1).then_some(!untimed);
-    let delay = (profile.rx.start_delay_ms * 1e-3 * rate_hz) as i64;
-    let begin = device.now()? + delay;
+    let begin = device.now()? + profile.rx.start_delay_samples(rate_hz);
     receiver.activate(Some(begin))?;
     let mut rows = vec![vec![Complex32::default(); RECEIVE_CHUNK]; profile.rx.channels.len()];
     let (mut expected, mut first, mut breaks, mut overflows, mut samples) = (begin, None, 0, 0, 0);
@@ -237,7 +236,7 @@ fn bursts(
     let zeros = vec![Complex32::default(); 64];
     let rows = vec![&zeros[..]; tx.channels.len()];
     let done = AtomicBool::new(false);
-    let lead = (tx.lead_ms * 1e-3 * rate_hz) as i64;
+    let lead = tx.lead_samples(rate_hz);
     let (ended, late) = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut rows = vec![vec![Complex32::default(); RECEIVE_CHUNK]; profile.rx.channels.len()];
@@ -275,7 +274,7 @@ fn over_cable(
     probed: &mut Probed,
 ) -> Result<()> {
     let waveform = &scene.waveform;
-    let rate_hz = sample_rate_hz(scene);
+    let rate_hz = scene.sample_rate_hz();
     let counters: Arc<Counters> = Arc::default();
     let mut transmitter = Transmitter::open(device, profile, rate_hz, permission, &counters)?;
     let (tx, rx) = (&profile.tx.channels, &profile.rx.channels);
@@ -287,11 +286,11 @@ fn over_cable(
         for &channel in tx {
             device.tune(Side::Tx, channel, waveform.carrier_hz)?;
         }
-        std::thread::sleep(Duration::from_secs_f64(profile.sync.settle_ms.max(0.0) * 1e-3));
+        profile.sync.settle();
         receiver.deactivate();
-        let from = device.now()? + (profile.rx.start_delay_ms * 1e-3 * rate_hz) as i64;
+        let from = device.now()? + profile.rx.start_delay_samples(rate_hz);
         receiver.activate(Some(from))?;
-        let lead = (profile.tx.lead_ms * 1e-3 * rate_hz) as i64;
+        let lead = profile.tx.lead_samples(rate_hz);
         let power_w = transmitter.allowed_w(scene);
         let rx_time = probed.measured.rx_time == Some(true);
         let schedule = Schedule { begin: from + lead, heard_from: from, rx_time };

@@ -3,6 +3,7 @@
 //! Every key has its unit in its name; unknown keys are refused with the nearest known.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -234,6 +235,27 @@ pub enum PhaseAfterRetune {
     /// They are new each time: needs calibration in every session.
     #[default]
     Random,
+}
+
+impl TxProfile {
+    /// Time from now to the start of a burst, in samples.
+    pub(super) fn lead_samples(&self, rate_hz: f64) -> i64 {
+        (self.lead_ms * 1e-3 * rate_hz) as i64
+    }
+}
+
+impl RxProfile {
+    /// Time from now to a timed start, in samples.
+    pub(super) fn start_delay_samples(&self, rate_hz: f64) -> i64 {
+        (self.start_delay_ms * 1e-3 * rate_hz) as i64
+    }
+}
+
+impl SyncProfile {
+    /// Waits for the oscillators after a tuning.
+    pub(super) fn settle(&self) {
+        std::thread::sleep(Duration::from_secs_f64(self.settle_ms.max(0.0) * 1e-3));
+    }
 }
 
 impl Profile {

@@ -180,7 +180,7 @@ impl Radio {
     /// carrier, locks, time.
     pub fn open(profile: Profile, options: &RadioOptions, around: Surroundings) -> Result<Self> {
         let waveform = &around.scene.waveform;
-        let rate_hz = sample_rate_hz(&around.scene);
+        let rate_hz = around.scene.sample_rate_hz();
         profile.check_rate(rate_hz).map_err(Error::input)?;
         let origin = Arc::new(AtomicI64::new(i64::MIN));
         let mut args = profile.device.args.clone();
@@ -299,14 +299,18 @@ impl Radio {
         }
         let rx = &self.profile.rx;
         let timed = self.profile.sync.hardware_time;
-        let delay = (rx.start_delay_ms * 1e-3 * self.rate_hz) as i64;
+        let delay = rx.start_delay_samples(self.rate_hz);
         let begin = if timed { self.device.now()? + delay } else { 0 };
         if let Some(receiver) = lock(&self.receiver).as_mut() {
             receiver.activate(timed.then_some(begin))?;
         }
-        let lead = (self.profile.tx.lead_ms * 1e-3 * self.rate_hz) as i64;
+        let lead = self.profile.tx.lead_samples(self.rate_hz);
         let begin = match &self.calibrated {
-            Calibrated::AtStart(mode) => self.calibrate(*mode, begin, lead)?,
+            Calibrated::AtStart(mode) => {
+                let (calibration, next) = self.calibrate(*mode, begin, lead)?;
+                self.apply(Arc::new(calibration));
+                next.max(self.now()) + lead
+            }
             Calibrated::File(calibration) => {
                 self.apply(Arc::clone(calibration));
                 begin
@@ -318,8 +322,8 @@ impl Radio {
         Ok(Started { origin: begin + first, begin })
     }
 
-    /// Calibrates both sides with a signal from `begin` on; the first sample after it.
-    fn calibrate(&self, mode: Mode, begin: i64, lead: i64) -> Result<i64> {
+    /// Measures both sides with a signal from `begin` on; what was found, and the first sample after it.
+    fn calibrate(&self, mode: Mode, begin: i64, lead: i64) -> Result<(Calibration, i64)> {
         let (mut transmitter, mut receiver) = (lock(&self.transmitter), lock(&self.receiver));
         let (Some(transmitter), Some(receiver)) = (transmitter.as_mut(), receiver.as_mut()) else {
             return Err(Error::input("--calibrate: accepted: a radio that both transmits and receives here"));
@@ -337,12 +341,10 @@ impl Radio {
         let [tx, rx] = calibrate::offsets(mode, scene, responses, channels);
         let calibration = Calibration::now(mode, self.device.describe(), self.session.clone(), scene, tx, rx);
         calibration.accept().map_err(|what| Error::failure(format!("calibration: {what}")))?;
-        transmitter.correct(&Calibration::corrections(&calibration.tx, channels[0]));
-        drop(self.receive_corrections.set(Calibration::corrections(&calibration.rx, channels[1])));
-        drop(self.calibration.set(Arc::new(calibration)));
-        Ok(next.max(self.now()) + lead)
+        Ok((calibration, next))
     }
 
+    /// Corrects the samples of both sides from now on.
     fn apply(&self, calibration: Arc<Calibration>) {
         if let Some(transmitter) = lock(&self.transmitter).as_mut() {
             transmitter.correct(&Calibration::corrections(&calibration.tx, &self.profile.tx.channels));
@@ -467,7 +469,7 @@ fn air(
     rows.push(Arc::clone(&feed));
     *second = Some(Arc::clone(&feed));
     let scale = 1.0 / sqrt_w(profile.rx.full_scale_dbm);
-    let (carrier_hz, rate_hz) = (around.scene.waveform.carrier_hz, sample_rate_hz(&around.scene));
+    let (carrier_hz, rate_hz) = (around.scene.waveform.carrier_hz, around.scene.sample_rate_hz());
     Ok(Box::new(SecondClock::new(feed, ppm, carrier_hz, rate_hz, scale)))
 }
 
@@ -529,7 +531,7 @@ pub(super) fn start_up(device: &mut SoapyDevice, profile: &Profile, rate_hz: f64
     for (side, channel) in all() {
         device.tune(side, channel, carrier_hz)?;
     }
-    std::thread::sleep(Duration::from_secs_f64(sync.settle_ms.max(0.0) * 1e-3));
+    sync.settle();
     for place in all() {
         wait_locks(device, profile, Some(place))?;
     }
@@ -601,11 +603,6 @@ impl Radios {
         }
         Bands::read(options.bands.as_deref())?.permit(profile, &context.scene)
     }
-}
-
-/// Samples per second of a scene.
-pub(super) fn sample_rate_hz(scene: &Scene) -> f64 {
-    scene.waveform.bandwidth_hz * scene.waveform.samples_per_symbol as f64
 }
 
 /// Factors that turn full scale into √W and back.

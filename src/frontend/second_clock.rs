@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use num_complex::Complex32;
 
-use super::radio::lock;
+use super::radio::{lock, scale_row};
 use crate::dsp::{DelayTaps, FILTER_TAPS, rotate};
 
 /// Samples that may wait for the second device.
@@ -132,7 +132,7 @@ impl virtual_radio::Air for SecondClock {
         for output in row.chunks_mut(STRETCH) {
             self.stretch(output);
         }
-        row.iter_mut().for_each(|sample| *sample *= self.scale);
+        scale_row(row, self.scale.into());
     }
 }
 

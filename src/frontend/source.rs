@@ -10,7 +10,7 @@ use toml::Table;
 
 use super::Profile;
 use super::device::{RECEIVE_CHUNK, Trouble};
-use super::radio::{Counters, Radio, Radios, sample_rate_hz, scale_row, sqrt_w};
+use super::radio::{Counters, Radio, Radios, scale_row, sqrt_w};
 use crate::Result;
 use crate::blocks::{Context, settings};
 use crate::channel::World;
@@ -42,9 +42,9 @@ pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         factor: sqrt_w(profile.rx.full_scale_dbm),
         latency: profile.rx.latency_samples,
         rx_time: profile.sync.hardware_time && profile.sync.rx_time,
-        restart: (profile.rx.start_delay_ms * 1e-3 * sample_rate_hz(&context.scene)) as i64,
+        restart: profile.rx.start_delay_samples(context.scene.sample_rate_hz()),
         telemetry: context.telemetry.clone(),
-        samples: context.seconds.map(|seconds| (seconds * sample_rate_hz(&context.scene)) as i64),
+        samples: context.seconds.map(|seconds| (seconds * context.scene.sample_rate_hz()) as i64),
         radio,
         sequence: 0,
         expected: None,

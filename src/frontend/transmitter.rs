@@ -112,7 +112,7 @@ impl Transmitter {
             gain_db: tx.gain_db,
             cap_w: dbm_to_w(permission.max_dbm),
             timed: profile.sync.hardware_time,
-            lead: (tx.lead_ms * 1e-3 * rate_hz) as i64,
+            lead: tx.lead_samples(rate_hz),
             watchdog: Duration::from_secs_f64(tx.watchdog_ms * 1e-3),
             ramp: (0..tx.ramp_samples).map(rise).collect(),
             next: None,
