@@ -9,7 +9,7 @@ use crate::coding::BlockErrorLaw;
 use crate::control::load_pictures;
 use crate::optimize::{Effort, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing};
 use crate::plot::{Chart, Corner, Series, Stroke};
-use crate::scene::{ChannelCode, Frequencies, Model, Reflectivity, Scene, decibel};
+use crate::scene::{Frequencies, Model, Reflectivity, Scene, decibel};
 use crate::semantic::Bank;
 use crate::{Error, Result};
 
@@ -56,16 +56,14 @@ pub fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-const PAPER_MODE: Model = Model {
-    reflectivity: Reflectivity::Known,
-    frequencies: Frequencies::OneSided,
-    channel_code: ChannelCode::Calibrated,
-};
-const RADIO_MODE: Model = Model {
-    reflectivity: Reflectivity::Unknown,
-    frequencies: Frequencies::Centered,
-    channel_code: ChannelCode::Calibrated,
-};
+/// What the bound assumes in the paper and on a radio; all else is the scene's.
+fn modes(scene: &Scene) -> [(&'static str, Model); 2] {
+    let mode = |reflectivity, frequencies| Model { reflectivity, frequencies, ..scene.model.clone() };
+    [
+        ("known, one-sided", mode(Reflectivity::Known, Frequencies::OneSided)),
+        ("unknown, centered", mode(Reflectivity::Unknown, Frequencies::Centered)),
+    ]
+}
 
 /// Fig. 2: distortion over the bit error rate, from eq. (7) as fitted to the shipped models.
 fn distortion(models: &[SourceModel]) -> Chart {
@@ -93,9 +91,7 @@ fn distortion(models: &[SourceModel]) -> Chart {
 fn bound_over_power(scene: &Scene, models: &[SourceModel]) -> Chart {
     let mut series = Vec::new();
     let needed = needed_sinr(scene, models);
-    for (index, (mode, model)) in
-        [("known, one-sided", PAPER_MODE), ("unknown, centered", RADIO_MODE)].into_iter().enumerate()
-    {
+    for (index, (mode, model)) in modes(scene).into_iter().enumerate() {
         for (error, stroke) in [("timing error", Stroke::Solid), ("no timing error", Stroke::Dashed)] {
             let at = |power_dbm: f64| {
                 let mut scene = Scene { model: model.clone(), ..scene.clone() };
@@ -152,9 +148,7 @@ fn needed_sinr(scene: &Scene, models: &[SourceModel]) -> f64 {
 /// SINR over the threshold: what the beams reach, and what the dual proves that none can exceed.
 fn trade_off(scene: &Scene) -> Chart {
     let mut series = Vec::new();
-    for (colour, (mode, model)) in
-        [("known, one-sided", PAPER_MODE), ("unknown, centered", RADIO_MODE)].into_iter().enumerate()
-    {
+    for (colour, (mode, model)) in modes(scene).into_iter().enumerate() {
         let mut scene = Scene { model, ..scene.clone() };
         let smallest = Problem::from_scene(&scene).solve().smallest_hcrb_trace_m2;
         let (mut reached, mut proven) = (Vec::new(), Vec::new());
