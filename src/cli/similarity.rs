@@ -109,7 +109,7 @@ impl<'a> Sender<'a> {
             coded: pictures.iter().map(&mut code).collect::<Result<_>>()?,
             decoder: Decoder::new(Arc::clone(bank)),
             analog: Analog::default(),
-            scratch: BlockScratch::default(),
+            scratch: BlockScratch::with_rescue(),
             random: Xoshiro256PlusPlus::seed_from_u64(1),
         })
     }
