@@ -290,3 +290,16 @@ fn outdoors_an_echo_19_db_under_the_noise_gives_positions_and_their_track_is_bet
     assert!((0.85..1.2).contains(&ratio) && target["outliers"] == 0, "{target}");
     assert!(number(&track["rmse_m"]) < 0.5 * number(&target["rmse_m"]), "{track} {target}");
 }
+
+#[test]
+fn a_track_into_where_the_threshold_cannot_be_met_changes_no_plan_and_says_what_could() {
+    let set = "scene.constraints.hcrb_max_m2=1e-9";
+    let output = issc(&["run", "follow", "--frames", "200", "--set", set, "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let follow = &report["follow"];
+    assert!(number(&follow["retunes"]) > 100.0 && follow["infeasible"] == follow["retunes"], "{follow}");
+    // The first plan flies for want of a better one.
+    assert_eq!(report["plan"]["epoch"], 0);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("after the track kept as they were") && stderr.contains("the smallest is"), "{stderr}");
+}

@@ -336,6 +336,13 @@ pub fn run(arguments: Arguments) -> Result<()> {
         let reason = retune.reason.as_deref().unwrap_or("not feasible");
         eprintln!("issc: frame {}: {} kept as it was: {reason}", retune.frame, retune.cause);
     }
+    if let Some(follow) = report.follow.as_ref().filter(|follow| follow.infeasible > 0) {
+        let reason = follow.reason.as_deref().unwrap_or("not feasible");
+        eprintln!(
+            "issc: {} of {} plans after the track kept as they were: {reason}",
+            follow.infeasible, follow.retunes
+        );
+    }
     if let Some(folder) = &arguments.out {
         show::write_pictures(folder, shown.as_ref())?;
         drawings::write(folder, &scene, &report, &snapshots)?;

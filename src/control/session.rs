@@ -46,8 +46,11 @@ pub struct Retune {
 pub struct FollowReport {
     /// Plans made for a place that the track foresaw.
     pub retunes: u64,
-    /// Those for which threshold or rate could not be met: the best that could be had flew.
+    /// Those for which threshold or rate could not be met: the last plan was kept.
     pub infeasible: u64,
+    /// What could not be met the last time.
+    #[serde(skip)]
+    pub reason: Option<String>,
     /// Retunes per second of wall-clock time, over the whole run.
     pub retunes_per_s: f64,
     /// Mean time of the optimizer's thread for one of them: beams, model, rates and code.
@@ -259,20 +262,18 @@ impl Session {
         let began = Instant::now();
         let (target, covariance_m2) = track.predict(self.clock.start_s(frame));
         let geometry = &self.scene.geometry;
-        // Nothing can be planned for a target behind the arrays; the last plan goes on.
-        let seen = check_target(target, geometry.transmitter, geometry.sensing_receiver).is_ok();
-        let planned = if seen {
-            self.planner.expect(target, covariance_m2);
-            self.planner.plan(self.epoch + 1, frame).ok()
-        } else {
-            None
+        let retune = match check_target(target, geometry.transmitter, geometry.sensing_receiver) {
+            Ok(()) => {
+                self.planner.expect(target, covariance_m2);
+                self.retune(frame, "track")
+            }
+            Err(what) => Retune { frame, cause: "track".into(), feasible: false, reason: Some(what) },
         };
+        let Some(follower) = &mut self.follower else { return };
         follower.report.retunes += 1;
-        follower.report.infeasible += u64::from(!planned.as_ref().is_some_and(|planned| planned.feasible));
-        if let Some(planned) = planned {
-            // Even where the threshold is missed: beams that stay behind would lose the target.
-            self.epoch += 1;
-            self.made.push(planned.plan);
+        if !retune.feasible {
+            follower.report.infeasible += 1;
+            follower.report.reason = retune.reason;
         }
         follower.busy += began.elapsed();
     }
