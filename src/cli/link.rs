@@ -130,7 +130,7 @@ mod tests {
         for (line, option) in [
             ("--modulation 8psk --rate 1 --snr-db 3 --blocks 1", "--modulation"),
             ("--modulation qpsk --rate nan --snr-db 3 --blocks 1", "--rate"),
-            ("--modulation qpsk --rate 1.99 --snr-db 3 --blocks 1", "--rate"),
+            ("--modulation qpsk --rate 2 --snr-db 3 --blocks 1", "--rate"),
             ("--modulation qpsk --rate 1 --snr-db inf --blocks 1", "--snr-db"),
             ("--modulation qpsk --rate 1 --snr-db 3 --blocks 0", "--blocks"),
             ("--modulation qpsk --rate 1 --snr-db 3 --blocks 1 --crc 8", "--crc"),

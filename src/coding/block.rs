@@ -8,13 +8,11 @@ use crate::{Error, Result};
 /// L, the symbols of a block.
 pub const BLOCK_SYMBOLS: usize = 256;
 
-/// Largest code rate N_c/E. The standard never sends the first two columns, 2 Z bits, and the parity on the air must give
-/// them back; it no longer does, one check after the other, from 2 008 bits in 256-QAM on, 1 512 in 64-QAM, 1 001 in 16-QAM
-/// and 502 in QPSK.
-const MAX_CODE_RATE_PERCENT: usize = 97;
+/// Largest N_c as a share of E, in 256ths.
+const MAX_CODE_RATE_256THS: usize = 255;
 
-/// Largest N_c that any modulation carries in a block: 0.97 of 256-QAM's 2 048 bits.
-pub const MAX_INFORMATION_BITS: usize = BLOCK_SYMBOLS * 8 * MAX_CODE_RATE_PERCENT / 100;
+/// Largest N_c that any modulation carries in a block: 2 040 of 256-QAM's 2 048 bits.
+pub const MAX_INFORMATION_BITS: usize = BLOCK_SYMBOLS * 8 * MAX_CODE_RATE_256THS / 256;
 
 /// Smallest N_c.
 const MIN_INFORMATION_BITS: usize = 20;
@@ -53,7 +51,7 @@ pub struct BlockScratch {
 
 impl Default for BlockScratch {
     fn default() -> Self {
-        let word = vec![0; BlockCode::MAX_JOINT_BLOCKS * BLOCK_SYMBOLS * 8 * MAX_CODE_RATE_PERCENT / 100];
+        let word = vec![0; BlockCode::MAX_JOINT_BLOCKS * MAX_INFORMATION_BITS];
         Self { encoder: Encoder::default(), decoder: Decoder::default(), rescue: None, word }
     }
 }
@@ -102,7 +100,7 @@ impl BlockCode {
             return Err(Error::input(format!("{symbols} symbols in a block; accepted: at most {longest}")));
         }
         let coded_bits = symbols * modulation.bits_per_symbol();
-        let most = coded_bits * MAX_CODE_RATE_PERCENT / 100;
+        let most = coded_bits * MAX_CODE_RATE_256THS / 256;
         let least = MIN_INFORMATION_BITS.max(crc.bits() + 1);
         if !(least..=most).contains(&information_bits) {
             return Err(Error::input(format!(
@@ -218,7 +216,7 @@ mod tests {
         let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(2);
         let mut scratch = BlockScratch::default();
         for modulation in Modulation::ALL {
-            let most = 256 * modulation.bits_per_symbol() * MAX_CODE_RATE_PERCENT / 100;
+            let most = 256 * modulation.bits_per_symbol() * MAX_CODE_RATE_256THS / 256;
             for information_bits in 32..=most {
                 let code = BlockCode::new(information_bits, 256, modulation, Crc::Crc11).unwrap();
                 assert!(comes_back(&code, &mut random, &mut scratch), "{information_bits} {modulation}");
@@ -232,7 +230,7 @@ mod tests {
         let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(3);
         let mut scratch = BlockScratch::with_rescue();
         for modulation in Modulation::ALL {
-            let most = 1024 * modulation.bits_per_symbol() * MAX_CODE_RATE_PERCENT / 100;
+            let most = 1024 * modulation.bits_per_symbol() * MAX_CODE_RATE_256THS / 256;
             for information_bits in (128..=most).step_by(311).chain([most]) {
                 let code = BlockCode::new(information_bits, 1024, modulation, Crc::Crc24A).unwrap();
                 assert!(comes_back(&code, &mut random, &mut scratch), "{information_bits} {modulation}");

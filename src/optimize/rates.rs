@@ -14,7 +14,7 @@ const DEFAULT_BLOCK_ERROR_RATE: f64 = 1e-3;
 pub const CRC_BITS: usize = 11;
 
 /// Largest N_c of a block.
-const MAX_BITS: usize = 1986;
+const MAX_BITS: usize = 2040;
 
 /// Smallest N_c of a block.
 const MIN_BITS: usize = 32;

@@ -106,8 +106,11 @@ impl LdpcCode {
             }
         }
         decode_batch(&self.structure, iterations, outcomes, scratch);
-        let words = scratch.soft.chunks_exact(length).take(outcomes.len());
-        for (information, soft) in information.chunks_exact_mut(self.information_bits).zip(words) {
+        let words = scratch.soft.chunks_exact_mut(length).zip(outcomes);
+        for (information, (soft, (holds, _))) in information.chunks_exact_mut(self.information_bits).zip(words) {
+            if let Some(elimination) = self.elimination.as_ref().filter(|_| !*holds) {
+                *holds = elimination.solve(&self.structure, soft);
+            }
             for (bit, soft) in information.iter_mut().zip(soft) {
                 *bit = u8::from(*soft < 0);
             }
