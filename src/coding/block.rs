@@ -163,7 +163,7 @@ impl BlockCode {
     }
 
     /// Decodes as many blocks as there are outcomes, at most [`BATCH`], into their N_c bits each, CRC included. Faster than
-    /// one by one where N_c is small.
+    /// one by one.
     pub fn decode_words(
         &self,
         llr: &[i8],

@@ -1,7 +1,7 @@
 //! Layered corrected min-sum on bytes: soft bits saturate at −128 and 127, checks answer as `portable` says, rows come in
 //! order, and a word is done as soon as every check holds.
 
-use super::graph::{MAX_COLUMNS, MAX_EDGES, PACKED_LANES};
+use super::graph::{MAX_COLUMNS, MAX_EDGES, MAX_LANES, PACKED_LANES};
 use super::{LdpcCode, MAX_LIFTING, QuasiCyclic, portable};
 
 /// Most words that [`decode_batch`] takes at once.
@@ -66,8 +66,8 @@ impl Decoder {
         Kernel::available().contains(&kernel).then(|| Self {
             kernel,
             soft: vec![0; BATCH * MAX_COLUMNS * MAX_LIFTING],
-            columns: vec![line; 2 * MAX_COLUMNS * (MAX_LIFTING / PACKED_LANES + 1)],
-            messages: vec![line; MAX_EDGES * MAX_LIFTING / PACKED_LANES],
+            columns: vec![line; 2 * MAX_COLUMNS * (MAX_LANES / PACKED_LANES + 1)],
+            messages: vec![line; MAX_EDGES * MAX_LANES / PACKED_LANES],
         })
     }
 
@@ -126,7 +126,7 @@ pub fn decode(structure: &QuasiCyclic, iterations: u8, scratch: &mut Decoder) ->
     outcome[0]
 }
 
-/// The same for several words (at most [`BATCH`]), each as alone; those of small liftings go through the decoder together.
+/// The same for several words (at most [`BATCH`]), each as if alone; [`BATCH`] of them go through the vector kernels together.
 pub fn decode_batch(structure: &QuasiCyclic, iterations: u8, outcomes: &mut [(bool, u8)], scratch: &mut Decoder) {
     let length = structure.columns() * structure.lifting();
     let count = outcomes.len().min(BATCH);

@@ -92,6 +92,9 @@ pub(super) const MAX_COLUMNS: usize = 68;
 pub(super) const MAX_EDGES: usize = 400;
 pub(super) const MAX_DEGREE: usize = 24;
 
+/// Most lanes of a column in the decoder: Z of one word, or of several together, up to Z 160.
+pub(super) const MAX_LANES: usize = 640;
+
 /// Lanes of a register that holds a whole column, or those of several words.
 pub(super) const PACKED_LANES: usize = 64;
 

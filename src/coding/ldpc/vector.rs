@@ -2,13 +2,14 @@
 //!
 //! A column keeps the rotation in which its last row left it, so that an edge reads it turned by the difference of two
 //! shifts and writes it straight. `ring` lays a column of any Z out with its first bytes repeated behind it, and twice,
-//! since an edge's later vectors read what its earlier ones would overwrite; `packed` holds it in one register.
+//! since an edge's later vectors read what its earlier ones would overwrite; the columns of four words lie interleaved, bit by
+//! bit, as one of 4 Z lanes, so that few lanes stay idle. `packed` holds a column in one register.
 
 use std::arch::x86_64::*;
 
 use super::QuasiCyclic;
-use super::decode::Line;
-use super::graph::{MAX_COLUMNS, MAX_DEGREE, PACKED_LANES, slots};
+use super::decode::{BATCH, Line};
+use super::graph::{MAX_COLUMNS, MAX_DEGREE, MAX_LANES, PACKED_LANES, slots};
 use super::portable::{LARGEST, TIE};
 
 /// Room for the columns and the messages.
@@ -279,58 +280,96 @@ unsafe fn ring<V: Bytes>(
     lines: Lines<'_>,
 ) {
     let z = structure.lifting();
+    let length = structure.columns() * z;
     let (columns, messages) = (lines.columns.as_mut_ptr().cast::<i8>(), lines.messages.as_mut_ptr().cast::<i8>());
-    for (soft, outcome) in soft.chunks_exact_mut(structure.columns() * z).zip(outcomes) {
-        // SAFETY: the lines hold two copies of every column and the messages of every edge of the largest matrix that a
-        // `QuasiCyclic` may be.
-        unsafe {
-            let mut ring = Ring::<V>::new(structure, columns, messages);
-            ring.fill(soft);
-            *outcome = ring.iterate(iterations);
-            ring.read(soft);
+    // SAFETY: the lines hold two copies of every column and the messages of every edge of the largest matrix that a
+    // `QuasiCyclic` may be, with columns of `MAX_LANES` bits.
+    unsafe {
+        if outcomes.len() == BATCH && BATCH * z <= MAX_LANES {
+            return Ring::<V, BATCH>::new(structure, columns, messages).decode(iterations, soft, outcomes);
+        }
+        for (soft, outcome) in soft.chunks_exact_mut(length).zip(outcomes.chunks_exact_mut(1)) {
+            Ring::<V, 1>::new(structure, columns, messages).decode(iterations, soft, outcome);
         }
     }
 }
 
-/// One word in the decoder.
-struct Ring<'a, V> {
+/// Words in the decoder: lane `WORDS·n + w` of a column is bit n of word w, so that turning the words by one bit turns the
+/// column by `WORDS` lanes.
+struct Ring<'a, V, const WORDS: usize> {
     structure: &'a QuasiCyclic,
     columns: *mut i8,
     messages: *mut i8,
+    /// Lanes of a column that count.
+    lanes: usize,
     /// Bytes of a column's copy.
     stride: usize,
     /// Vectors of a column.
     vectors: usize,
     /// Where each column's current copy begins.
     current: [usize; MAX_COLUMNS],
-    values: [V; MAX_DEGREE],
+    register: std::marker::PhantomData<V>,
 }
 
-impl<'a, V: Bytes> Ring<'a, V> {
+impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
     #[inline(always)]
     unsafe fn new(structure: &'a QuasiCyclic, columns: *mut i8, messages: *mut i8) -> Self {
-        let z = structure.lifting();
-        let stride = (z + V::LANES).next_multiple_of(PACKED_LANES);
+        let lanes = WORDS * structure.lifting();
+        let stride = (lanes + V::LANES).next_multiple_of(PACKED_LANES);
         Self {
             structure,
             columns,
             messages,
+            lanes,
             stride,
-            vectors: z.div_ceil(V::LANES),
+            vectors: lanes.div_ceil(V::LANES),
             current: std::array::from_fn(|column| 2 * column * stride),
-            // SAFETY: the caller's.
-            values: unsafe { [V::splat(0); MAX_DEGREE] },
+            register: std::marker::PhantomData,
         }
+    }
+
+    /// Decodes `WORDS` words, each as if alone.
+    #[inline(always)]
+    unsafe fn decode(&mut self, iterations: u8, soft: &mut [i8], outcomes: &mut [(bool, u8)]) {
+        let length = self.structure.columns() * self.structure.lifting();
+        let mut pending = u64::MAX;
+        unsafe { self.fill(soft) };
+        for iteration in 0..=iterations {
+            let last = iteration == iterations;
+            let bad = if iteration == 0 && !last { pending } else { unsafe { self.faults(pending) } };
+            for (word, (soft, outcome)) in soft.chunks_exact_mut(length).zip(&mut *outcomes).enumerate() {
+                let holds = bad & Self::lanes_of(word) == 0;
+                if pending & Self::lanes_of(word) != 0 && (holds || last) {
+                    *outcome = (holds, iteration);
+                    unsafe { self.read(soft, word) };
+                    pending &= !Self::lanes_of(word);
+                }
+            }
+            if pending == 0 {
+                return;
+            }
+            unsafe { self.pass() };
+        }
+    }
+
+    /// A word's lanes in any vector.
+    #[inline(always)]
+    fn lanes_of(word: usize) -> u64 {
+        (u64::MAX / ((1 << WORDS) - 1)) << word
     }
 
     #[inline(always)]
     unsafe fn fill(&mut self, soft: &[i8]) {
         let z = self.structure.lifting();
-        for (column, (bits, rest)) in soft.chunks_exact(z).zip(&self.structure.schedule().rest).enumerate() {
+        let length = self.structure.columns() * z;
+        for (column, rest) in self.structure.schedule().rest.iter().enumerate() {
+            let words: [&[i8]; WORDS] = std::array::from_fn(|word| &soft[word * length + column * z..][..z]);
             unsafe {
                 let to = self.columns.add(self.current[column]);
-                to.copy_from_nonoverlapping(bits.as_ptr().add(*rest), z - rest);
-                to.add(z - rest).copy_from_nonoverlapping(bits.as_ptr(), *rest);
+                let lanes = std::slice::from_raw_parts_mut(to, self.lanes);
+                let (first, last) = lanes.split_at_mut(WORDS * (z - rest));
+                interleave(words.map(|word| &word[*rest..]), first);
+                interleave(words.map(|word| &word[..*rest]), last);
                 self.repeat(to);
             }
         }
@@ -340,101 +379,101 @@ impl<'a, V: Bytes> Ring<'a, V> {
     /// Repeats a column's first bytes behind it.
     #[inline(always)]
     unsafe fn repeat(&self, column: *mut i8) {
-        unsafe { V::load(column).store(column.add(self.structure.lifting())) };
+        unsafe { V::load(column).store(column.add(self.lanes)) };
     }
 
     /// The bits `turn` places on, from lane `first` on.
     #[inline(always)]
     unsafe fn turned(&self, column: usize, turn: usize, first: usize) -> V {
-        let z = self.structure.lifting();
-        let at = first + turn;
-        let at = if at >= z { at - z } else { at };
+        let at = first + WORDS * turn;
+        let at = if at >= self.lanes { at - self.lanes } else { at };
         unsafe { V::load(self.columns.add(self.current[column] + at)) }
     }
 
     #[inline(always)]
-    unsafe fn iterate(&mut self, iterations: u8) -> (bool, u8) {
-        for iteration in 0..iterations {
-            unsafe {
-                if iteration > 0 && self.holds() {
-                    return (true, iteration);
-                }
-                self.pass();
-            }
-        }
-        (unsafe { self.holds() }, iterations)
-    }
-
-    #[inline(always)]
     unsafe fn pass(&mut self) {
-        let schedule = self.structure.schedule();
+        let Self { structure, columns, messages, lanes, stride, vectors, .. } = *self;
+        let schedule = structure.schedule();
+        let mut values = unsafe { [V::splat(0); MAX_DEGREE] };
         let mut first_edge = 0;
         for degree in &schedule.degrees {
             let edges = &schedule.edges[first_edge..][..*degree];
-            for vector in 0..self.vectors {
+            for vector in 0..vectors {
                 let lane = vector * V::LANES;
                 unsafe {
-                    let messages = self.messages.add((first_edge * self.vectors + vector * degree) * V::LANES);
+                    let messages = messages.add((first_edge * vectors + vector * degree) * V::LANES);
                     let mut extremes = Extremes::<V>::new();
-                    for (n, edge) in edges.iter().enumerate() {
+                    for (n, (edge, value)) in edges.iter().zip(&mut values).enumerate() {
                         let message = V::load(messages.add(n * V::LANES));
-                        let value = self.turned(edge.column, edge.turn, lane).saturating_sub(message);
-                        extremes.take(value);
-                        self.values[n] = value;
+                        let at = lane + WORDS * edge.turn;
+                        let at = if at >= lanes { at - lanes } else { at };
+                        *value = V::load(columns.add(self.current[edge.column] + at)).saturating_sub(message);
+                        extremes.take(*value);
                     }
                     let answer = extremes.answers();
-                    for (n, edge) in edges.iter().enumerate() {
-                        let value = self.values[n];
-                        let message = answer(value);
+                    for (n, (edge, value)) in edges.iter().zip(&values).enumerate() {
+                        let message = answer(*value);
                         message.store(messages.add(n * V::LANES));
-                        let other = other_copy(self.current[edge.column], edge.column, self.stride);
-                        value.saturating_add(message).store(self.columns.add(other + lane));
+                        let other = other_copy(self.current[edge.column], edge.column, stride);
+                        value.saturating_add(message).store(columns.add(other + lane));
                     }
                 }
             }
             for edge in edges {
-                let other = other_copy(self.current[edge.column], edge.column, self.stride);
+                let other = other_copy(self.current[edge.column], edge.column, stride);
                 self.current[edge.column] = other;
-                unsafe { self.repeat(self.columns.add(other)) };
+                unsafe { self.repeat(columns.add(other)) };
             }
             first_edge += degree;
         }
     }
 
+    /// Lanes among `pending` of words in which some check fails; where that is every word, the first few rows tell.
     #[inline(always)]
-    unsafe fn holds(&self) -> bool {
+    unsafe fn faults(&self, pending: u64) -> u64 {
         let schedule = self.structure.schedule();
-        let z = self.structure.lifting();
-        let mut first_edge = 0;
+        let (mut bad, mut first_edge) = (0, 0);
         for degree in &schedule.degrees {
             for vector in 0..self.vectors {
                 let lane = vector * V::LANES;
-                let unused = V::LANES.saturating_sub(z - lane) as u32 + 64 - V::LANES as u32;
+                let unused = V::LANES.saturating_sub(self.lanes - lane) as u32 + 64 - V::LANES as u32;
                 unsafe {
                     let mut parity = V::splat(0);
                     for edge in &schedule.edges[first_edge..][..*degree] {
                         parity = parity.xor(self.turned(edge.column, edge.check_turn, lane));
                     }
-                    if parity.negative_lanes() & (u64::MAX >> unused) != 0 {
-                        return false;
-                    }
+                    bad |= parity.negative_lanes() & (u64::MAX >> unused) & pending;
                 }
             }
             first_edge += degree;
+            let settled = |word| pending & Self::lanes_of(word) == 0 || bad & Self::lanes_of(word) != 0;
+            if (0..WORDS).all(settled) {
+                return bad;
+            }
         }
-        true
+        bad
     }
 
     #[inline(always)]
-    unsafe fn read(&self, soft: &mut [i8]) {
+    unsafe fn read(&self, soft: &mut [i8], word: usize) {
         let z = self.structure.lifting();
         for (column, (bits, rest)) in soft.chunks_exact_mut(z).zip(&self.structure.schedule().rest).enumerate() {
             unsafe {
-                let from = self.columns.add(self.current[column]);
-                bits.as_mut_ptr().add(*rest).copy_from_nonoverlapping(from, z - rest);
-                bits.as_mut_ptr().copy_from_nonoverlapping(from.add(z - rest), *rest);
+                let lanes = std::slice::from_raw_parts(self.columns.add(self.current[column]), self.lanes);
+                let (wrapped, straight) = bits.split_at_mut(*rest);
+                let (first, last) = lanes.split_at(WORDS * straight.len());
+                straight.iter_mut().zip(first.chunks_exact(WORDS)).for_each(|(bit, lanes)| *bit = lanes[word]);
+                wrapped.iter_mut().zip(last.chunks_exact(WORDS)).for_each(|(bit, lanes)| *bit = lanes[word]);
             }
         }
+    }
+}
+
+/// The words' bits in turn.
+#[inline(always)]
+fn interleave<const WORDS: usize>(words: [&[i8]; WORDS], lanes: &mut [i8]) {
+    for (n, lanes) in lanes.chunks_exact_mut(WORDS).enumerate() {
+        lanes.iter_mut().zip(words).for_each(|(lane, word)| *lane = word[n]);
     }
 }
 
@@ -578,7 +617,7 @@ unsafe fn packed_pass(structure: &QuasiCyclic, columns: *mut i8, messages: *mut 
 
 #[cfg(test)]
 mod tests {
-    use super::super::decode::{Decoder, Kernel, decode_batch};
+    use super::super::decode::{BATCH, Decoder, Kernel, decode_batch};
     use super::super::{BaseGraph, QuasiCyclic};
     use rand::{RngExt, SeedableRng};
 
@@ -590,11 +629,12 @@ mod tests {
             {
                 let structure = QuasiCyclic::pruned(graph, z, rows);
                 let length = structure.columns() * z;
-                // Three words of the all-zero codeword through noise: hopeless, soon right, and at the extremes.
-                let soft: Vec<i8> = (0..3 * length)
+                // Words of the all-zero codeword through noise: hopeless, soon right, later right, and at the extremes.
+                let soft: Vec<i8> = (0..BATCH * length)
                     .map(|index| match index / length {
                         0 => random.random(),
                         1 => random.random_range(-9..=30),
+                        2 => random.random_range(-15..=30),
                         _ => {
                             if random.random_bool(0.97) {
                                 127
@@ -604,16 +644,19 @@ mod tests {
                         }
                     })
                     .collect();
-                let decoded = |kernel| {
+                let decoded = |kernel, words: usize| {
                     let mut scratch = Decoder::with_kernel(kernel)?;
                     scratch.soft_bits()[..soft.len()].copy_from_slice(&soft);
-                    let mut outcomes = [(false, 0); 3];
-                    decode_batch(&structure, 6, &mut outcomes, &mut scratch);
-                    Some((outcomes, scratch.soft_bits()[..soft.len()].to_vec()))
+                    let mut outcomes = [(false, 0); BATCH];
+                    decode_batch(&structure, 6, &mut outcomes[..words], &mut scratch);
+                    Some((outcomes, scratch.soft_bits()[..words * length].to_vec()))
                 };
-                let expected = decoded(Kernel::Portable).unwrap();
-                for kernel in Kernel::available() {
-                    assert!(decoded(kernel).unwrap() == expected, "{kernel:?} {graph:?} Z = {z} {rows} rows");
+                for words in [3, BATCH] {
+                    let expected = decoded(Kernel::Portable, words).unwrap();
+                    for kernel in Kernel::available() {
+                        let found = decoded(kernel, words).unwrap();
+                        assert!(found == expected, "{kernel:?} {graph:?} Z = {z} {rows} rows, {words} words");
+                    }
                 }
             }
         }
