@@ -119,14 +119,15 @@ fn any_size(max: usize, rng: &mut Rng) -> usize {
 fn forged_header(honest: Header, rng: &mut Rng) -> Vec<u8> {
     let mut header = honest;
     for _ in 0..rng.random_range(1..4) {
-        match rng.random_range(0..7) {
+        match rng.random_range(0..8) {
             0 => header.model = rng.random_range(0..16),
             1 => header.width = any_size(1 << 16, rng).max(1),
             2 => header.height = any_size(1 << 16, rng).max(1),
             3 => header.slices = any_size(1 << 16, rng).max(1),
             4 => header.lengths_bytes = any_size(0xffff, rng),
             5 => header.hyper_bytes = any_size(0xffff, rng),
-            _ => header.body_bytes = any_size(0xff_ffff, rng),
+            6 => header.body_bytes = any_size(0xff_ffff, rng),
+            _ => header.bank = rng.random(),
         }
     }
     // large pictures are honest work, but they leave no time for others
@@ -246,7 +247,8 @@ fn damaged_files_give_the_best_picture_within_an_honest_header_s_memory() {
                     whole += u64::from(decoded.report.lost_slices == 0);
                 }
                 Err(error) => {
-                    assert!(error.exit_status() == 2 && header.model >= bank.models().len(), "{error}");
+                    let foreign = header.bank != bank.digest() as u16 || header.model >= bank.models().len();
+                    assert!(error.exit_status() == 2 && foreign, "{error}");
                     refused += 1;
                 }
             }

@@ -303,3 +303,27 @@ fn a_track_into_where_the_threshold_cannot_be_met_changes_no_plan_and_says_what_
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("after the track kept as they were") && stderr.contains("the smallest is"), "{stderr}");
 }
+
+#[test]
+fn rising_power_steps_through_the_source_models_and_the_distortion_falls_as_predicted() {
+    let mut last = (0, f64::INFINITY, f64::INFINITY);
+    let mut chosen = std::collections::BTreeSet::new();
+    for power_dbm in [-6, -3, 0, 3, 6, 9] {
+        let power = format!("scene.constraints.power_dbm={power_dbm}");
+        let arguments = ["run", "loopback", "--frames", "60", "--set", "scene.constraints.hcrb_max_m2=2e-3"];
+        let output = issc(&[&arguments[..], &["--set", &power, "--json"]].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let images = report["images"].as_array().unwrap();
+        assert!(images.len() >= 4 && number(&report["block_error_rate"]) < 1e-2, "{power_dbm} dBm: {report}");
+        let mse = images.iter().map(|image| number(&image["mse"])).sum::<f64>() / images.len() as f64;
+        let here = (report["plan"]["model"].as_u64().unwrap(), number(&report["plan"]["predicted_mse"]), mse);
+        // The two shipped pictures take turns, so the last of an odd number weighs a little more.
+        assert!(
+            here.0 >= last.0 && here.1 <= last.1 * 1.001 && here.2 <= last.2 * 1.05,
+            "{power_dbm} dBm: {here:?} {last:?}"
+        );
+        chosen.insert(here.0);
+        last = here;
+    }
+    assert!(chosen.len() >= 4, "{chosen:?}");
+}

@@ -26,6 +26,7 @@ HIDDEN = 16  # context units per group and layer
 SLOPE = 0.125
 BLOCK, STRIDE, OVERLAP = 24, 16, 4
 FINE_UNIT = 5.7  # unit of the fine branch's latents
+BITS_PER_SQUARE = 18.0  # what the encoder takes a squared error of one step to be worth
 
 
 def signed_root(x):
@@ -281,6 +282,36 @@ class Codec(nn.Module):
                 p_y, p_z = ((1 - 2**-14) * p + 2**-16 for p in (p_y, p_z))
             pixels = x.shape[2] * x.shape[3]
             bits_y, bits_z = (-torch.log2(p).sum((1, 2, 3)) / pixels for p in (p_y, p_z))
+        return self.synthesise(symbols, mean, rate), bits_y, bits_z
+
+    @torch.no_grad()
+    def sent(self, residual, features, rate):
+        """The symbols that the encoder sends: the nearest whole number, the one below it or 0, whichever costs least."""
+        symbols, magnitude, first = torch.zeros_like(residual), residual.abs(), 0
+        nearest = torch.round(magnitude)
+        for size in GROUPS:
+            group = slice(first, first + size)
+            scale = torch.exp(self.log_scale(features, symbols, rate)[:, group])
+            choices = torch.stack([nearest[:, group], (nearest[:, group] - 1).clamp_min(0), torch.zeros_like(scale)])
+            bits = -torch.log2(gaussian_probability(choices, scale) + 2**-16)
+            best = (BITS_PER_SQUARE * (magnitude[:, group] - choices) ** 2 + bits).argmin(0, keepdim=True)
+            symbols[:, group] = choices.gather(0, best)[0] * torch.sign(residual[:, group])
+            first += size
+        return symbols
+
+    def settle(self, x, rate):
+        """As forward, but of the symbols that are really sent: the encoder stays, the decoder learns what comes to it."""
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            yg = self.analyse(x, rate)
+            z = torch.round(self.hyper_analysis(signed_root(yg)))
+            features = self.hyper_synthesis(z)
+            mean = self.mean(features) * self.per_rate(self.mean_unit, rate)
+            symbols = self.sent(yg - mean, features, rate)
+        with torch.autocast(x.device.type, enabled=False):
+            scale = torch.exp(self.log_scale(features, symbols, rate))
+            pixels = x.shape[2] * x.shape[3]
+            bits_y = -torch.log2(gaussian_probability(symbols, scale) + 2**-16).sum((1, 2, 3)) / pixels
+            bits_z = -torch.log2(self.prior.probability(z, rate)).sum((1, 2, 3)) / pixels
         return self.synthesise(symbols, mean, rate), bits_y, bits_z
 
     @torch.no_grad()

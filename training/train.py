@@ -20,6 +20,7 @@ from data import Crops
 from model import Codec, ms_ssim
 
 TARGETS = [("mse", v) for v in (0.0011, 0.0018, 0.0030, 0.0060, 0.0135, 0.0400)] + [("ms-ssim", v) for v in (6.0, 16.0)]
+SETTLED = ("context", "log_scale_bias", "prior", "block_synthesis", "fine_synthesis", "log_synthesis_unit", "synthesis_bias")
 FAST_TABLES = ("log_gain", "mean_unit", "log_scale_bias", "log_synthesis_unit", "synthesis_bias", "prior")
 
 
@@ -32,7 +33,11 @@ def parameter_groups(model, args):
     groups = dict(network=[], block=[], table=[])
     for name, parameter in model.named_parameters():
         shaping = "log_shape" in name  # trained with the network it splits the rates in two camps
-        if shaping != args.tables_only and (shaping or not name.startswith(FAST_TABLES)):
+        if args.settle:
+            fixed = not name.startswith(SETTLED)
+        else:
+            fixed = shaping != args.tables_only and (shaping or not name.startswith(FAST_TABLES))
+        if fixed:
             parameter.requires_grad_(False)
             continue
         head = name.split(".")[0]
@@ -52,10 +57,10 @@ def new_model(args, crops, rng):
     return model
 
 
-def loss_of(model, x, rate, tables, amp):
+def loss_of(run, x, rate, tables, amp):
     kinds, weights, scale = tables
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=amp):
-        out, bits_y, bits_z = model(x, rate)
+        out, bits_y, bits_z = run(x, rate)
     out = out.float()
     mse = ((out - x) ** 2).mean((1, 2, 3))
     distortion = 65025 * mse
@@ -93,7 +98,7 @@ def train(args):
     kinds = torch.tensor([k == "ms-ssim" for k, _ in targets], device=device)
     weights = torch.tensor([w for _, w in targets], device=device)
     scale = torch.tensor([importance(*t) for t in targets], device=device)
-    drawn = [index for index, (kind, _) in enumerate(targets) if kind == args.tune]
+    drawn = [index for index, (kind, _) in enumerate(targets) if args.settle or kind == args.tune]
     print(f"{len(crops.pictures)} pictures, {sum(p.numel() for p in model.parameters())} parameters, step {step}", flush=True)
 
     began, saved, marked = time.time() - spent, time.time(), time.time()
@@ -109,7 +114,7 @@ def train(args):
             group["lr"] = group["base"] * min(1.0, (step + 1) / 200) * cosine
         x = crops.batch(args.batch[late], rng).to(device).to(memory_format=torch.channels_last)
         rate = torch.from_numpy(rng.choice(drawn, len(x))).to(device)
-        loss, bits, mse = loss_of(model, x, rate, (kinds, weights, scale), not args.full_precision)
+        loss, bits, mse = loss_of(model.settle if args.settle else model, x, rate, (kinds, weights, scale), not args.full_precision)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         for group in optimiser.param_groups:
@@ -139,6 +144,7 @@ def main():
     add("--out", required=True, help="checkpoint; training resumes from it")
     add("--tune", choices=("mse", "ms-ssim"), default="mse", help="which rates to train")
     add("--tables-only", action="store_true", help="leave the shared network as it is")
+    add("--settle", action="store_true", help="last: decoder and coding tables learn from the symbols that are really sent, for all rates")
     add("--init", help="weights to start from (a checkpoint)")
     add("--minutes", type=float, default=90.0)
     add("--device", default="cpu")

@@ -40,6 +40,9 @@ const JPEG_ON_KODAK: [[f64; 3]; 5] = [
     [1.344, 34.52, 0.9866],
 ];
 
+/// Drawings end at this rate.
+const DRAWN_RATE_MAX: f64 = 1.5;
+
 /// Options of `issc rate-distortion`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -150,14 +153,14 @@ fn charts(ours: &[Rate], jpeg: &[Point]) -> [(&'static str, Chart); 2] {
         let (title, measure) = MEASURES[index];
         let line = |name: &str, points: &[Point], stroke, colour| Series {
             name: name.into(),
-            points: curve(points, measure),
+            points: curve(points, measure).into_iter().filter(|point| point.0 < DRAWN_RATE_MAX).collect(),
             stroke,
             colour,
         };
         let mut series = vec![
             line("issc, tuned for MSE", &tuned(ours, "mse"), Stroke::Solid, 0),
-            line("JPEG", jpeg.get(1..).unwrap_or_default(), Stroke::Solid, 1),
-            line("hyperprior 2018, published for Kodak", &PUBLISHED[..7], Stroke::Dashed, 2),
+            line("JPEG", jpeg, Stroke::Solid, 1),
+            line("hyperprior 2018, published for Kodak", &PUBLISHED, Stroke::Dashed, 2),
             line("JPEG on Kodak", &JPEG_ON_KODAK, Stroke::Dashed, 1),
         ];
         let structural = tuned(ours, "ms-ssim");

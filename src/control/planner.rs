@@ -179,6 +179,7 @@ impl Planner {
             payload: self.code(rate.payload_bits)?,
             protected: self.code(rate.protected_bits)?,
             predicted_sinr: sinr,
+            predicted_mse: rate.predicted_mse,
         };
         let feasible = reasons.is_empty();
         Ok(Planned { plan, feasible, reason: (!feasible).then(|| reasons.join("; ")), rate, hcrb_trace_m2 })

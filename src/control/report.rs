@@ -166,6 +166,8 @@ pub struct PlanSummary {
     pub protected_bits_per_block: usize,
     /// Predicted SINR.
     pub sinr_db: f64,
+    /// Mean squared error that eq. (7) predicts for the pictures.
+    pub predicted_mse: f64,
     /// Tr Σ.
     pub power_w: f64,
 }
@@ -184,6 +186,7 @@ impl PlanSummary {
             channel_rate_bits_per_use: plan.payload.rate(),
             protected_bits_per_block: plan.protected.information_bits(),
             sinr_db: decibel(plan.predicted_sinr),
+            predicted_mse: plan.predicted_mse,
             power_w: plan.beams.power_w(),
         }
     }

@@ -34,6 +34,8 @@ pub struct Plan {
     pub protected: Arc<BlockCode>,
     /// SINR that these beams reach with the channel the plan was made for, linear.
     pub predicted_sinr: f64,
+    /// Mean squared error that eq. (7) predicts for the pictures.
+    pub predicted_mse: f64,
 }
 
 /// The plans of a run: one publisher, many readers.
