@@ -70,8 +70,7 @@ impl Block for FrameBuilder {
         for (index, symbols) in self.payload.chunks_exact_mut(BLOCK).enumerate() {
             let code = if index < protected { &plan.protected } else { &plan.payload };
             let coded = &mut self.coded[..code.coded_bits()];
-            code.encode(&input.row(1 + index)[..code.payload_bits()], coded, &mut self.block_scratch);
-            code.modulation().map(coded, symbols);
+            code.modulate(&input.row(1 + index)[..code.payload_bits()], coded, symbols, &mut self.block_scratch);
         }
         let number = input.head.sequence;
         sensing_symbols(self.seed, number, self.probing_bits.as_deref(), &mut self.sensing);

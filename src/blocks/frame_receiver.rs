@@ -119,9 +119,9 @@ impl FrameReceiverBlock {
             for (index, symbols) in held.symbols.chunks_exact_mut(BLOCK).enumerate() {
                 symbols.copy_from_slice(self.receiver.block(index));
             }
-            held.modulations = std::array::from_fn(|index| {
-                let used = index < usize::from(header.used_blocks);
-                used.then(|| Modulation::ALL.get(usize::from(block_code(&header, index).1)).copied()).flatten()
+            held.constellations = std::array::from_fn(|index| {
+                let fields = Some(CodeFields::of(&header, index)).filter(|_| index < usize::from(header.used_blocks));
+                self.codes.iter().find(|code| Some(CodeFields::from(*code)) == fields).map(|code| *code.constellation())
             });
             (held.protected, held.sinr) = (usize::from(header.protected_blocks), status.sinr);
         });
@@ -136,12 +136,12 @@ impl FrameReceiverBlock {
 
     /// Decodes blocks of one code, all together.
     fn decode_blocks(&mut self, blocks: Range<usize>, status: &FrameStatus, output: &mut Frame<u8>, found: &mut Found) {
-        let (bits, modulation) = block_code(&status.header, blocks.start);
-        let Some(code) = self.code(bits, modulation).filter(|_| !blocks.is_empty()) else { return };
+        let fields = CodeFields::of(&status.header, blocks.start);
+        let Some(code) = self.code(fields).filter(|_| !blocks.is_empty()) else { return };
         let code = &self.codes[code];
         let soft = &mut self.soft[..blocks.len() * code.coded_bits()];
         for (index, soft) in blocks.clone().zip(soft.chunks_exact_mut(code.coded_bits())) {
-            code.modulation().demap(self.receiver.block(index), status.noise_variance, soft);
+            code.constellation().demap(self.receiver.block(index), status.noise_variance, soft);
         }
         let words = &mut self.words[..blocks.len() * code.information_bits()];
         let mut outcomes = [DecodeOutcome::default(); BLOCKS];
@@ -155,14 +155,11 @@ impl FrameReceiverBlock {
     }
 
     /// The code of a header's fields; made at first sight, the oldest one makes room.
-    fn code(&mut self, bits: u16, modulation: u8) -> Option<usize> {
-        let modulation = *Modulation::ALL.get(usize::from(modulation))?;
-        let bits = usize::from(bits);
-        let known = |code: &BlockCode| code.information_bits() == bits && code.modulation() == modulation;
-        if let Some(index) = self.codes.iter().position(known) {
+    fn code(&mut self, fields: CodeFields) -> Option<usize> {
+        if let Some(index) = self.codes.iter().position(|code| CodeFields::from(code) == fields) {
             return Some(index);
         }
-        let code = BlockCode::new(bits, BLOCK_SYMBOLS, modulation, Crc::Crc11).ok()?;
+        let code = fields.code()?;
         if self.codes.len() == KEPT_CODES {
             self.codes.remove(0);
         }
@@ -178,11 +175,37 @@ struct Found {
     digests: [u64; BLOCKS],
 }
 
-/// Information bits and modulation of a frame's block.
-fn block_code(header: &FrameHeader, index: usize) -> (u16, u8) {
-    if index < usize::from(header.protected_blocks) {
-        (header.protected_bits, header.protected_modulation)
-    } else {
-        (header.payload_bits, header.payload_modulation)
+/// What a header says of a block's code.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct CodeFields {
+    information_bits: usize,
+    modulation: usize,
+    shaped: bool,
+}
+
+impl CodeFields {
+    fn of(header: &FrameHeader, block: usize) -> Self {
+        let (bits, modulation, shaped) = if block < usize::from(header.protected_blocks) {
+            (header.protected_bits, header.protected_modulation, header.protected_shaped)
+        } else {
+            (header.payload_bits, header.payload_modulation, header.payload_shaped)
+        };
+        Self { information_bits: usize::from(bits), modulation: usize::from(modulation), shaped }
+    }
+
+    fn code(self) -> Option<BlockCode> {
+        let modulation = *Modulation::ALL.get(self.modulation)?;
+        let make = if self.shaped { BlockCode::shaped } else { BlockCode::new };
+        make(self.information_bits, BLOCK_SYMBOLS, modulation, Crc::Crc11).ok()
+    }
+}
+
+impl From<&BlockCode> for CodeFields {
+    fn from(code: &BlockCode) -> Self {
+        Self {
+            information_bits: code.information_bits(),
+            modulation: code.modulation().index(),
+            shaped: code.is_shaped(),
+        }
     }
 }

@@ -158,8 +158,10 @@ fn fill(
         picture: number as u16,
         payload_bits: plan.payload.information_bits() as u16,
         payload_modulation: plan.payload.modulation().index() as u8,
+        payload_shaped: plan.payload.is_shaped(),
         protected_bits: plan.protected.information_bits() as u16,
         protected_modulation: plan.protected.modulation().index() as u8,
+        protected_shaped: plan.protected.is_shaped(),
         protected_offset: current.protected_bit as u16,
         body_offset: current.body_bit as u32,
         ..FrameHeader::default()

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use num_complex::Complex32;
 
 use crate::array::Beams;
-use crate::modem::constellation::Modulation;
+use crate::modem::constellation::Constellation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::sensing::{Estimate, Planar, SensingConfig};
 
@@ -62,8 +62,8 @@ impl<T> Snapshot<T> {
 pub struct Symbols {
     /// Equalised unit-gain symbols, block after block.
     pub symbols: Vec<Complex32>,
-    /// Modulation of each block; `None` where it carries nothing.
-    pub modulations: [Option<Modulation>; BLOCKS],
+    /// Constellation of each block; `None` where it carries nothing.
+    pub constellations: [Option<Constellation>; BLOCKS],
     /// Blocks that carry a picture's protected part; they come first.
     pub protected: usize,
     /// Measured SINR, linear.
@@ -138,7 +138,7 @@ impl Snapshots {
     pub fn new(wanted: bool) -> Self {
         let symbols = Symbols {
             symbols: vec![Complex32::default(); if wanted { BLOCKS * BLOCK } else { 0 }],
-            modulations: [None; BLOCKS],
+            constellations: [None; BLOCKS],
             protected: 0,
             sinr: 0.0,
         };

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::array::{direction_rad, distance_m};
 use crate::blocks::snapshots::{Echo, Snapshots, Symbols};
 use crate::control::Report;
-use crate::modem::constellation::Modulation;
+use crate::modem::constellation::Constellation;
 use crate::modem::frame::BLOCK;
 use crate::plot::{Chart, Corner, Heat, Series, Stroke};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene, decibel};
@@ -34,26 +34,24 @@ pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshot
 /// The chart of one frame's symbols over the points that were sent, and how far its axes reach.
 fn constellation(frame: u64, snapshot: &Symbols) -> (Chart, f64) {
     let mut series = Vec::new();
-    let used =
-        || snapshot.modulations.iter().enumerate().filter_map(|(index, modulation)| Some((index, (*modulation)?)));
+    let used = || snapshot.constellations.iter().enumerate().filter_map(|(index, sent)| Some((index, (*sent)?)));
     for (colour, protected) in [(0, false), (2, true)] {
         let blocks = used().filter(|(index, _)| (*index < snapshot.protected) == protected);
-        let Some((_, modulation)) = blocks.clone().next() else { continue };
+        let Some((_, constellation)) = blocks.clone().next() else { continue };
         let kind = if protected { "protected blocks" } else { "payload blocks" };
         let symbols = blocks.flat_map(|(index, _)| &snapshot.symbols[index * BLOCK..][..BLOCK]);
         series.push(Series {
-            name: format!("{kind}, {}", modulation.name()),
+            name: format!("{kind}, {constellation}"),
             points: symbols.map(|symbol| (f64::from(symbol.re), f64::from(symbol.im))).collect(),
             stroke: Stroke::Dots,
             colour,
         });
     }
-    let mut modulations: Vec<_> = used().map(|(_, modulation)| modulation).collect();
-    modulations.sort_by_key(|modulation| modulation.index());
-    modulations.dedup();
+    let mut constellations: Vec<_> = used().map(|(_, constellation)| constellation).collect();
+    constellations.dedup();
     series.push(Series {
         name: "points of the constellation".into(),
-        points: modulations.into_iter().flat_map(ideal).collect(),
+        points: constellations.iter().flat_map(ideal).collect(),
         stroke: Stroke::Marks,
         colour: 1,
     });
@@ -73,12 +71,12 @@ fn constellation(frame: u64, snapshot: &Symbols) -> (Chart, f64) {
 }
 
 /// All points of a constellation.
-fn ideal(modulation: Modulation) -> Vec<(f64, f64)> {
-    let width = modulation.bits_per_symbol();
+fn ideal(constellation: &Constellation) -> Vec<(f64, f64)> {
+    let width = constellation.modulation().bits_per_symbol();
     let bits: Vec<u8> =
         (0..1usize << width).flat_map(|label| (0..width).map(move |bit| (label >> bit & 1) as u8)).collect();
     let mut points = vec![num_complex::Complex32::default(); 1 << width];
-    modulation.map(&bits, &mut points);
+    constellation.map(&bits, &mut points);
     points.into_iter().map(|point| (f64::from(point.re), f64::from(point.im))).collect()
 }
 

@@ -27,6 +27,9 @@ pub struct Arguments {
     /// Try blocks again, on which the decoder gave up after 20 iterations, with belief propagation in floating point.
     #[arg(long)]
     rescue: bool,
+    /// Send small amplitudes more often than large ones (16qam and larger).
+    #[arg(long)]
+    shaped: bool,
     /// none, 11, 16 or 24 (24A) bits.
     #[arg(long, default_value = "none")]
     crc: String,
@@ -98,7 +101,8 @@ fn code(arguments: &Arguments) -> Result<BlockCode> {
         return Err(Error::input(format!("--joint: found {joint}; accepted: 1 to {most}")));
     }
     let information_bits = joint * (rate * BLOCK_SYMBOLS as f64).round() as usize;
-    BlockCode::new(information_bits, joint * BLOCK_SYMBOLS, modulation, crc)
+    let make = if arguments.shaped { BlockCode::shaped } else { BlockCode::new };
+    make(information_bits, joint * BLOCK_SYMBOLS, modulation, crc)
         .map_err(|error| Error::input(format!("--rate {rate}: {error}")))
 }
 
@@ -135,6 +139,8 @@ mod tests {
             ("--modulation qpsk --rate 1 --snr-db 3 --blocks 0", "--blocks"),
             ("--modulation qpsk --rate 1 --snr-db 3 --blocks 1 --crc 8", "--crc"),
             ("--modulation qpsk --rate 1 --snr-db 3 --blocks 1 --joint 5", "--joint"),
+            ("--modulation qpsk --rate 1 --snr-db 3 --blocks 1 --shaped", "--rate 1: "),
+            ("--modulation 16qam --rate 3 --snr-db 3 --blocks 1 --shaped", "--rate 3: "),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.exit_status() == 2 && error.to_string().contains("accepted"), "{error}");

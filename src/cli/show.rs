@@ -83,8 +83,9 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
         (
             "plan",
             format!(
-                "{}, {} at {:.3} bit/use, {} retunes{}",
+                "{}, {}{} at {:.3} bit/use, {} retunes{}",
                 plan.model_name,
+                if plan.shaped { "shaped " } else { "" },
                 plan.modulation,
                 plan.channel_rate_bits_per_use,
                 report.retunes.len(),

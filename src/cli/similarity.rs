@@ -221,10 +221,9 @@ impl<'a> Sender<'a> {
         for (index, block) in bits.chunks(code.payload_bits()).enumerate() {
             payload[..block.len()].copy_from_slice(block);
             payload[block.len()..].fill(0);
-            code.encode(&payload, &mut coded, &mut self.scratch);
-            code.modulation().map(&coded, &mut symbols);
+            code.modulate(&payload, &mut coded, &mut symbols, &mut self.scratch);
             coding::add_noise(&mut symbols, noise_variance, &mut self.random);
-            code.modulation().demap(&symbols, noise_variance, &mut soft);
+            code.constellation().demap(&symbols, noise_variance, &mut soft);
             if !code.decode(&soft, &mut payload, &mut self.scratch).decoded {
                 bad.push(index);
             }

@@ -1,8 +1,11 @@
 //! One payload block: N_c bits (a CRC among them) become L symbols of one modulation.
 
+use num_complex::Complex32;
+
 use super::ldpc::{BATCH, BaseGraph, BeliefPropagation, Decoder, Encoder, LdpcCode, MAX_LIFTING};
+use super::shaping::Shaping;
 use super::{Crc, crc};
-use crate::modem::constellation::Modulation;
+use crate::modem::constellation::{Constellation, Modulation};
 use crate::{Error, Result};
 
 /// L, the symbols of a block.
@@ -36,8 +39,10 @@ pub struct DecodeOutcome {
 #[derive(Debug, Clone)]
 pub struct BlockCode {
     code: LdpcCode,
-    modulation: Modulation,
+    constellation: Constellation,
     crc: Crc,
+    shaping: Option<Shaping>,
+    information_bits: usize,
 }
 
 /// Room for encoding and decoding any block.
@@ -47,12 +52,15 @@ pub struct BlockScratch {
     decoder: Decoder,
     rescue: Option<BeliefPropagation>,
     word: Vec<u8>,
+    /// The code's information bits of shaped blocks.
+    information: Vec<u8>,
 }
 
 impl Default for BlockScratch {
     fn default() -> Self {
         let word = vec![0; BlockCode::MAX_JOINT_BLOCKS * MAX_INFORMATION_BITS];
-        Self { encoder: Encoder::default(), decoder: Decoder::default(), rescue: None, word }
+        let information = vec![0; BATCH * BaseGraph::One.columns_k() * MAX_LIFTING];
+        Self { encoder: Encoder::default(), decoder: Decoder::default(), rescue: None, word, information }
     }
 }
 
@@ -63,17 +71,21 @@ impl BlockScratch {
     }
 }
 
-/// The modulation and base graph that serve N_c bits in `symbols` symbols best.
+/// The modulation, base graph and shaping that serve N_c bits in `symbols` symbols best.
 ///
 /// Switch points: where the measured SNRs at block error rates of 1e-2 and 1e-3 cross, to 0.05 dB.
 pub fn plan(information_bits: usize, symbols: usize, crc: Crc) -> Result<BlockCode> {
     let rate = information_bits as f64 / symbols as f64;
-    let modulation = match rate {
-        rate if rate <= 1.45 => Modulation::Qpsk,
-        rate if rate <= 3.3 => Modulation::Qam16,
-        rate if rate <= 5.3 => Modulation::Qam64,
-        _ => Modulation::Qam256,
+    let (modulation, shaped) = match rate {
+        rate if rate <= 1.19 => (Modulation::Qpsk, false),
+        rate if rate <= 2.28 => (Modulation::Qam16, true),
+        rate if rate <= 4.1 => (Modulation::Qam64, true),
+        rate if rate <= 6.7 => (Modulation::Qam256, true),
+        _ => (Modulation::Qam256, false),
     };
+    if shaped {
+        return BlockCode::shaped(information_bits, symbols, modulation, crc);
+    }
     BlockCode::new(information_bits, symbols, modulation, crc)
 }
 
@@ -107,16 +119,19 @@ impl BlockCode {
                 "{information_bits} information bits in a block of {symbols} symbols of {modulation}; accepted: {least} to {most}"
             )));
         }
-        Ok(Self {
-            code: LdpcCode::new(graph, information_bits, coded_bits, modulation.bits_per_symbol())?,
-            modulation,
-            crc,
-        })
+        let code = LdpcCode::new(graph, information_bits, coded_bits, modulation.bits_per_symbol())?;
+        Ok(Self { code, constellation: modulation.into(), crc, shaping: None, information_bits })
+    }
+
+    /// The same with shaped amplitudes: small ones come more often. For 16-QAM and larger.
+    pub fn shaped(information_bits: usize, symbols: usize, modulation: Modulation, crc: Crc) -> Result<Self> {
+        let (shaping, code, constellation) = Shaping::new(information_bits, symbols, modulation)?;
+        Ok(Self { code, constellation, crc, shaping: Some(shaping), information_bits })
     }
 
     /// N_c.
     pub fn information_bits(&self) -> usize {
-        self.code.information_bits()
+        self.information_bits
     }
 
     /// Bits that a user may fill: N_c less the CRC.
@@ -131,7 +146,17 @@ impl BlockCode {
 
     /// The modulation.
     pub fn modulation(&self) -> Modulation {
-        self.modulation
+        self.constellation.modulation()
+    }
+
+    /// The points, as far apart and as frequent as they are sent.
+    pub fn constellation(&self) -> &Constellation {
+        &self.constellation
+    }
+
+    /// Whether the amplitudes are shaped.
+    pub fn is_shaped(&self) -> bool {
+        self.shaping.is_some()
     }
 
     /// The CRC inside.
@@ -141,7 +166,7 @@ impl BlockCode {
 
     /// R_c in bits per symbol.
     pub fn rate(&self) -> f64 {
-        (self.information_bits() * self.modulation.bits_per_symbol()) as f64 / self.coded_bits() as f64
+        (self.information_bits() * self.modulation().bits_per_symbol()) as f64 / self.coded_bits() as f64
     }
 
     /// Encodes [`Self::payload_bits`] bits into [`Self::coded_bits`] bits.
@@ -149,7 +174,20 @@ impl BlockCode {
         let word = &mut scratch.word[..self.information_bits()];
         word[..payload.len()].copy_from_slice(payload);
         self.crc.append(word);
-        self.code.encode(word, coded, &mut scratch.encoder);
+        match &self.shaping {
+            None => self.code.encode(word, coded, &mut scratch.encoder),
+            Some(shaping) => {
+                let information = &mut scratch.information[..self.code.information_bits()];
+                shaping.spread(word, information);
+                self.code.encode(information, coded, &mut scratch.encoder);
+            }
+        }
+    }
+
+    /// Encodes [`Self::payload_bits`] bits into symbols of unit mean power; `coded` has room for [`Self::coded_bits`].
+    pub fn modulate(&self, payload: &[u8], coded: &mut [u8], symbols: &mut [Complex32], scratch: &mut BlockScratch) {
+        self.encode(payload, coded, scratch);
+        self.constellation.map(coded, symbols);
     }
 
     /// Decodes [`Self::coded_bits`] soft bits into [`Self::payload_bits`] bits, the best guess where it fails.
@@ -171,16 +209,42 @@ impl BlockCode {
         outcomes: &mut [DecodeOutcome],
         scratch: &mut BlockScratch,
     ) {
+        let BlockScratch { decoder, rescue, information, .. } = scratch;
         let mut found = [(false, 0); BATCH];
         let found = &mut found[..outcomes.len()];
-        self.code.decode_batch(llr, words, MAX_ITERATIONS, found, &mut scratch.decoder);
-        let words = words.chunks_exact_mut(self.information_bits()).zip(llr.chunks_exact(self.coded_bits()));
-        for ((outcome, (holds, iterations)), (word, llr)) in outcomes.iter_mut().zip(found).zip(words) {
-            if let Some(rescue) = scratch.rescue.as_mut().filter(|_| !*holds) {
-                let (saved, more) = self.code.propagate(llr, word, RESCUE_ITERATIONS, rescue);
-                (*holds, *iterations) = (saved, *iterations + more);
+        match &self.shaping {
+            None => self.decode_information(llr, words, found, decoder, rescue),
+            Some(shaping) => {
+                self.decode_information(llr, information, found, decoder, rescue);
+                let information = information.chunks_exact(self.code.information_bits());
+                let words = words.chunks_exact_mut(self.information_bits);
+                for ((information, word), (holds, _)) in information.zip(words).zip(&mut *found) {
+                    *holds &= shaping.gather(information, word);
+                }
             }
+        }
+        let words = words.chunks_exact(self.information_bits);
+        for ((outcome, (holds, iterations)), word) in outcomes.iter_mut().zip(found).zip(words) {
             *outcome = DecodeOutcome { decoded: *holds && self.crc.check(word), iterations: *iterations };
+        }
+    }
+
+    /// Decodes into the code's information bits; for each block, whether every check holds, and the iterations spent.
+    fn decode_information(
+        &self,
+        llr: &[i8],
+        information: &mut [u8],
+        found: &mut [(bool, u8)],
+        decoder: &mut Decoder,
+        rescue: &mut Option<BeliefPropagation>,
+    ) {
+        self.code.decode_batch(llr, information, MAX_ITERATIONS, found, decoder);
+        let Some(rescue) = rescue else { return };
+        let blocks =
+            information.chunks_exact_mut(self.code.information_bits()).zip(llr.chunks_exact(self.coded_bits()));
+        for ((holds, iterations), (information, llr)) in found.iter_mut().zip(blocks).filter(|(found, _)| !found.0) {
+            let (saved, more) = self.code.propagate(llr, information, RESCUE_ITERATIONS, rescue);
+            (*holds, *iterations) = (saved, *iterations + more);
         }
     }
 }
@@ -222,6 +286,41 @@ mod tests {
                 assert!(comes_back(&code, &mut random, &mut scratch), "{information_bits} {modulation}");
             }
             assert!(BlockCode::new(most + 1, 256, modulation, Crc::Crc11).is_err());
+        }
+    }
+
+    #[test]
+    fn every_size_comes_back_shaped_at_unit_power_in_every_modulation_that_fits() {
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(4);
+        let mut scratch = BlockScratch::default();
+        for (modulation, sizes) in
+            [(Modulation::Qam16, 161..=660), (Modulation::Qam64, 241..=1240), (Modulation::Qam256, 225..=1730)]
+        {
+            for information_bits in sizes {
+                let code = BlockCode::shaped(information_bits, 256, modulation, Crc::Crc11).unwrap();
+                assert!(comes_back(&code, &mut random, &mut scratch), "{information_bits} {modulation}");
+                let (mut coded, mut symbols) = (vec![0; code.coded_bits()], vec![Complex32::ZERO; 256]);
+                let payload: Vec<u8> = (0..code.payload_bits()).map(|_| random.random_range(0..2)).collect();
+                code.modulate(&payload, &mut coded, &mut symbols, &mut scratch);
+                let power = symbols.iter().map(Complex32::norm_sqr).sum::<f32>() / 256.0;
+                assert!((power - 1.0).abs() < 1e-4, "{information_bits} {modulation}: {power}");
+            }
+        }
+    }
+
+    #[test]
+    fn shaped_blocks_need_a_third_of_a_decibel_less() {
+        // Seen: 0.5, 0.7 and 0.8 dB.
+        use Modulation::{Qam16, Qam64};
+        for (information_bits, plain, shaped, snr_db) in
+            [(512, Qam16, Qam16, 6.9), (768, Qam16, Qam64, 10.8), (1024, Qam64, Qam64, 14.2)]
+        {
+            let errors = |code: Result<BlockCode>, snr_db| {
+                SimulatedLink::new(&code.unwrap(), snr_db, 6).with_rescue().run(12_000, u64::MAX).block_errors
+            };
+            let without = errors(BlockCode::new(information_bits, 256, plain, Crc::Crc11), snr_db);
+            let with = errors(BlockCode::shaped(information_bits, 256, shaped, Crc::Crc11), snr_db - 0.33);
+            assert!(without >= 20 && with < without, "{information_bits} bits: {with} errors shaped, {without} not");
         }
     }
 

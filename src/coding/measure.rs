@@ -87,11 +87,10 @@ impl<'a> SimulatedLink<'a> {
             let payload = self.code.payload_bits();
             fill_with_bits(&mut word[..payload], &mut self.random);
             self.code.crc().append(word);
-            self.code.encode(&word[..payload], &mut self.coded, &mut self.scratch);
-            self.code.modulation().map(&self.coded, &mut self.symbols);
+            self.code.modulate(&word[..payload], &mut self.coded, &mut self.symbols, &mut self.scratch);
             add_noise(&mut self.symbols, self.noise_variance, &mut self.random);
             let soft = &mut self.soft[block * coded..][..coded];
-            self.code.modulation().demap(&self.symbols, self.noise_variance, soft);
+            self.code.constellation().demap(&self.symbols, self.noise_variance, soft);
         }
         let begin = Instant::now();
         let mut outcomes = [DecodeOutcome::default(); BATCH];

@@ -10,6 +10,7 @@ pub mod ldpc;
 mod limit;
 mod measure;
 mod polar;
+mod shaping;
 
 pub use block::{BLOCK_SYMBOLS, BlockCode, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan};
 pub use crc::Crc;

@@ -160,6 +160,8 @@ pub struct PlanSummary {
     pub payload_bits_per_block: usize,
     /// Modulation of payload blocks.
     pub modulation: &'static str,
+    /// Whether their amplitudes are shaped.
+    pub shaped: bool,
     /// R_c in bits per channel use.
     pub channel_rate_bits_per_use: f64,
     /// N_c of protected blocks.
@@ -183,6 +185,7 @@ impl PlanSummary {
             model_name: bank.models()[plan.model].name.clone(),
             payload_bits_per_block: plan.payload.information_bits(),
             modulation: plan.payload.modulation().name(),
+            shaped: plan.payload.is_shaped(),
             channel_rate_bits_per_use: plan.payload.rate(),
             protected_bits_per_block: plan.protected.information_bits(),
             sinr_db: decibel(plan.predicted_sinr),

@@ -1,6 +1,8 @@
-//! The constellations of TS 38.211 section 5.1, unit mean power, and max-log soft demapping.
+//! The constellations of TS 38.211 section 5.1, unit mean power, and max-log soft demapping; the same with amplitudes that
+//! are not equally frequent.
 //!
-//! Bits of a symbol alternate between the in-phase and the quadrature axis, the most significant first.
+//! Bits of a symbol alternate between the in-phase and the quadrature axis, the most significant first: the sign, then the
+//! label of the amplitude.
 
 use num_complex::Complex32;
 use serde::{Deserialize, Serialize};
@@ -50,39 +52,105 @@ impl Modulation {
         ["qpsk", "16qam", "64qam", "256qam"][self as usize]
     }
 
-    /// Half the distance of neighbouring points at unit mean power.
-    fn half_distance(self) -> f32 {
-        [0.5f32, 0.1, 1.0 / 42.0, 1.0 / 170.0][self.index()].sqrt()
+    /// Amplitudes of an axis.
+    pub const fn amplitudes(self) -> usize {
+        1 << self.index()
+    }
+
+    /// Label of an axis's amplitude, counted from the smallest: its bits after the sign, most significant first.
+    pub fn amplitude_label(self, amplitude: usize) -> usize {
+        let level = (2 * amplitude + 1) as f32;
+        LEVELS[self.index()].iter().position(|known| *known == level).unwrap_or(0)
     }
 
     /// Maps bits to symbols; `bits` holds [`Self::bits_per_symbol`] per symbol.
     pub fn map(self, bits: &[u8], symbols: &mut [Complex32]) {
-        let scale = self.half_distance();
-        for (symbol, bits) in symbols.iter_mut().zip(bits.chunks_exact(self.bits_per_symbol())) {
-            let label =
-                |first: usize| bits[first..].iter().step_by(2).fold(0, |label, bit| label << 1 | usize::from(*bit));
-            let axis = |first: usize| scale * LEVELS[self.index()][label(first)];
-            *symbol = Complex32::new(axis(0), axis(1));
-        }
+        Constellation::from(self).map(bits, symbols);
     }
 
     /// Log-likelihood ratios (max-log) of unit-gain symbols with complex noise of this variance.
     pub fn demap_f32(self, symbols: &[Complex32], noise_variance: f32, llr: &mut [f32]) {
-        let scale = 1.0 / noise_variance.max(f32::MIN_POSITIVE);
-        self.each(symbols, scale, |index, value| llr[index] = value);
+        Constellation::from(self).each(symbols, noise_variance, |index, value| llr[index] = value);
     }
 
-    /// Soft bits: the same, times [`SOFT_SCALE`], as bytes.
+    /// Soft bits; see [`Constellation::demap`].
     pub fn demap(self, symbols: &[Complex32], noise_variance: f32, soft: &mut [i8]) {
-        let scale = SOFT_SCALE / noise_variance.max(f32::MIN_POSITIVE);
-        self.each(symbols, scale, |index, value| soft[index] = value.round().clamp(-SOFT_LIMIT, SOFT_LIMIT) as i8);
+        Constellation::from(self).demap(symbols, noise_variance, soft);
+    }
+}
+
+/// Most amplitudes of an axis.
+pub const MAX_AMPLITUDES: usize = 8;
+
+/// The points of a modulation as they are sent: how far apart, and how often.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Constellation {
+    modulation: Modulation,
+    /// Half the distance of neighbouring points at unit mean power.
+    half_distance: f32,
+    /// ln of how much less often a level of an axis comes than the most frequent one, by label.
+    rarity: [f32; 16],
+}
+
+/// All points equally often.
+impl From<Modulation> for Constellation {
+    fn from(modulation: Modulation) -> Self {
+        let half_distance = [0.5f32, 0.1, 1.0 / 42.0, 1.0 / 170.0][modulation.index()].sqrt();
+        Self { modulation, half_distance, rarity: [0.0; 16] }
+    }
+}
+
+impl Constellation {
+    /// Amplitudes of an axis as often as `counts` says, from the smallest.
+    pub fn shaped(modulation: Modulation, counts: &[u32; MAX_AMPLITUDES]) -> Self {
+        let numbered = counts.iter().zip(0u32..).take(modulation.amplitudes());
+        let energy: f64 = numbered.map(|(count, n)| f64::from(*count) * f64::from(2 * n + 1).powi(2)).sum();
+        let total: u32 = counts.iter().sum();
+        let most = counts.iter().max().copied().unwrap_or(1);
+        let rarity = std::array::from_fn(|label| {
+            let amplitude = LEVELS[modulation.index()][label].abs() as usize / 2;
+            // One that never comes counts as if it came half a time.
+            (f64::from(most) / f64::from(counts[amplitude]).max(0.5)).ln() as f32
+        });
+        Self { modulation, half_distance: (0.5 * f64::from(total) / energy).sqrt() as f32, rarity }
     }
 
-    /// Calls `put(bit, scale·(min over points with bit 1 − min over points with bit 0 of the squared distance))`.
-    fn each(self, symbols: &[Complex32], scale: f32, mut put: impl FnMut(usize, f32)) {
-        let per_axis = self.bits_per_symbol() / 2;
-        let unit = self.half_distance();
-        let (inverse, scale) = (1.0 / unit, scale * unit * unit);
+    /// Whose points these are.
+    pub fn modulation(&self) -> Modulation {
+        self.modulation
+    }
+
+    /// Whether some points come more often than others.
+    pub fn is_shaped(&self) -> bool {
+        self.rarity != [0.0; 16]
+    }
+
+    /// Maps bits to symbols; `bits` holds [`Modulation::bits_per_symbol`] per symbol.
+    pub fn map(&self, bits: &[u8], symbols: &mut [Complex32]) {
+        let levels = &LEVELS[self.modulation.index()];
+        for (symbol, bits) in symbols.iter_mut().zip(bits.chunks_exact(self.modulation.bits_per_symbol())) {
+            let label =
+                |first: usize| bits[first..].iter().step_by(2).fold(0, |label, bit| label << 1 | usize::from(*bit));
+            let axis = |first: usize| self.half_distance * levels[label(first)];
+            *symbol = Complex32::new(axis(0), axis(1));
+        }
+    }
+
+    /// Soft bits: log-likelihood ratios (max-log) of unit-gain symbols with complex noise of this variance, times
+    /// [`SOFT_SCALE`], as bytes.
+    pub fn demap(&self, symbols: &[Complex32], noise_variance: f32, soft: &mut [i8]) {
+        self.each(symbols, noise_variance, |index, value| {
+            soft[index] = (SOFT_SCALE * value).round().clamp(-SOFT_LIMIT, SOFT_LIMIT) as i8;
+        });
+    }
+
+    /// Calls `put(bit, log-likelihood ratio)`: the smallest squared distance to a point with bit 1 less that to one with bit
+    /// 0, in units of the noise variance, each with its point's rarity added.
+    fn each(&self, symbols: &[Complex32], noise_variance: f32, mut put: impl FnMut(usize, f32)) {
+        let per_axis = self.modulation.bits_per_symbol() / 2;
+        let inverse = 1.0 / self.half_distance;
+        let scale = self.half_distance * self.half_distance / noise_variance.max(f32::MIN_POSITIVE);
+        let penalties = self.rarity.map(|rarity| rarity / scale);
         let mut values = [0.0; LANES];
         let mut ratios = [[0.0; LANES]; 4];
         // Both axes have the same levels, so that real and imaginary parts go through one kernel as they lie.
@@ -90,7 +158,7 @@ impl Modulation {
             for (pair, symbol) in values.chunks_exact_mut(2).zip(symbols) {
                 pair.copy_from_slice(&[symbol.re * inverse, symbol.im * inverse]);
             }
-            distance_differences(&values, per_axis, &mut ratios);
+            distance_differences(&values, per_axis, &penalties, &mut ratios);
             let first = block * LANES * per_axis;
             for (index, ratios) in ratios[..per_axis].iter().enumerate() {
                 for (n, pair) in ratios.chunks_exact(2).take(symbols.len()).enumerate() {
@@ -128,26 +196,36 @@ const fn levels(per_axis: u32) -> [f32; 16] {
 }
 
 dispatched! {
-    /// For every bit of an axis, its smallest squared distance to a level with bit 1 less that to one with bit 0.
-    fn distance_differences(values: &[f32; LANES], per_axis: usize, ratios: &mut [[f32; LANES]; 4])
-        = distance_differences_body
+    /// For every bit of an axis, its smallest squared distance to a level with bit 1 less that to one with bit 0, each with
+    /// its label's penalty.
+    fn distance_differences(
+        values: &[f32; LANES],
+        per_axis: usize,
+        penalties: &[f32; 16],
+        ratios: &mut [[f32; LANES]; 4],
+    ) = distance_differences_body
 }
 
 #[inline(always)]
-fn distance_differences_body(values: &[f32; LANES], per_axis: usize, ratios: &mut [[f32; LANES]; 4]) {
+fn distance_differences_body(
+    values: &[f32; LANES],
+    per_axis: usize,
+    penalties: &[f32; 16],
+    ratios: &mut [[f32; LANES]; 4],
+) {
     match per_axis {
-        1 => differences::<1>(values, ratios),
-        2 => differences::<2>(values, ratios),
-        3 => differences::<3>(values, ratios),
-        _ => differences::<4>(values, ratios),
+        1 => differences::<1>(values, penalties, ratios),
+        2 => differences::<2>(values, penalties, ratios),
+        3 => differences::<3>(values, penalties, ratios),
+        _ => differences::<4>(values, penalties, ratios),
     }
 }
 
 #[inline(always)]
-fn differences<const BITS: usize>(values: &[f32; LANES], ratios: &mut [[f32; LANES]; 4]) {
+fn differences<const BITS: usize>(values: &[f32; LANES], penalties: &[f32; 16], ratios: &mut [[f32; LANES]; 4]) {
     let mut nearest = [[[f32::INFINITY; LANES]; 2]; BITS];
-    for (label, level) in LEVELS[BITS - 1][..1 << BITS].iter().enumerate() {
-        let distances = values.map(|value| (value - level) * (value - level));
+    for (label, (level, penalty)) in LEVELS[BITS - 1][..1 << BITS].iter().zip(penalties).enumerate() {
+        let distances = values.map(|value| (value - level) * (value - level) + penalty);
         for (index, pair) in nearest.iter_mut().enumerate() {
             for (best, distance) in pair[label >> (BITS - 1 - index) & 1].iter_mut().zip(distances) {
                 *best = if distance < *best { distance } else { *best };
@@ -164,6 +242,12 @@ fn differences<const BITS: usize>(values: &[f32; LANES], ratios: &mut [[f32; LAN
 impl std::fmt::Display for Modulation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl std::fmt::Display for Constellation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.is_shaped() { "shaped " } else { "" }, self.modulation)
     }
 }
 

@@ -37,6 +37,10 @@ pub struct FrameHeader {
     pub protected_offset: u16,
     /// Where this frame's first payload bit stands in the body, in bits (24).
     pub body_offset: u32,
+    /// The payload's amplitudes are shaped (1).
+    pub payload_shaped: bool,
+    /// The protected blocks' amplitudes are shaped (1).
+    pub protected_shaped: bool,
 }
 
 /// Reads and writes fields, most significant bit first.
@@ -79,6 +83,8 @@ impl FrameHeader {
             (u32::from(self.used_blocks), 3),
             (u32::from(self.protected_offset), 16),
             (self.body_offset & 0xff_ffff, 24),
+            (u32::from(self.payload_shaped), 1),
+            (u32::from(self.protected_shaped), 1),
         ] {
             fields.put(value, width);
         }
@@ -105,6 +111,8 @@ impl FrameHeader {
             used_blocks: fields.take(3) as u8,
             protected_offset: fields.take(16) as u16,
             body_offset: fields.take(24),
+            payload_shaped: fields.take(1) == 1,
+            protected_shaped: fields.take(1) == 1,
         };
         let spare = fields.take(HEADER_BITS - fields.position);
         let sane = header.version == VERSION
@@ -132,12 +140,14 @@ mod tests {
         #[test]
         fn a_header_survives_packing(
             number in 0u32..1 << 24, epoch in 0u16..1 << 12, picture: u16, payload_bits in 0u16..2048,
-            protected_blocks in 0u8..=4, more in 0u8..=4, body_offset in 0u32..1 << 24, last_of_picture: bool
+            protected_blocks in 0u8..=4, more in 0u8..=4, body_offset in 0u32..1 << 24, last_of_picture: bool,
+            payload_shaped: bool, protected_shaped: bool
         ) {
             let header = FrameHeader {
                 version: VERSION, last_of_picture, number, epoch, model: 3, picture, payload_bits, payload_modulation: 2,
                 protected_bits: 130, protected_modulation: 1, protected_blocks,
-                used_blocks: (protected_blocks + more).min(4), protected_offset: 999, body_offset,
+                used_blocks: (protected_blocks + more).min(4), protected_offset: 999, body_offset, payload_shaped,
+                protected_shaped,
             };
             let mut bits = [0; HEADER_BITS];
             header.pack(&mut bits);

@@ -84,8 +84,7 @@ impl Transmitter {
         for (block, symbols) in payload.chunks_exact_mut(BLOCK).enumerate() {
             let bits = self.bits(number, block);
             let mut coded = vec![0; self.code.coded_bits()];
-            self.code.encode(&bits, &mut coded, &mut self.scratch);
-            self.code.modulation().map(&coded, symbols);
+            self.code.modulate(&bits, &mut coded, symbols, &mut self.scratch);
         }
         let mut sensing = vec![Complex32::ZERO; SENSING_SYMBOLS];
         sensing_symbols(self.seed as u16, number, None, &mut sensing);
@@ -248,7 +247,7 @@ pub fn read(
     let code = &transmitter.code;
     let (mut soft, mut bits) = (vec![0; code.coded_bits()], vec![0; code.payload_bits()]);
     let right = |block: usize| {
-        code.modulation().demap(receiver.block(block), status.noise_variance, &mut soft);
+        code.constellation().demap(receiver.block(block), status.noise_variance, &mut soft);
         code.decode(&soft, &mut bits, scratch).decoded && bits == transmitter.bits(status.number, block)
     };
     Received {

@@ -72,15 +72,28 @@ impl LdpcCode {
         let per_row = coded_bits / bits_per_symbol;
         let sent = (0..coded_bits).map(|air| air % bits_per_symbol * per_row + air / bits_per_symbol);
         let positions: Vec<u32> = sent.map(|bit| buffer[bit % buffer.len()]).collect();
+        let mut code = Self::with_positions(graph, lifting, information_bits, positions);
+        code.repeats = coded_bits > buffer.len();
+        if 100 * information_bits > ELIMINATION_CODE_RATE_PERCENT * coded_bits {
+            let mut known = vec![false; code.structure.columns() * lifting];
+            let sent = code.positions.iter().map(|position| *position as usize);
+            filler.chain(sent).for_each(|position| known[position] = true);
+            code.elimination = Elimination::new(&code.structure, &known, information_bits);
+        }
+        Ok(code)
+    }
+
+    /// A code whose bits on the air stand at these positions of the mother codeword, none of them twice.
+    pub(in crate::coding) fn with_positions(
+        graph: BaseGraph,
+        lifting: usize,
+        information_bits: usize,
+        positions: Vec<u32>,
+    ) -> Self {
         let last = positions.iter().max().map_or(0, |last| *last as usize);
         let rows = (last / lifting + 1).saturating_sub(graph.columns_k()).max(4);
         let structure = QuasiCyclic::pruned(graph, lifting, rows);
-        let repeats = coded_bits > buffer.len();
-        let mut known = vec![false; structure.columns() * lifting];
-        filler.chain(positions.iter().map(|position| *position as usize)).for_each(|position| known[position] = true);
-        let eliminates = 100 * information_bits > ELIMINATION_CODE_RATE_PERCENT * coded_bits;
-        let elimination = eliminates.then(|| Elimination::new(&structure, &known, information_bits)).flatten();
-        Ok(Self { graph, structure, information_bits, positions, repeats, elimination })
+        Self { graph, structure, information_bits, positions, repeats: false, elimination: None }
     }
 
     /// The lifting size Z.
