@@ -6,6 +6,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use issc::coding::ldpc::{BATCH, BaseGraph, BeliefPropagation, Decoder, Kernel, LdpcCode, QuasiCyclic};
+use issc::coding::{BlockCode, BlockScratch, Crc, DecodeOutcome};
 use issc::modem::constellation::{Modulation, SOFT_SCALE};
 use ldpc_toolbox::decoder::factory::{DecoderFactory, DecoderImplementation};
 use ldpc_toolbox::sparse::SparseMatrix;
@@ -106,6 +107,21 @@ fn four_at_waterfall(bencher: Bencher, Setup(code, kernel): Setup) {
     let case = Case::new(code, None);
     let bits = (BATCH * case.code.information_bits()) as u64;
     case.bench(bencher, kernel, |_| bits);
+}
+
+/// What shaping adds: four blocks of N_c bits without noise, which one iteration decodes; `item/s` are information bits.
+#[divan::bench(args = [(512, Modulation::Qam16), (1024, Modulation::Qam64)], consts = [false, true])]
+fn four_without_noise<const SHAPED: bool>(bencher: Bencher, (bits, modulation): (usize, Modulation)) {
+    let make = if SHAPED { BlockCode::shaped } else { BlockCode::new };
+    let code = make(bits, SYMBOLS, modulation, Crc::None).unwrap();
+    let mut scratch = BlockScratch::default();
+    let mut coded = vec![0; code.coded_bits()];
+    code.encode(&vec![1; bits], &mut coded, &mut scratch);
+    let soft: Vec<i8> = coded.iter().map(|bit| if *bit == 0 { 30 } else { -30 }).collect::<Vec<_>>().repeat(BATCH);
+    let (mut words, mut outcomes) = (vec![0; BATCH * bits], [DecodeOutcome::default(); BATCH]);
+    bencher
+        .counter(ItemsCount::new(BATCH * bits))
+        .bench_local(|| code.decode_words(&soft, &mut words, &mut outcomes, &mut scratch));
 }
 
 /// Belief propagation, the rescue of a block that was given up: one block of noise, eight iterations.

@@ -1,4 +1,5 @@
-//! Channel coding after 3GPP TS 38.212: CRC, LDPC with rate matching for payload blocks, CRC-aided polar for headers.
+//! Channel coding after 3GPP TS 38.212: CRC, LDPC with rate matching for payload blocks, CRC-aided polar for headers; and
+//! amplitude shaping, which no standard asks for.
 //!
 //! Bits are one per byte, 0 or 1. Log-likelihood ratios are ln P(0)/P(1): positive means 0; soft bits are 4 units a nat.
 
