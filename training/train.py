@@ -54,6 +54,12 @@ def new_model(args, crops, rng):
     if args.init:
         state = torch.load(args.init, map_location="cpu")
         model.load_state_dict(state["average"] if "average" in state else state)
+    with torch.no_grad():  # all tables are logarithms or shifts, so that rates can be extrapolated
+        tables = [p for n, p in model.named_parameters() if n.startswith(FAST_TABLES) or "log_shape" in n]
+        for table in tables:
+            before = table.clone()
+            for rate, share in enumerate(args.spread):
+                table[rate] += share * (before[rate] - before[rate + 1])
     return model
 
 
@@ -146,6 +152,7 @@ def main():
     add("--tables-only", action="store_true", help="leave the shared network as it is")
     add("--settle", action="store_true", help="last: decoder and coding tables learn from the symbols that are really sent, for all rates")
     add("--init", help="weights to start from (a checkpoint)")
+    add("--spread", type=float, nargs="*", default=(), help="per rate, how far to start it below --init's, in distances to the next")
     add("--minutes", type=float, default=90.0)
     add("--device", default="cpu")
     add("--threads", type=int, default=1)
