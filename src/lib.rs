@@ -6,7 +6,7 @@
 //!
 //! # Layers
 //! Each uses only what stands below it (`tests/layers.rs` holds the edges):
-//! [`cli`] – [`control`] – [`runtime`] – [`blocks`] and `frontend` – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`],
+//! [`cli`] – [`control`] – [`runtime`] – [`blocks`], `frontend`, [`exchange`] and [`recording`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`],
 //! [`semantic`], [`sensing`], [`channel`]) – mathematics ([`optimize`], [`mod@array`], [`scene`]).
 //!
 //! # Notation
@@ -37,11 +37,13 @@ pub mod config;
 pub mod control;
 pub mod dsp;
 pub mod error;
+pub mod exchange;
 #[cfg(feature = "soapy")]
 pub mod frontend;
 pub mod modem;
 pub mod optimize;
 pub mod plot;
+pub mod recording;
 pub mod runtime;
 pub mod scene;
 pub mod semantic;

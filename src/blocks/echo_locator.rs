@@ -14,7 +14,7 @@ use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::{FrameClock, Layout, SENSING_WINDOW};
 use crate::scene::TimingErrorHold;
 use crate::sensing::{Estimator, Fix, Planar, SensingConfig, TrackSettings, Tracker};
-use crate::stream::{Block, Event, Flow, Frame, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
+use crate::stream::{Block, Event, Flow, Frame, LeftOut, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -79,6 +79,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         tracker: Tracker::new(estimator.config(), track_settings),
         clock: FrameClock::new(&context.scene),
         snapshots: Arc::clone(&context.snapshots),
+        left_out: Arc::clone(&context.ends.left_out),
         antennas: context.scene.array.transmit_antennas,
         samples_per_symbol,
         first_lag,
@@ -100,6 +101,8 @@ struct EchoLocator {
     tracker: Tracker,
     clock: FrameClock,
     snapshots: Arc<Snapshots>,
+    /// Frames that have no echo.
+    left_out: Arc<LeftOut>,
     antennas: usize,
     samples_per_symbol: usize,
     first_lag: i64,
@@ -142,7 +145,9 @@ impl Block for EchoLocator {
                 self.waiting.push_front(reference);
                 break;
             }
-            let fix = if first >= self.begin {
+            let fix = if self.left_out.contains(reference.head.sequence) {
+                None
+            } else if first >= self.begin {
                 self.locate(&reference, (first - self.begin) as usize, window)
             } else {
                 self.telemetry.report(Event::Lost { frames: 1 });

@@ -111,6 +111,7 @@ impl FrameReceiverBlock {
         }
         self.telemetry.report(Event::FrameReceived {
             frame: status.number,
+            blocks: header.used_blocks,
             decoded: found.decoded,
             digests: found.digests,
             sinr: status.sinr as f32,

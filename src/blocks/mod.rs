@@ -1,11 +1,16 @@
 //! The blocks: state and one kernel call each, one file each, one line each in [`TABLE`].
 
+mod discard;
 mod echo_locator;
 mod frame_builder;
 mod frame_receiver;
 mod picture_sink;
 mod picture_source;
 mod pulse_shaper;
+mod recorder;
+mod recording_source;
+mod reference_sender;
+mod reference_source;
 pub(crate) mod simulated_air;
 pub mod snapshots;
 mod superposer;
@@ -19,9 +24,11 @@ use image::RgbImage;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
+use crate::exchange::Ends;
 use crate::modem::frame::{BLOCKS, Layout};
 use crate::scene::{Point, Scene};
 use crate::semantic::{Bank, Picture};
+pub(crate) use crate::stream::digest;
 use crate::stream::{PlanBoard, Stage, TapReader, Telemetry};
 use crate::{Error, Result};
 use snapshots::Snapshots;
@@ -114,6 +121,8 @@ pub struct Context {
     pub snapshots: Arc<Snapshots>,
     /// Taps by name, between the stage that writes and the one that reads.
     pub taps: HashMap<String, TapReader>,
+    /// Ways to other processes, and to recordings.
+    pub ends: Ends,
     /// Radios.
     #[cfg(feature = "soapy")]
     pub radios: crate::frontend::Radios,
@@ -185,6 +194,31 @@ pub const TABLE: &[Kind] = &[
         make: echo_locator::make,
     },
     Kind {
+        name: "discard",
+        summary: "forgets samples: the end of a chain made for a tap or a recording",
+        make: discard::make,
+    },
+    Kind {
+        name: "reference-sender",
+        summary: "passes bits on, and copies them to sensing receivers in other processes and to a recording",
+        make: reference_sender::make,
+    },
+    Kind {
+        name: "reference-source",
+        summary: "the bits of frames sent by another process or in a recording, for the reference",
+        make: reference_source::make,
+    },
+    Kind {
+        name: "recorder",
+        summary: "passes samples on, and writes them to the recording as SigMF, `name` the pair of files",
+        make: recorder::make,
+    },
+    Kind {
+        name: "recording-source",
+        summary: "samples of a SigMF recording, with `recording` its metadata file",
+        make: recording_source::make,
+    },
+    Kind {
         name: "soapy-sink",
         summary: "antenna samples to a radio (feature soapy), with `radio` a profile",
         make: radio::sink,
@@ -234,9 +268,4 @@ fn no_settings(keys: Table) -> Result<()> {
     #[serde(deny_unknown_fields)]
     struct Keys {}
     settings(keys).map(|Keys {}| ())
-}
-
-/// Digest of bits, to compare what was sent with what was decoded in a report.
-pub(crate) fn digest(bits: &[u8]) -> u64 {
-    bits.iter().fold(0xcbf2_9ce4_8422_2325, |hash, bit| (hash ^ u64::from(*bit)).wrapping_mul(0x0100_0000_01b3))
 }

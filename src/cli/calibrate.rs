@@ -43,7 +43,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
 
     let profile = Profile::find(&arguments.profile)?;
     let scene = Arc::new(super::shipped::read_scene(&arguments.scene)?);
-    let options = arguments.radio.options()?;
+    let options = arguments.radio.options(true)?;
     if !options.transmit {
         return Err(Error::input("calibration transmits; accepted: only with --transmit, inside an allowed band"));
     }

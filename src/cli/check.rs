@@ -1,7 +1,6 @@
 //! `issc check`: loads a flowgraph as `run` would, and runs nothing.
 
 use crate::Result;
-use crate::cli::radio::RadioArguments;
 use crate::cli::run::RunOptions;
 
 /// Loads a flowgraph, checks every stage and shape, and prints them.
@@ -19,8 +18,8 @@ pub struct Arguments {
 
 /// Runs `issc check`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let radio = RadioArguments::closed();
-    let prepared = RunOptions { set: arguments.set, radio, ..RunOptions::new(arguments.flowgraph) }.prepare()?;
+    let options = RunOptions { set: arguments.set, checks_only: true, ..RunOptions::new(arguments.flowgraph) };
+    let prepared = options.prepare()?;
     let chains = prepared.program.shapes();
     if arguments.json {
         let chains: Vec<_> = chains

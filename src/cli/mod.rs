@@ -5,6 +5,7 @@ mod calibrate;
 mod check;
 mod code_figures;
 mod codec_curve;
+mod companions;
 mod decode;
 mod drawings;
 mod encode;
@@ -17,6 +18,7 @@ mod patterns;
 mod probe;
 mod radio;
 mod rate_distortion;
+mod recording;
 pub mod run;
 mod sense;
 mod set;
@@ -68,7 +70,7 @@ enum Command {
     /// Try a radio in ten steps.
     Probe(probe::Arguments),
     /// Run a flowgraph and report what was sent, lost and found.
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Change a running system.
     Set(set::Arguments),
 }
@@ -92,7 +94,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Probe(arguments)) => probe::run(arguments),
         Some(Command::Check(arguments)) => check::run(arguments),
         Some(Command::RateDistortion(arguments)) => rate_distortion::run(arguments),
-        Some(Command::Run(arguments)) => run::run(arguments),
+        Some(Command::Run(arguments)) => run::run(*arguments),
         Some(Command::Set(arguments)) => set::run(arguments),
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
         Some(Command::Decode(arguments)) => decode::run(arguments),

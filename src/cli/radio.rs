@@ -33,19 +33,11 @@ mod with {
         /// A calibration that `issc calibrate` made.
         #[arg(long, value_name = "FILE")]
         calibration: Option<PathBuf>,
-        /// Whether devices are left closed.
-        #[arg(skip)]
-        closed: bool,
     }
 
     impl RadioArguments {
-        /// For a check, which opens nothing.
-        pub fn closed() -> Self {
-            Self { closed: true, ..Self::default() }
-        }
-
-        /// What they mean.
-        pub fn options(&self) -> Result<RadioOptions> {
+        /// What they mean; whether devices are opened at all.
+        pub fn options(&self, opens: bool) -> Result<RadioOptions> {
             let calibrated = match (self.calibrate, &self.calibration) {
                 (Some(mode), _) => Calibrated::AtStart(mode),
                 (None, Some(path)) => Calibrated::File(Arc::new(Calibration::read(path)?)),
@@ -56,7 +48,7 @@ mod with {
                 bands: self.bands.clone(),
                 device: self.device.clone(),
                 calibrated,
-                opens: !self.closed,
+                opens,
             })
         }
     }
@@ -73,8 +65,16 @@ mod with {
             Self { radios: context.radios.opened() }
         }
 
-        /// Refuses to measure directions with channels whose phases nobody knows.
-        pub fn check_sensing(&self) -> Result<()> {
+        /// Refuses to measure directions with channels whose phases nobody knows, and delays of a transmitter elsewhere on
+        /// a clock that is not its own.
+        pub fn check_sensing(&self, far: bool) -> Result<()> {
+            if let Some(radio) = self.radios.iter().find(|radio| far && !radio.profile.has_shared_time()) {
+                return Err(Error::input(format!(
+                    "sensing with radio {} away from the transmitter: device.time_source = \"internal\"; accepted: a time that \
+                     both share, e.g. external",
+                    radio.profile.name
+                )));
+            }
             match self.radios.iter().find(|radio| radio.is_uncalibrated()) {
                 Some(radio) => Err(Error::input(format!(
                     "sensing with radio {}: its phases are random after each tuning; accepted: --calibrate cable or reference",
@@ -121,13 +121,6 @@ mod without {
     #[derive(Debug, Clone, Default, clap::Args)]
     pub struct RadioArguments {}
 
-    impl RadioArguments {
-        /// As always.
-        pub fn closed() -> Self {
-            Self {}
-        }
-    }
-
     /// No radios.
     #[derive(Clone)]
     pub struct OpenRadios;
@@ -139,7 +132,7 @@ mod without {
         }
 
         /// Nothing to refuse.
-        pub fn check_sensing(&self) -> Result<()> {
+        pub fn check_sensing(&self, _far: bool) -> Result<()> {
             Ok(())
         }
 

@@ -7,19 +7,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
+use crossbeam_channel::{Receiver, bounded, unbounded};
 use image::RgbImage;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::companions::{Around, Companions, Origin};
 use super::radio::{OpenRadios, RadioArguments};
+use super::recording::{Recording, Replay, Subject};
 use super::{drawings, inputs, shipped, show};
 use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
 use crate::control::{
-    Collector, Command, DECISION_FRAMES, PictureLibrary, PictureWriter, Planner, Report, Session, Shown, load_pictures,
-    parse_at,
+    Collector, Command, DECISION_FRAMES, PictureLibrary, PictureWriter, Planner, Report, Session, SessionLog, Shown,
+    load_pictures, parse_at,
     socket::{self, ControlSocket},
 };
+use crate::exchange::{Role, Terms};
 use crate::modem::frame::FrameClock;
 use crate::runtime::{Busy, Flowgraph, Program, StopSwitch};
 use crate::scene::Scene;
@@ -88,9 +91,18 @@ pub struct RunOptions {
     /// A live command at a frame, e.g. 96:power_dbm=-3.
     #[arg(long = "at", value_name = "FRAME:KEY=VALUE")]
     pub at: Vec<String>,
+    /// Record what the receivers hear, and all that a replay needs, in this new folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub record: Option<PathBuf>,
+    /// Run the receivers of a recording, on what they heard.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["record", "flowgraph"])]
+    pub replay: Option<PathBuf>,
     /// What radios may do.
     #[command(flatten)]
     pub radio: RadioArguments,
+    /// Whether nothing is opened: the flowgraph is only checked.
+    #[arg(skip)]
+    pub checks_only: bool,
     /// Whether recent frames are kept for drawings.
     #[arg(skip)]
     pub snapshots: bool,
@@ -104,7 +116,12 @@ pub struct Prepared {
     bank: Arc<Bank>,
     library: Arc<PictureLibrary>,
     plans: Arc<PlanBoard>,
-    session: Session,
+    /// The optimizer's, where the transmitter is here.
+    session: Option<Session>,
+    /// What it would hear, where it is not.
+    fed_back: Option<Receiver<Event>>,
+    companions: Companions,
+    knows_sender: bool,
     telemetry: Receiver<Event>,
     events: Telemetry,
     received: Receiver<ReceivedPicture>,
@@ -130,66 +147,119 @@ impl RunOptions {
     /// The same with more kinds of blocks than the shipped ones.
     pub fn prepare_with(self, table: &[Kind]) -> Result<Prepared> {
         self.check()?;
-        let (graph, mut scene, graph_name, scene_sets) = self.read()?;
-        for (path, value) in scene_sets {
-            set_key(&mut scene, &path, value)?;
-        }
-        let scene = Arc::new(Scene::from_toml(&scene.to_string(), &graph.scene)?);
+        let Read { mut graph, scene, name: graph_name, text, replay } = self.read()?;
+        let scene_text = scene.to_string();
+        let scene = Arc::new(Scene::from_toml(&scene_text, &graph.scene)?);
         check_scene(&scene)?;
         let bank = Bank::shipped();
-        let pictures = load_pictures(&self.pictures)?;
+        let replayed = replay.as_ref().map(|replay| &replay.outcome);
+        let seed = replayed.map_or(self.seed, |outcome| outcome.seed);
+        let kept = |name: &str| self.replay.iter().map(|folder| folder.join(name)).collect::<Vec<_>>();
+        let pictures = match replayed.is_some_and(|outcome| outcome.pictures) {
+            true => load_pictures(&kept("pictures"))?,
+            false => load_pictures(&self.pictures)?,
+        };
+        let probing = match replayed.is_some_and(|outcome| outcome.probing) {
+            true => kept("probing.bits").pop(),
+            false => self.probing.clone(),
+        };
+        let subject = Subject {
+            texts: [&text, &scene_text],
+            seed,
+            probing: probing.as_deref(),
+            pictures: if self.pictures.is_empty() { &[] } else { &pictures },
+        };
+        let begin = |folder: &PathBuf| Recording::begin(folder, &mut graph, &subject);
+        let recording = self.record.as_ref().map(begin).transpose()?;
         let pixels = pictures.iter().map(|picture| (picture.width() * picture.height()) as usize).max().unwrap_or(1);
         let total = self.repeat.map_or(u64::MAX, |rounds| rounds.saturating_mul(pictures.len() as u64));
         let library = Arc::new(PictureLibrary::new(Arc::clone(&bank), pictures, total)?);
+        let probing_bits = probing.as_deref().map(read_bits).transpose()?;
+        let link = graph.link.as_ref().filter(|_| !self.checks_only);
+        let terms = Terms::new(&scene, seed, probing_bits.as_deref());
+        let origin = match replay {
+            Some(replay) => Origin::Recorded(Box::new(replay)),
+            None => Origin::of_link(link, &terms)?,
+        };
+        let (is_here, knows_sender) = (matches!(origin, Origin::Here), origin.transmits());
         let mut planner = Planner::new(&scene, &bank, pixels);
-        let first = planner.plan(0, 0)?;
-        let note = first.reason.map(|reason| format!("starting all the same: {reason}"));
-        let plans = Arc::new(PlanBoard::new(first.plan, 0));
+        let mut given = origin.plans()?.into_iter();
+        let mut note = None;
+        let first = match given.next() {
+            Some(plan) => plan,
+            None => {
+                let planned = planner.plan(0, 0)?;
+                note = planned.reason.map(|reason| format!("starting all the same: {reason}"));
+                planned.plan
+            }
+        };
+        let plans = Arc::new(PlanBoard::new(first, 0));
+        plans.publish(given.collect());
         let (events, telemetry) = Telemetry::new(EVENTS);
         let (feedback, fed_back) = Telemetry::new(EVENTS);
+        let around = Around {
+            plans: Arc::clone(&plans),
+            clock: FrameClock::new(&scene),
+            telemetry: events.clone(),
+            feedback: feedback.clone(),
+        };
+        let folder = self.record.clone().or(self.replay.clone());
+        let (companions, ends) = Companions::join(origin, link.map(|link| (link, terms)), recording, folder, &around)?;
+        drop(around);
         let (pictures_out, received) = bounded(PICTURES);
         let world = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let frames = self.frames.or(if self.seconds.is_some() { None } else { graph.frames });
         let snapshots = Arc::new(Snapshots::new(self.snapshots));
         let mut context = Context {
             scene: Arc::clone(&scene),
-            seed: self.seed,
+            seed,
             frames,
             seconds: self.seconds,
             pace: self.pace,
             bank: Arc::clone(&bank),
             plans: Arc::clone(&plans),
             pictures: Arc::clone(&library) as _,
-            probing_bits: self.probing.as_deref().map(read_bits).transpose()?,
+            probing_bits,
             received: pictures_out,
             telemetry: events.clone(),
             feedback,
             world: Arc::clone(&world),
             snapshots: Arc::clone(&snapshots),
             taps: HashMap::new(),
+            ends,
             #[cfg(feature = "soapy")]
-            radios: crate::frontend::Radios::new(self.radio.options()?),
+            radios: crate::frontend::Radios::new(self.radio.options(!self.checks_only)?),
         };
         let program = Program::load(&graph, &graph_name, table, &mut context)?;
-        let kinds = || graph.chains.iter().flat_map(|chain| &chain.stages).map(|stage| stage.kind.as_str());
+        let has = |kind: &str| graph.chains.iter().flat_map(|chain| &chain.stages).any(|stage| stage.kind == kind);
         let radios = OpenRadios::of(&context);
-        if kinds().any(|kind| kind == "echo-locator") {
-            radios.check_sensing()?;
+        if has("echo-locator") {
+            radios.check_sensing(!is_here)?;
         }
         let scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<Vec<(u64, Command)>>>()?;
-        // In real time a late plan is worse than one that is a little short of the optimum.
-        planner.time_limit = self.pace.map(|pace| {
-            let clock = FrameClock::new(&scene);
-            Duration::from_secs_f64(clock.start_s(DECISION_FRAMES) / 2.0 / pace)
-        });
-        let mut session = Session::new(planner, Arc::clone(&plans), world, Arc::clone(&scene), fed_back);
-        session.scheduled = scheduled;
-        session.has_receiver = kinds().any(|kind| kind == "frame-receiver");
-        if let Some(every_frames) = graph.follow_frames {
-            if !kinds().any(|kind| kind == "echo-locator") {
-                return Err(Error::input(format!("{graph_name}: follow_frames needs a stage of kind `echo-locator`")));
+        let (mut session, mut not_fed_back) = (None, None);
+        if is_here {
+            // In real time a late plan is worse than one that is a little short of the optimum.
+            planner.time_limit = self.pace.map(|pace| {
+                let clock = FrameClock::new(&scene);
+                Duration::from_secs_f64(clock.start_s(DECISION_FRAMES) / 2.0 / pace)
+            });
+            let mut made = Session::new(planner, Arc::clone(&plans), world, Arc::clone(&scene), fed_back);
+            made.scheduled = scheduled;
+            made.has_receiver = has("frame-receiver") || companions.expects(Role::CommunicationReceiver);
+            if let Some(every_frames) = graph.follow_frames {
+                if !has("echo-locator") && !companions.expects(Role::SensingReceiver) {
+                    return Err(Error::input(format!(
+                        "{graph_name}: follow_frames needs a stage of kind `echo-locator`, or a sensing receiver in link.peers"
+                    )));
+                }
+                made.follow(every_frames);
             }
-            session.follow(every_frames);
+            session = Some(made);
+        } else if scheduled.is_empty() {
+            not_fed_back = Some(fed_back);
+        } else {
+            return Err(Error::input("--at changes a transmitter; accepted: in the process that has one"));
         }
         Ok(Prepared {
             program,
@@ -198,6 +268,9 @@ impl RunOptions {
             library,
             plans,
             session,
+            fed_back: not_fed_back,
+            companions,
+            knows_sender,
             telemetry,
             events,
             received,
@@ -221,8 +294,16 @@ impl RunOptions {
         positive("--pace", self.pace)
     }
 
-    /// The flowgraph, its scene as a table, the flowgraph's name for errors, and what `--set` changes in the scene.
-    fn read(&self) -> Result<(Flowgraph, toml::Table, String, SceneSets)> {
+    /// What the run is made of, with what `--set` changes.
+    fn read(&self) -> Result<Read> {
+        if let Some(folder) = &self.replay {
+            let replay = Replay::read(folder)?;
+            let (graph, mut scene, name) = (replay.graph.clone(), replay.scene.clone(), folder.display().to_string());
+            for (path, value) in apply_sets(&self.set, &mut toml::Table::new())? {
+                set_key(&mut scene, &path, value)?;
+            }
+            return Ok(Read { graph, scene, name, text: String::new(), replay: Some(replay) });
+        }
         let (text, name, folder) = shipped::flowgraph(&self.flowgraph)?;
         let mut table: toml::Table = crate::config::from_toml(&text, &name)?;
         let sets = apply_sets(&self.set, &mut table)?;
@@ -230,8 +311,23 @@ impl RunOptions {
         let text = if self.set.is_empty() { text } else { table.to_string() };
         let graph = Flowgraph::from_toml(&text, &name)?;
         let (scene_text, scene_name) = shipped::scene(&graph.scene, folder.as_deref())?;
-        Ok((graph, crate::config::from_toml(&scene_text, &scene_name)?, name, sets))
+        let mut scene = crate::config::from_toml(&scene_text, &scene_name)?;
+        for (path, value) in sets {
+            set_key(&mut scene, &path, value)?;
+        }
+        Ok(Read { graph, scene, name, text, replay: None })
     }
+}
+
+/// What a run is made of.
+struct Read {
+    graph: Flowgraph,
+    scene: toml::Table,
+    /// The flowgraph's, for error lines.
+    name: String,
+    /// The flowgraph's.
+    text: String,
+    replay: Option<Replay>,
 }
 
 /// Keys of the scene that `--set` changes.
@@ -320,10 +416,12 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let stop = StopSwitch::default();
     catch_signals(&stop, &prepared.radios)?;
-    let listens = arguments.control.is_some() || prepared.paced;
+    let listens = prepared.session.is_some() && (arguments.control.is_some() || prepared.paced);
     let _socket = if listens {
         let (requests, live) = unbounded();
-        prepared.session.live = Some(live);
+        if let Some(session) = &mut prepared.session {
+            session.live = Some(live);
+        }
         let path = arguments.control.clone().unwrap_or_else(socket::default_path);
         Some(ControlSocket::listen(&path, requests)?)
     } else {
@@ -384,10 +482,14 @@ impl Prepared {
     pub fn go(self, stop: &StopSwitch) -> Result<Ended> {
         let Self { program, scene, bank, library, plans, session, telemetry, events, received, radios, .. } = self;
         let (frames, mut writer, mut written) = (self.frames, self.writer, Ok(()));
-        let mut collector = Collector::new(scene, library, plans);
+        let mut companions = self.companions;
+        let mut collector = Collector::new(scene, library, Arc::clone(&plans));
+        collector.knows_sender = self.knows_sender;
+        companions.begin(&mut collector, self.fed_back, stop)?;
         let started = Instant::now();
         let (busy, log, took) = thread::scope(|scope| {
-            let optimizer = thread::Builder::new().name("optimizer".into()).spawn_scoped(scope, || session.run());
+            let optimize = || session.map_or_else(SessionLog::default, Session::run);
+            let optimizer = thread::Builder::new().name("optimizer".into()).spawn_scoped(scope, optimize);
             let chains = thread::Builder::new().name("chains".into()).spawn_scoped(scope, || {
                 let busy = program.run(stop);
                 (busy, started.elapsed())
@@ -398,12 +500,15 @@ impl Prepared {
                     written = writer.put(image);
                 }
             };
-            collect(&mut collector, &telemetry, &received, &mut write, frames, || {
-                if radios.failed() {
+            let heard = Heard { telemetry: &telemetry, received: &received, frames };
+            heard.collect(&mut collector, &mut companions, &mut write, |companions| {
+                if radios.failed() || companions.failed() {
                     stop.pull();
                 }
-                chains.as_ref().map_or(true, thread::ScopedJoinHandle::is_finished)
+                let ended = chains.as_ref().map_or(true, thread::ScopedJoinHandle::is_finished);
+                ended && (companions.have_finished() || stop.is_pulled())
             });
+            companions.leave();
             let gone = |name: &str| Error::failure(format!("the {name} thread panicked"));
             let (busy, took) = chains
                 .map_err(|error| Error::failure(format!("no thread: {error}")))?
@@ -421,44 +526,66 @@ impl Prepared {
         if events.dropped() > 0 {
             eprintln!("issc: {} events found no room: the report lacks them", events.dropped());
         }
+        let log = companions.finish(log, &plans)?;
         let shown = collector.shown.take();
         Ok(Ended { report: collector.report(&bank, log, took), shown, busy })
     }
 }
 
-/// Feeds the collector until the chains are done and nothing is left.
-fn collect(
-    collector: &mut Collector,
-    telemetry: &Receiver<Event>,
-    received: &Receiver<ReceivedPicture>,
-    write: &mut impl FnMut(&RgbImage),
+/// What a run has to tell while it goes on.
+struct Heard<'a> {
+    telemetry: &'a Receiver<Event>,
+    received: &'a Receiver<ReceivedPicture>,
+    /// Frames to come.
     frames: Option<u64>,
-    done: impl Fn() -> bool,
-) {
-    let bar = ProgressBar::with_draw_target(frames, ProgressDrawTarget::stderr_with_hz(5));
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames {elapsed}") {
-        bar.set_style(style);
-    }
-    loop {
-        let finished = done();
-        match telemetry.recv_timeout(Duration::from_millis(20)) {
-            Ok(event) => {
-                collector.event(&event);
-                telemetry.try_iter().for_each(|event| collector.event(&event));
+}
+
+impl Heard<'_> {
+    /// Feeds the collector, and passes on what companions have to know, until the run is done and nothing is left.
+    fn collect(
+        &self,
+        collector: &mut Collector,
+        companions: &mut Companions,
+        write: &mut impl FnMut(&RgbImage),
+        done: impl Fn(&mut Companions) -> bool,
+    ) {
+        let bar = ProgressBar::with_draw_target(self.frames, ProgressDrawTarget::stderr_with_hz(5));
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames {elapsed}") {
+            bar.set_style(style);
+        }
+        loop {
+            let finished = done(companions);
+            if let Ok(event) = self.telemetry.recv_timeout(Duration::from_millis(20)) {
+                take(collector, companions, &event);
+                self.take_all(collector, companions);
             }
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-        }
-        while let Ok(picture) = received.try_recv() {
-            telemetry.try_iter().for_each(|event| collector.event(&event));
-            if let Some(image) = &picture.image {
-                write(image);
+            while let Ok(picture) = self.received.try_recv() {
+                self.take_all(collector, companions);
+                if let Some(image) = &picture.image {
+                    write(image);
+                }
+                companions.tell_picture(&picture);
+                collector.picture(picture);
             }
-            collector.picture(picture);
-        }
-        bar.set_position(collector.frames_sent());
-        if finished && telemetry.is_empty() && received.is_empty() {
-            bar.finish_and_clear();
-            return;
+            while let Some(picture) = companions.far_picture() {
+                self.take_all(collector, companions);
+                collector.far_picture(&picture);
+            }
+            bar.set_position(collector.frames_sent());
+            if finished && self.telemetry.is_empty() && self.received.is_empty() {
+                bar.finish_and_clear();
+                return;
+            }
         }
     }
+
+    /// Events are older than the pictures that came of them.
+    fn take_all(&self, collector: &mut Collector, companions: &mut Companions) {
+        self.telemetry.try_iter().for_each(|event| take(collector, companions, &event));
+    }
+}
+
+fn take(collector: &mut Collector, companions: &mut Companions, event: &Event) {
+    companions.tell(event);
+    collector.event(event);
 }

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use crate::scene::PAPER_TOML;
 use crate::{Error, Result, config};
 
-const FLOWGRAPHS: [(&str, &str); 4] = [
+const FLOWGRAPHS: [(&str, &str); 8] = [
     ("loopback", include_str!("../../flowgraphs/loopback.toml")),
     ("follow", include_str!("../../flowgraphs/follow.toml")),
     ("virtual", include_str!("../../flowgraphs/virtual.toml")),
     ("two-radios", include_str!("../../flowgraphs/two-radios.toml")),
+    ("transmitter", include_str!("../../flowgraphs/transmitter.toml")),
+    ("communication-receiver", include_str!("../../flowgraphs/communication-receiver.toml")),
+    ("sensing-receiver", include_str!("../../flowgraphs/sensing-receiver.toml")),
+    ("transmitter-sensing", include_str!("../../flowgraphs/transmitter-sensing.toml")),
 ];
 
 const SCENES: [(&str, &str); 3] = [

@@ -40,15 +40,12 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
     let metres = |value: Option<f64>| value.map_or("—".into(), |value| format!("{:.2} mm", 1e3 * value));
     let point = |value: Option<[f64; 2]>| value.map_or("—".into(), |[x, y]| format!("({x:.3}, {y:.3}) m"));
     let measured = |value: Option<f64>| value.map_or("—".into(), |value| format!("{value:.2}"));
-    let plan = &report.plan;
+    let (plan, sinr, power) = (&report.plan, &report.sinr_db, &report.power_dbm);
     vec![
         ("frames", format!("{} sent, {} decoded", report.frames_sent, report.frames_decoded)),
-        ("blocks lost", format!("{:.2} %", 100.0 * report.block_error_rate)),
+        ("blocks lost", format!("{} %", measured(report.block_error_rate.map(|rate| 100.0 * rate)))),
         ("pictures", format!("{} sent whole, {whole} without loss", report.images.len())),
-        (
-            "SINR",
-            format!("{} dB measured, {:.2} dB predicted", measured(report.sinr_db.measured), report.sinr_db.predicted),
-        ),
+        ("SINR", format!("{} dB measured, {} dB predicted", measured(sinr.measured), measured(sinr.predicted))),
         ("target", format!("{} found, {} true", point(target.estimate_m), point(target.truth_m))),
         (
             "position error",
@@ -76,10 +73,7 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
                 None => "none".into(),
             },
         ),
-        (
-            "power",
-            format!("{} dBm sent, {:.2} dBm planned", measured(report.power_dbm.measured), report.power_dbm.plan),
-        ),
+        ("power", format!("{} dBm sent, {} dBm planned", measured(power.measured), measured(power.plan))),
         (
             "plan",
             format!(

@@ -197,7 +197,10 @@ impl PictureLibrary {
 
     /// What a receiver that loses nothing shows.
     pub fn error_free(&self, source: usize, model: usize) -> Option<RgbImage> {
-        let coded = locked(&self.state).coded.get(&(source, model)).cloned()?;
+        let known = locked(&self.state).coded.get(&(source, model)).cloned();
+        // In a replay nobody has asked for it before.
+        let encode = || Encoder::new(Arc::clone(&self.bank)).encode(&self.pictures[source], model, source as u16).ok();
+        let coded = known.or_else(|| encode().map(Arc::new))?;
         let decoded = Decoder::new(Arc::clone(&self.bank)).decode(&coded.protected, &coded.body, &[]);
         decoded.ok().map(|decoded| decoded.image)
     }

@@ -10,12 +10,13 @@ use serde::Serialize;
 use super::{FollowReport, PictureLibrary, Retune, SessionLog};
 use crate::array::Beams;
 use crate::blocks::ReceivedPicture;
+use crate::exchange::PictureMessage;
 use crate::modem::frame::{BLOCK, SENSING_WINDOW};
 use crate::optimize::BoundModel;
 use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::{Bank, metrics};
 use crate::sensing::{Status, Track};
-use crate::stream::{Event, Plan, PlanBoard};
+use crate::stream::{Event, Plan, PlanBoard, digest};
 
 /// A position error above this many times the bound is an outlier.
 const OUTLIER: f64 = 10.0;
@@ -27,8 +28,9 @@ pub struct Report {
     pub frames_sent: u64,
     /// Frames whose header and all used blocks were right.
     pub frames_decoded: u64,
-    /// 1 − blocks right / payload blocks sent.
-    pub block_error_rate: f64,
+    /// 1 − blocks right / payload blocks sent; null where none was. Without the transmitter in this process, blocks sent
+    /// are those that the headers read speak of, and right are those that passed their checks.
+    pub block_error_rate: Option<f64>,
     /// Blocks that passed their checks and were wrong.
     pub undetected_blocks: u64,
     /// Every picture sent whole.
@@ -91,8 +93,8 @@ pub struct ImageReport {
 pub struct SinrReport {
     /// Mean over the frames read.
     pub measured: Option<f64>,
-    /// Mean over the frames sent, by the optimizer.
-    pub predicted: f64,
+    /// Mean over the frames sent, by the optimizer; null where none was.
+    pub predicted: Option<f64>,
 }
 
 /// The sensing receiver's results.
@@ -100,7 +102,7 @@ pub struct SinrReport {
 pub struct TargetReport {
     /// The last position found.
     pub estimate_m: Option<Point>,
-    /// Where the target was then.
+    /// Where the target was then; null where only another process knows, or nobody.
     pub truth_m: Option<Point>,
     /// Frames with a position.
     pub frames: u64,
@@ -136,8 +138,8 @@ pub struct TrackReport {
 /// Powers in dBm.
 #[derive(Debug, Clone, Serialize)]
 pub struct PowerReport {
-    /// Mean Tr Σ of the plans flown.
-    pub plan: f64,
+    /// Mean Tr Σ of the plans flown; null where none was.
+    pub plan: Option<f64>,
     /// Mean sum of |x|² over the antennas.
     pub measured: Option<f64>,
 }
@@ -224,21 +226,23 @@ struct ErrorFree {
     quality: Quality,
 }
 
-/// Errors of positions, in metres.
+/// Positions, and their errors in metres where the truth is known.
 #[derive(Default)]
 struct Errors {
     count: u64,
+    known: u64,
     squared: f64,
 }
 
 impl Errors {
-    fn add(&mut self, error: f64) {
+    fn add(&mut self, error: Option<f64>) {
         self.count += 1;
-        self.squared += error * error;
+        self.known += u64::from(error.is_some());
+        self.squared += error.map_or(0.0, |error| error * error);
     }
 
     fn root_mean_square(&self) -> Option<f64> {
-        (self.count > 0).then(|| (self.squared / self.count as f64).sqrt())
+        (self.known > 0).then(|| (self.squared / self.known as f64).sqrt())
     }
 }
 
@@ -268,6 +272,8 @@ pub struct Collector {
     pictures: BTreeMap<u64, SentPicture>,
     images: BTreeMap<u64, ImageReport>,
     error_free: HashMap<(usize, usize), Option<ErrorFree>>,
+    /// Whether what was sent is known here; otherwise what the receivers make of it has to do.
+    pub knows_sender: bool,
     /// The newest picture that could be shown.
     pub shown: Option<Shown>,
     sinr_sum: f64,
@@ -283,7 +289,7 @@ pub struct Collector {
     tracks: u64,
     tracked: Errors,
     coasted: Errors,
-    estimate: Option<(Point, Point)>,
+    estimate: Option<(Point, Option<Point>)>,
     located: Errors,
     bound_sum: f64,
     outliers: u64,
@@ -308,6 +314,7 @@ impl Collector {
             pictures: BTreeMap::new(),
             images: BTreeMap::new(),
             error_free: HashMap::new(),
+            knows_sender: true,
             shown: None,
             sinr_sum: 0.0,
             sinr_count: 0,
@@ -355,9 +362,13 @@ impl Collector {
             Event::PictureSent { number, source, model, bits, blocks } => {
                 self.pictures.insert(number, SentPicture { source, model, bits, blocks });
             }
-            Event::FrameReceived { frame, decoded, digests, sinr, .. } => {
+            Event::FrameReceived { frame, blocks, decoded, digests, sinr } => {
                 self.sinr_sum += f64::from(sinr);
                 self.sinr_count += 1;
+                if !self.knows_sender {
+                    self.blocks_sent += u64::from(blocks);
+                    self.frames.insert(frame, SentFrame { blocks, digests });
+                }
                 self.frame_received(frame, decoded, digests);
             }
             Event::World { frame, position_m } => drop(self.world.insert(frame, position_m)),
@@ -366,6 +377,7 @@ impl Collector {
             Event::Lost { frames } => self.overflows += frames,
             Event::Starved { events } => self.underflows += events,
             Event::TransmitterProgress { .. } | Event::ReceiverProgress { .. } | Event::Sounded { .. } => {}
+            Event::Started { .. } | Event::LeftOut { .. } | Event::PeerLost { .. } => {}
         }
     }
 
@@ -382,15 +394,15 @@ impl Collector {
     }
 
     fn sensed(&mut self, frame: u64, estimate: &crate::sensing::Estimate) {
-        let Some(truth) = self.world.get(&frame).copied() else { return };
+        let truth = self.world.get(&frame).copied();
         self.world = self.world.split_off(&frame);
         match (estimate.status, &estimate.fix) {
             (Status::Located, Some(fix)) => {
-                let error = crate::array::distance_m(fix.position_m, truth);
+                let error = truth.map(|truth| crate::array::distance_m(fix.position_m, truth));
                 self.estimate = Some((fix.position_m, truth));
                 self.last_located = Some(frame);
                 self.located.add(error);
-                if let Some(bound) = self.bound(frame, truth) {
+                if let (Some(error), Some(bound)) = (error, truth.and_then(|truth| self.bound(frame, truth))) {
                     self.bound_sum += bound;
                     self.outliers += u64::from(error > OUTLIER * bound.sqrt());
                 }
@@ -400,14 +412,10 @@ impl Collector {
     }
 
     fn tracked(&mut self, frame: u64, track: Option<Track>) {
-        let (Some(track), Some(truth)) = (track, self.world.get(&frame)) else { return };
-        let error = crate::array::distance_m(track.position_m(), *truth);
-        let located = self.last_located == Some(frame);
-        if located {
-            self.tracked.add(error)
-        } else {
-            self.coasted.add(error)
-        }
+        let Some(track) = track else { return };
+        let error = self.world.get(&frame).map(|truth| crate::array::distance_m(track.position_m(), *truth));
+        let errors = if self.last_located == Some(frame) { &mut self.tracked } else { &mut self.coasted };
+        errors.add(error);
         self.tracks += u64::from(self.track.is_none_or(|last| last.id != track.id));
         self.track = Some(track);
     }
@@ -428,34 +436,43 @@ impl Collector {
 
     /// Takes in a picture that came through.
     pub fn picture(&mut self, picture: ReceivedPicture) {
-        let Some(sent) = self.pictures.get(&picture.number) else { return };
-        let original = self.library.original(sent.source);
-        let (source, model) = (sent.source, sent.model);
-        let library = &self.library;
-        let error_free = self.error_free.entry((source, model)).or_insert_with(|| {
-            library.error_free(source, model).map(|image| ErrorFree { quality: Quality::of(original, &image), image })
-        });
-        let mut line = ImageReport::missing(picture.number, sent);
-        line.blocks_lost = sent.blocks.saturating_sub(picture.blocks);
+        let Some((mut line, source)) = self.begin_line(picture.number, picture.blocks) else { return };
+        let original = self.library.original(source);
         if let Some(image) = picture.image.filter(|image| image.dimensions() == original.dimensions()) {
-            let equal = error_free.as_ref().is_some_and(|reference| reference.image == image);
+            let error_free = self.error_free[&(source, line.model)].as_ref();
+            let equal = error_free.is_some_and(|reference| reference.image == image);
             let quality = match error_free {
                 Some(reference) if equal => reference.quality,
                 _ => Quality::of(original, &image),
             };
-            line.mse = Some(quality.mse);
-            line.psnr_db = metrics::psnr_db(quality.mse);
-            line.identical = line.psnr_db.is_none();
-            line.ms_ssim = quality.ms_ssim;
-            line.equals_error_free = equal;
-            let best = error_free.as_ref().and_then(|reference| metrics::psnr_db(reference.quality.mse));
-            line.psnr_loss_db = match (best, line.psnr_db) {
-                (Some(best), Some(here)) => Some(best - here),
-                _ => equal.then_some(0.0),
-            };
+            line.rate(quality, equal, error_free);
             self.shown = Some(Shown { sent: original.clone(), received: image, line: line.clone() });
         }
         self.images.insert(picture.number, line);
+    }
+
+    /// Takes in that a picture came through elsewhere. One that differs from the error-free one counts as not shown.
+    pub fn far_picture(&mut self, picture: &PictureMessage) {
+        let Some((mut line, source)) = self.begin_line(picture.number, picture.blocks) else { return };
+        let error_free = self.error_free[&(source, line.model)].as_ref();
+        if let Some(reference) = error_free.filter(|reference| picture.digest == Some(digest(reference.image.as_raw())))
+        {
+            line.rate(reference.quality, true, error_free);
+        }
+        self.images.insert(picture.number, line);
+    }
+
+    /// The line of a picture that was sent, and its source; its error-free decode is then known.
+    fn begin_line(&mut self, number: u64, blocks: u64) -> Option<(ImageReport, usize)> {
+        let sent = self.pictures.get(&number)?;
+        let (source, model) = (sent.source, sent.model);
+        let (library, original) = (&self.library, self.library.original(source));
+        self.error_free.entry((source, model)).or_insert_with(|| {
+            library.error_free(source, model).map(|image| ErrorFree { quality: Quality::of(original, &image), image })
+        });
+        let mut line = ImageReport::missing(number, sent);
+        line.blocks_lost = sent.blocks.saturating_sub(blocks);
+        Some((line, source))
     }
 
     /// The report, once all chains have ended.
@@ -464,7 +481,7 @@ impl Collector {
         let samples_per_symbol = self.scene.waveform.samples_per_symbol as f64;
         let signal_s = self.samples as f64 / samples_per_symbol * symbol_s;
         let wall_s = took.as_secs_f64().max(1e-9);
-        let frames = self.frames_sent.max(1) as f64;
+        let (sent, frames) = (self.frames_sent > 0, self.frames_sent as f64);
         let (mut blocks, mut source_samples) = (0, 0.0);
         let mut images = Vec::new();
         for (number, sent) in &self.pictures {
@@ -477,19 +494,19 @@ impl Collector {
         Report {
             frames_sent: self.frames_sent,
             frames_decoded: self.frames_decoded,
-            block_error_rate: 1.0 - self.blocks_right as f64 / self.blocks_sent.max(1) as f64,
+            block_error_rate: (self.blocks_sent > 0).then(|| 1.0 - self.blocks_right as f64 / self.blocks_sent as f64),
             undetected_blocks: self.undetected,
             images,
             sinr_db: SinrReport {
                 measured: (self.sinr_count > 0).then(|| decibel(self.sinr_sum / self.sinr_count as f64)),
-                predicted: decibel(self.predicted_sum / frames),
+                predicted: sent.then(|| decibel(self.predicted_sum / frames)),
             },
             target: TargetReport {
                 estimate_m: self.estimate.map(|(estimate, _)| estimate),
-                truth_m: self.estimate.map(|(_, truth)| truth),
+                truth_m: self.estimate.and_then(|(_, truth)| truth),
                 frames: self.located.count,
                 rmse_m: self.located.root_mean_square(),
-                hcrb_rmse_m: (self.located.count > 0).then(|| (self.bound_sum / self.located.count as f64).sqrt()),
+                hcrb_rmse_m: (self.located.known > 0).then(|| (self.bound_sum / self.located.known as f64).sqrt()),
                 outliers: self.outliers,
                 no_position: self.no_position,
             },
@@ -503,7 +520,7 @@ impl Collector {
                 coasted_rmse_m: self.coasted.root_mean_square(),
             },
             power_dbm: PowerReport {
-                plan: w_to_dbm(self.plan_power_sum / frames),
+                plan: sent.then(|| w_to_dbm(self.plan_power_sum / frames)),
                 measured: (self.samples > 0).then(|| w_to_dbm(self.energy / self.samples as f64)),
             },
             bandwidth_ratio: per_sample((blocks * BLOCK as u64) as f64),
@@ -520,6 +537,20 @@ impl Collector {
 }
 
 impl ImageReport {
+    /// Fills in how good it is.
+    fn rate(&mut self, quality: Quality, equal: bool, error_free: Option<&ErrorFree>) {
+        self.mse = Some(quality.mse);
+        self.psnr_db = metrics::psnr_db(quality.mse);
+        self.identical = self.psnr_db.is_none();
+        self.ms_ssim = quality.ms_ssim;
+        self.equals_error_free = equal;
+        let best = error_free.and_then(|reference| metrics::psnr_db(reference.quality.mse));
+        self.psnr_loss_db = match (best, self.psnr_db) {
+            (Some(best), Some(here)) => Some(best - here),
+            _ => equal.then_some(0.0),
+        };
+    }
+
     fn missing(number: u64, sent: &SentPicture) -> Self {
         Self {
             index: number,

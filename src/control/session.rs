@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::socket::{Answer, LiveRequest};
 use super::{Command, Planner};
@@ -28,7 +28,7 @@ pub const DECISION_FRAMES: u64 = 32;
 const FEEDBACK_FRAMES: u64 = 8;
 
 /// One change of plan, made or refused.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Retune {
     /// The frame from which it holds.
     pub frame: u64,
@@ -42,7 +42,7 @@ pub struct Retune {
 }
 
 /// How the beams followed the sensing receiver's track.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct FollowReport {
     /// Plans made for a place that the track foresaw.
     pub retunes: u64,
@@ -58,7 +58,7 @@ pub struct FollowReport {
 }
 
 /// Everything that the optimizer's thread did.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SessionLog {
     /// Changes of plan by soundings and commands.
     pub retunes: Vec<Retune>,
@@ -180,6 +180,10 @@ impl Session {
                     Ok(Event::Sounded { frame, antennas, gains }) => sounded = Some((frame, antennas, gains)),
                     Ok(Event::Tracked { frame, track }) => if let Some(follower) = &mut self.follower {
                         follower.take_in(frame, track);
+                    },
+                    Ok(Event::PeerLost { sensing: false }) => received = u64::MAX,
+                    Ok(Event::PeerLost { sensing: true }) => if let Some(follower) = &mut self.follower {
+                        follower.seen = u64::MAX;
                     },
                     Ok(_) => {}
                     Err(_) => return self.ended(started.elapsed()),

@@ -1,20 +1,115 @@
 //! The scene's simulated world as the air of the virtual radio. It is a simulation's own knowledge which frame is on the
 //! air, as in the loopback; the receivers get samples of the device and nothing else.
+//!
+//! Device arguments beside the driver's: `air=world` is the scene's world for the first device of a run, and one row of
+//! it, `world_row`, for a second one, on a clock that is `clock_ppm` fast. With `share=ADDRESS` other processes hear the
+//! world too: theirs say `air=world@ADDRESS`, with `world_row` the first of their rows; on the world's own clock, or with
+//! `clock_ppm` one row on another.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use num_complex::Complex32;
 
-use super::Profile;
-use super::radio::{Feeds, Surroundings, lock, scale_row, sqrt_w};
+use super::feed::Feed;
+use super::second_clock::SecondClock;
+use super::shared_air::{self, HeardAir, SharedAir};
+use super::{Profile, Surroundings, lock, scale_row, sqrt_w};
 use crate::blocks::FIRST_SAMPLE;
 use crate::blocks::simulated_air::LiveWorld;
 use crate::modem::frame::FrameClock;
+use crate::scene::Scene;
 use crate::{Error, Result};
 
 /// Most samples that the world is given at once.
 const CHUNK: usize = 4096;
+
+/// Rows of a world that other devices hear; `None` while there is no world.
+pub(super) type Feeds = Arc<Mutex<Option<Vec<Arc<Feed>>>>>;
+
+/// An air that was put in place for a device.
+#[derive(Default)]
+pub(super) struct Laid {
+    /// What the device hears of a world that is not its own.
+    pub(super) feed: Option<Arc<Feed>>,
+    /// The device's own world, for other processes.
+    pub(super) shared: Option<SharedAir>,
+    /// The air, as long as the device is open.
+    pub(super) installed: Option<virtual_radio::Installed>,
+}
+
+/// A device's arguments by name.
+struct Arguments<'a>(&'a str);
+
+impl Arguments<'_> {
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0.split(',').rev().find_map(|item| item.trim().strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>> {
+        let wrong = |text| Error::input(format!("device argument {key}={text}; accepted: a number"));
+        self.text(key).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+    }
+}
+
+/// Puts the air of a device's arguments in place; the arguments then name it.
+pub(super) fn lay(
+    args: &mut String,
+    around: &Surroundings,
+    profile: &Profile,
+    origin: &Arc<AtomicI64>,
+) -> Result<Laid> {
+    let arguments = Arguments(args);
+    let air = arguments.text("air").unwrap_or_default();
+    let Some(elsewhere) = air.strip_prefix("world") else { return Ok(Laid::default()) };
+    let scene = &around.scene;
+    let first_row = arguments.number("world_row")?;
+    let clock_ppm = arguments.number("clock_ppm")?;
+    let rows = if clock_ppm.is_some() { 1 } else { profile.rx.channels.len() };
+    let mut laid = Laid::default();
+    let scale = 1.0 / sqrt_w(profile.rx.full_scale_dbm);
+    laid.feed = match elsewhere.strip_prefix('@') {
+        Some(address) => Some(shared_air::attach(address, first_row.unwrap_or(0), rows, scene)?),
+        None => neighbour(around, first_row.unwrap_or(0), profile)?,
+    };
+    let air: Box<dyn virtual_radio::Air> = match (&laid.feed, clock_ppm) {
+        (None, _) => {
+            if let Some(address) = arguments.text("share") {
+                laid.shared = Some(SharedAir::listen(address, scene, &around.feeds)?);
+            }
+            Box::new(WorldAir::new(around, profile, Arc::clone(origin))?)
+        }
+        (Some(feed), Some(ppm)) => second_clock(Arc::clone(feed), ppm, scene, scale),
+        (Some(feed), None) if elsewhere.is_empty() => second_clock(Arc::clone(feed), 0.0, scene, scale),
+        (Some(feed), None) => Box::new(HeardAir { feed: Arc::clone(feed), scale }),
+    };
+    // A name of its own: two runs in one process must not share a world.
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let name = format!("world-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+    let asked = format!("air=world{elsewhere}");
+    *args = args.replace(&asked, &format!("air={name}"));
+    laid.installed = Some(virtual_radio::Installed::new(&name, air));
+    Ok(laid)
+}
+
+fn second_clock(feed: Arc<Feed>, ppm: f64, scene: &Scene, scale: f32) -> Box<dyn virtual_radio::Air> {
+    Box::new(SecondClock::new(feed, ppm, scene.waveform.carrier_hz, scene.sample_rate_hz(), scale))
+}
+
+/// A row of the world of another device of this run, where there is one.
+fn neighbour(around: &Surroundings, row: usize, profile: &Profile) -> Result<Option<Arc<Feed>>> {
+    let mut feeds = lock(&around.feeds);
+    let Some(feeds) = feeds.as_mut() else {
+        *feeds = Some(Vec::new());
+        return Ok(None);
+    };
+    if row > around.scene.array.receive_antennas {
+        return Err(Error::input(format!("radio {}: world_row = {row}; accepted: a row of the world", profile.name)));
+    }
+    let feed = Arc::new(Feed::new(row..row + 1));
+    feeds.push(Arc::clone(&feed));
+    Ok(Some(feed))
+}
 
 pub(super) struct WorldAir {
     live: LiveWorld,
@@ -35,7 +130,8 @@ impl WorldAir {
     pub(super) fn new(around: &Surroundings, profile: &Profile, origin: Arc<AtomicI64>) -> Result<Self> {
         let array = &around.scene.array;
         let (antennas, rows) = (array.transmit_antennas, 1 + array.receive_antennas);
-        if profile.tx.channels.len() != antennas || profile.rx.channels.len() != rows {
+        let received = profile.rx.channels.len();
+        if profile.tx.channels.len() != antennas || ![0, rows].contains(&received) {
             return Err(Error::input(format!(
                 "radio {}: {} TX and {} RX channels; accepted with this scene and air=world: {antennas} and {rows} \
                  (array.transmit_antennas, 1 + array.receive_antennas)",
@@ -72,7 +168,7 @@ impl WorldAir {
 }
 
 impl virtual_radio::Air for WorldAir {
-    fn propagate(&mut self, tick: i64, sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) {
+    fn propagate(&mut self, tick: i64, sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) -> bool {
         let length = sent.first().map_or(0, |row| row.len());
         let origin = self.origin.load(Ordering::SeqCst);
         let mut from = 0;
@@ -88,11 +184,16 @@ impl virtual_radio::Air for WorldAir {
             let antennas = self.rows.iter().map(|row| &row[..count]);
             let rows = received.iter_mut().map(|row| &mut row[from..from + count]);
             self.live.world.receive(time as u64, antennas, count, rows);
-            for feed in lock(&self.feeds).iter().flatten() {
-                feed.push(&received[feed.row][from..from + count]);
+            let heard: Vec<_> = lock(&self.feeds).iter().flatten().cloned().collect();
+            for feed in heard {
+                let rows = received[feed.rows.clone()].iter().map(|row| &row[from..from + count]);
+                if !feed.push(tick + from as i64, rows) {
+                    lock(&self.feeds).iter_mut().for_each(|feeds| feeds.retain(|other| !Arc::ptr_eq(other, &feed)));
+                }
             }
             received.iter_mut().for_each(|row| scale_row(&mut row[from..from + count], self.received_scale.into()));
             from += count;
         }
+        true
     }
 }

@@ -8,17 +8,43 @@
 mod air;
 mod bands;
 mod calibrate;
+mod counters;
 mod device;
+mod feed;
 pub mod probe;
 mod profile;
 mod radio;
+mod radios;
 mod second_clock;
+mod shared_air;
 pub(crate) mod sink;
 pub(crate) mod source;
+mod start_up;
 mod transmitter;
 
 pub use bands::{Bands, Permission};
 pub use calibrate::{Calibrated, Calibration, Mode, Offset};
+pub use counters::Counters;
 pub use device::{Side, SoapyDevice};
 pub use profile::{Profile, profile_names};
-pub use radio::{Counters, Radio, RadioOptions, Radios, Started, Surroundings};
+pub use radio::{Radio, Started};
+pub use radios::{RadioOptions, Radios, Surroundings};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use num_complex::Complex32;
+
+/// Factors that turn full scale into √W and back.
+fn sqrt_w(full_scale_dbm: f64) -> f32 {
+    crate::scene::dbm_to_w(full_scale_dbm).sqrt() as f32
+}
+
+/// What one factor makes of a row.
+fn scale_row(row: &mut [Complex32], factor: Complex32) {
+    row.iter_mut().for_each(|sample| *sample *= factor);
+}
+
+/// What a mutex guards, whatever became of those who held it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

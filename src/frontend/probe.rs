@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::calibrate::{self, Mode, Schedule};
 use super::device::{RECEIVE_CHUNK, ReceiveStream, Side, SoapyDevice, Status, Trouble};
 use super::profile::PhaseAfterRetune;
-use super::radio::start_up;
+use super::start_up::start_up;
 use super::transmitter::Transmitter;
 use super::{Counters, Permission, Profile};
 use crate::Result;

@@ -13,6 +13,9 @@ use crate::{Error, Result, config};
 const SHIPPED: &[(&str, &str)] = &[
     ("virtual", include_str!("../../hardware/profiles/virtual.toml")),
     ("virtual-receiver", include_str!("../../hardware/profiles/virtual-receiver.toml")),
+    ("virtual-transmitter", include_str!("../../hardware/profiles/virtual-transmitter.toml")),
+    ("virtual-communication", include_str!("../../hardware/profiles/virtual-communication.toml")),
+    ("virtual-sensing", include_str!("../../hardware/profiles/virtual-sensing.toml")),
     ("n310", include_str!("../../hardware/profiles/n310.toml")),
     ("x410", include_str!("../../hardware/profiles/x410.toml")),
     ("x310-pair", include_str!("../../hardware/profiles/x310-pair.toml")),
@@ -300,6 +303,11 @@ impl Profile {
             }
         }
         Ok(profile)
+    }
+
+    /// Whether its time is that of other devices too.
+    pub fn has_shared_time(&self) -> bool {
+        self.device.time_source != "internal"
     }
 
     /// SoapySDR's driver, as the arguments name it.

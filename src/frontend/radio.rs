@@ -1,138 +1,23 @@
 //! One open radio, shared by the blocks at its two ends: started in order, stopped in silence.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use num_complex::Complex32;
 
-use super::air::WorldAir;
+use super::air::{Laid, lay};
 use super::calibrate::{self, Binding, Calibrated, Calibration, Mode, Schedule};
-use super::device::{ReceiveStream, Side, SoapyDevice};
-use super::profile::{PhaseAfterRetune, TimeSet};
-use super::second_clock::{Feed, SecondClock};
+use super::device::{RECEIVE_CHUNK, ReceiveStream, SoapyDevice, ns_of_samples, samples_of_ns};
+use super::profile::PhaseAfterRetune;
+use super::start_up::start_up;
 use super::transmitter::{Transmitter, Vitals};
-use super::{Bands, Permission, Profile};
-use crate::blocks::{Context, FIRST_SAMPLE, WorldChanges};
+use super::{Counters, Permission, Profile, RadioOptions, Surroundings, lock};
+use crate::blocks::FIRST_SAMPLE;
+use crate::channel::World;
 use crate::scene::Scene;
-use crate::stream::Telemetry;
+use crate::stream::Event;
 use crate::{Error, Result};
-
-/// How long a lock sensor may take.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
-
-/// The device argument that asks for the scene's world as the virtual radio's air.
-const WORLD: &str = "air=world";
-
-/// What the command line says about radios.
-#[derive(Debug, Clone, Default)]
-pub struct RadioOptions {
-    /// Whether anything may be transmitted.
-    pub transmit: bool,
-    /// The band file; the user's own where absent.
-    pub bands: Option<PathBuf>,
-    /// Device arguments beside the profile's.
-    pub device: Option<String>,
-    /// What their channels are calibrated by.
-    pub calibrated: Calibrated,
-    /// Whether devices are opened; otherwise flowgraphs are only checked.
-    pub opens: bool,
-}
-
-/// What a radio needs to know of the run around it.
-#[derive(Clone)]
-pub struct Surroundings {
-    /// The scene: carrier, rate and arrays; the virtual radio's world.
-    pub scene: Arc<Scene>,
-    /// Seed of that world.
-    pub seed: u64,
-    /// Moves of its target.
-    pub world: Arc<WorldChanges>,
-    /// Takes its events.
-    pub telemetry: Telemetry,
-    /// Rows of the world for second devices, once a first device has it.
-    pub(super) feeds: Feeds,
-}
-
-/// Rows of a world that second devices hear; `None` while there is no world.
-pub(super) type Feeds = Arc<Mutex<Option<Vec<Arc<Feed>>>>>;
-
-impl Surroundings {
-    /// Those of a run.
-    pub fn new(scene: Arc<Scene>, seed: u64, world: Arc<WorldChanges>, telemetry: Telemetry) -> Self {
-        Self { scene, seed, world, telemetry, feeds: Feeds::default() }
-    }
-}
-
-/// The radios of a run, by profile.
-#[derive(Default)]
-pub struct Radios {
-    options: RadioOptions,
-    feeds: Feeds,
-    open: HashMap<String, Arc<Radio>>,
-}
-
-/// What happened at a radio. Counts only rise.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Bursts opened.
-    pub bursts: AtomicU64,
-    /// Bursts that the device called late.
-    pub late: AtomicU64,
-    /// Times the device had nothing to send.
-    pub underflows: AtomicU64,
-    /// Times the device had no room.
-    pub overflows: AtomicU64,
-    /// Gaps in received time that nobody announced.
-    pub gaps: AtomicU64,
-    /// Times that nothing went on inside a burst.
-    pub timeouts: AtomicU64,
-    /// Frames that were not sent, or not to their end.
-    pub frames_left_out: AtomicU64,
-    /// Frames made weaker to keep to the permission.
-    pub frames_capped: AtomicU64,
-    /// Samples whose peak was limited.
-    pub limited: AtomicU64,
-    failure: Mutex<Option<&'static str>>,
-}
-
-impl Counters {
-    pub(super) fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Keeps the first failure; a run ends with it.
-    pub(super) fn failed(&self, what: &'static str) {
-        lock(&self.failure).get_or_insert(what);
-    }
-
-    /// The first failure.
-    pub fn failure(&self) -> Option<&'static str> {
-        *lock(&self.failure)
-    }
-
-    /// The counts by name.
-    pub fn table(&self) -> [(&'static str, u64); 9] {
-        [
-            ("bursts", &self.bursts),
-            ("late", &self.late),
-            ("underflows", &self.underflows),
-            ("overflows", &self.overflows),
-            ("gaps", &self.gaps),
-            ("timeouts", &self.timeouts),
-            ("frames left out", &self.frames_left_out),
-            ("frames capped", &self.frames_capped),
-            ("samples limited", &self.limited),
-        ]
-        .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
-    }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// One open radio. Fields are dropped in order: streams before the device, the device before its air.
 pub struct Radio {
@@ -149,8 +34,6 @@ pub struct Radio {
     ended: AtomicI64,
     vitals: Mutex<Option<Arc<Vitals>>>,
     around: Surroundings,
-    /// What a second device in the world hears.
-    feed: Option<Arc<Feed>>,
     receive_channels: OnceLock<Vec<usize>>,
     /// The name of this opening.
     session: String,
@@ -160,7 +43,8 @@ pub struct Radio {
     receive_corrections: OnceLock<Vec<Complex32>>,
     /// What happened.
     pub counters: Arc<Counters>,
-    _air: Option<virtual_radio::Installed>,
+    /// The virtual radio's air.
+    air: Laid,
 }
 
 /// Where a radio's streams begin, in samples of its clock.
@@ -187,16 +71,7 @@ impl Radio {
         if let Some(more) = &options.device {
             args = format!("{args},{more}");
         }
-        let mut feed = None;
-        let installed = if args.split(',').any(|item| item == WORLD) {
-            // A name of its own: two runs in one process must not share a world.
-            static RUNS: AtomicU64 = AtomicU64::new(0);
-            let name = format!("world-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
-            args = args.replace(WORLD, &format!("air={name}"));
-            Some(virtual_radio::Installed::new(&name, air(&around, &profile, &args, &origin, &mut feed)?))
-        } else {
-            None
-        };
+        let air = lay(&mut args, &around, &profile, &origin)?;
         let mut device = SoapyDevice::open(&args)?;
         start_up(&mut device, &profile, rate_hz, waveform.carrier_hz)?;
         let session = calibrate::new_session();
@@ -228,9 +103,8 @@ impl Radio {
             ended: AtomicI64::new(RUNNING),
             vitals: Mutex::default(),
             counters: Arc::default(),
-            feed,
             receive_channels: OnceLock::new(),
-            _air: installed,
+            air,
         })
     }
 
@@ -274,6 +148,11 @@ impl Radio {
         Ok(())
     }
 
+    /// Whether streams can start: not before the transmitter, where that is elsewhere.
+    pub fn can_start(&self) -> bool {
+        self.transmits() || self.around.far.as_ref().is_none_or(|far| far.origin_ns().is_some())
+    }
+
     /// Starts both sides on one time, once; the transmitting side first, so that no time passes without it.
     pub fn start(self: &Arc<Self>) -> Option<Started> {
         let mut started = lock(&self.started);
@@ -282,6 +161,10 @@ impl Radio {
                 Ok(begun) => {
                     self.origin.store(begun.origin, Ordering::SeqCst);
                     *started = Some(begun);
+                    if self.transmits() {
+                        let origin_ns = ns_of_samples(begun.origin, self.rate_hz);
+                        self.around.telemetry.report(Event::Started { origin_ns });
+                    }
                     self.watch();
                 }
                 Err(error) => {
@@ -293,7 +176,7 @@ impl Radio {
         *started
     }
 
-    fn start_streams(&self) -> Result<Started> {
+    fn start_streams(self: &Arc<Self>) -> Result<Started> {
         if let Some(transmitter) = lock(&self.transmitter).as_mut() {
             transmitter.start()?;
         }
@@ -301,6 +184,9 @@ impl Radio {
         let timed = self.profile.sync.hardware_time;
         let delay = rx.start_delay_samples(self.rate_hz);
         let begin = if timed { self.device.now()? + delay } else { 0 };
+        if self.air.shared.is_some() && lock(&self.receiver).is_none() {
+            self.keep_time(begin)?;
+        }
         if let Some(receiver) = lock(&self.receiver).as_mut() {
             receiver.activate(timed.then_some(begin))?;
         }
@@ -317,9 +203,38 @@ impl Radio {
             }
             Calibrated::No => begin,
         };
-        // Who does not transmit has a time of its own, from the first sample received.
-        let first = if self.transmits() { lead - FIRST_SAMPLE as i64 } else { -rx.latency_samples };
-        Ok(Started { origin: begin + first, begin })
+        let far = self.around.far.as_ref().filter(|_| self.profile.has_shared_time());
+        let origin = match far.and_then(|far| far.origin_ns()) {
+            _ if self.transmits() => begin + lead - FIRST_SAMPLE as i64,
+            Some(origin_ns) => samples_of_ns(origin_ns, self.rate_hz),
+            // A time of its own, from the first sample received.
+            None => begin - rx.latency_samples,
+        };
+        Ok(Started { origin, begin })
+    }
+
+    /// Moves the time of a shared world that nobody in this process listens to, until all that was sent has arrived.
+    fn keep_time(self: &Arc<Self>, begin: i64) -> Result<()> {
+        let rx = &self.profile.rx;
+        let mut stream = self.device.receive_stream(&[0], rx.format, rx.full_scale, &rx.stream_args)?;
+        stream.activate(Some(begin))?;
+        let radio = Arc::clone(self);
+        let listen = move || {
+            let mut row = vec![Complex32::default(); RECEIVE_CHUNK];
+            let tail = World::flush_samples() as i64;
+            let mut reached = begin;
+            while radio.ended().is_none_or(|end| reached < end + tail) {
+                if let Ok((count, time)) = stream.read(std::iter::once(&mut row[..]), Duration::from_millis(100)) {
+                    reached = time + count as i64;
+                } else if radio.counters.failure().is_some() {
+                    break;
+                }
+            }
+            stream.deactivate();
+            radio.stop_receiving();
+        };
+        let thread = std::thread::Builder::new().name("world-time".into()).spawn(listen);
+        thread.map(drop).map_err(|error| Error::failure(format!("no thread for the world's time: {error}")))
     }
 
     /// Measures both sides with a signal from `begin` on; what was found, and the first sample after it.
@@ -415,14 +330,19 @@ impl Radio {
     /// The receiving side is done with.
     pub(super) fn stop_receiving(&self) {
         self.with_receiver(ReceiveStream::deactivate);
-        if self.feed.is_none() {
+        if self.air.feed.is_none() {
             lock(&self.around.feeds).iter().flatten().for_each(|feed| feed.close());
         }
     }
 
     /// Whether nothing more is to be heard of a simulated world.
     pub(super) fn is_over(&self) -> bool {
-        self.feed.as_ref().is_some_and(|feed| feed.is_over())
+        self.air.feed.as_ref().is_some_and(|feed| feed.is_over())
+    }
+
+    /// Whether it hears a simulated world that is not its own, which says itself when it ends.
+    pub(super) fn hears_another_s_world(&self) -> bool {
+        self.air.feed.is_some()
     }
 
     pub(super) fn transmits(&self) -> bool {
@@ -442,37 +362,6 @@ impl Radio {
     }
 }
 
-/// The virtual radio's air: the world for the first device that asks, one row of it on another clock for those after it.
-fn air(
-    around: &Surroundings,
-    profile: &Profile,
-    args: &str,
-    origin: &Arc<AtomicI64>,
-    second: &mut Option<Arc<Feed>>,
-) -> Result<Box<dyn virtual_radio::Air>> {
-    let mut feeds = lock(&around.feeds);
-    let Some(rows) = feeds.as_mut() else {
-        let world = WorldAir::new(around, profile, Arc::clone(origin))?;
-        *feeds = Some(Vec::new());
-        return Ok(Box::new(world));
-    };
-    let wrong = |key: &str| Error::input(format!("radio {}: device argument {key}; accepted: a number", profile.name));
-    let argument = |key: &str| {
-        let value = args.split(',').find_map(|item| item.strip_prefix(key)?.strip_prefix('='));
-        value.map_or(Ok(0.0), |value| value.parse::<f64>().map_err(|_| wrong(key)))
-    };
-    let (row, ppm) = (argument("world_row")?, argument("clock_ppm")?);
-    if row < 0.0 || row as usize > around.scene.array.receive_antennas {
-        return Err(Error::input(format!("radio {}: world_row = {row}; accepted: a row of the world", profile.name)));
-    }
-    let feed = Arc::new(Feed::new(row as usize));
-    rows.push(Arc::clone(&feed));
-    *second = Some(Arc::clone(&feed));
-    let scale = 1.0 / sqrt_w(profile.rx.full_scale_dbm);
-    let (carrier_hz, rate_hz) = (around.scene.waveform.carrier_hz, around.scene.sample_rate_hz());
-    Ok(Box::new(SecondClock::new(feed, ppm, carrier_hz, rate_hz, scale)))
-}
-
 fn watchdog(radio: &Weak<Radio>, vitals: &Vitals, limit: Duration) {
     loop {
         std::thread::sleep((limit / 8).min(Duration::from_millis(50)));
@@ -488,129 +377,4 @@ fn watchdog(radio: &Weak<Radio>, vitals: &Vitals, limit: Duration) {
             }
         }
     }
-}
-
-/// Brings an opened device to where streams can be made.
-pub(super) fn start_up(device: &mut SoapyDevice, profile: &Profile, rate_hz: f64, carrier_hz: f64) -> Result<()> {
-    let (tx, rx, sync) = (&profile.tx, &profile.rx, &profile.sync);
-    for (side, channels) in [(Side::Tx, &tx.channels), (Side::Rx, &rx.channels)] {
-        let there = device.channels(side)?;
-        if let Some(missing) = channels.iter().find(|channel| **channel >= there) {
-            return Err(Error::input(format!(
-                "{}: {side:?} channel {missing} is not there; accepted by the device: {there} channels",
-                profile.name
-            )));
-        }
-    }
-    if sync.hardware_time && !device.has_time() {
-        return Err(Error::input(format!("{}: sync.hardware_time = true, but the device has no time", profile.name)));
-    }
-    if profile.device.sources_by_call {
-        device.set_sources(&profile.device.clock_source, &profile.device.time_source)?;
-    }
-    wait_locks(device, profile, None)?;
-    device.set_rate(Side::Tx, &tx.channels, rate_hz)?;
-    device.set_rate(Side::Rx, &rx.channels, rate_hz)?;
-    for (side, mapping) in [(Side::Tx, &tx.mapping), (Side::Rx, &rx.mapping)] {
-        if let Some(mapping) = mapping {
-            device.set_mapping(side, mapping)?;
-        }
-    }
-    for &channel in &tx.channels {
-        device.silence(channel)?;
-        device.set_port(Side::Tx, channel, tx.antenna.as_deref(), tx.bandwidth_hz)?;
-    }
-    for &channel in &rx.channels {
-        device.set_gain(Side::Rx, channel, rx.gain_db)?;
-        device.set_port(Side::Rx, channel, rx.antenna.as_deref(), rx.bandwidth_hz)?;
-    }
-    let all = || {
-        let tx = tx.channels.iter().map(|channel| (Side::Tx, *channel));
-        tx.chain(rx.channels.iter().map(|channel| (Side::Rx, *channel)))
-    };
-    for (side, channel) in all() {
-        device.tune(side, channel, carrier_hz)?;
-    }
-    sync.settle();
-    for place in all() {
-        wait_locks(device, profile, Some(place))?;
-    }
-    match profile.device.time_set {
-        TimeSet::Now if sync.hardware_time => device.reset_time(false),
-        TimeSet::UnknownPps if sync.hardware_time => device.reset_time(true),
-        _ => Ok(()),
-    }
-}
-
-/// Waits for the lock sensors that the device, or a channel, has.
-fn wait_locks(device: &SoapyDevice, profile: &Profile, place: Option<(Side, usize)>) -> Result<()> {
-    for sensor in &profile.sync.lock_sensors {
-        let since = Instant::now();
-        while device.sensor(sensor, place).is_some_and(|state| state != "true") {
-            if since.elapsed() > LOCK_WAIT {
-                return Err(Error::failure(format!("radio {}: {sensor} is not true after 5 s", profile.name)));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-    Ok(())
-}
-
-impl Radios {
-    /// No radio yet.
-    pub fn new(options: RadioOptions) -> Self {
-        Self { options, feeds: Feeds::default(), open: HashMap::new() }
-    }
-
-    /// Whether devices are opened at all.
-    pub(super) fn opens(&self) -> bool {
-        self.options.opens
-    }
-
-    /// All that were opened.
-    pub fn opened(&self) -> Vec<Arc<Radio>> {
-        self.open.values().cloned().collect()
-    }
-
-    /// The radio of a profile, opened at its first mention; `None` where nothing is to be opened.
-    pub(super) fn get(context: &mut Context, profile: &Profile) -> Result<Option<Arc<Radio>>> {
-        if !context.radios.opens() {
-            return Ok(None);
-        }
-        if let Some(radio) = context.radios.open.get(&profile.name) {
-            return Ok(Some(Arc::clone(radio)));
-        }
-        let around = Surroundings {
-            scene: Arc::clone(&context.scene),
-            seed: context.seed,
-            world: Arc::clone(&context.world),
-            telemetry: context.telemetry.clone(),
-            feeds: Arc::clone(&context.radios.feeds),
-        };
-        let radio = Arc::new(Radio::open(profile.clone(), &context.radios.options, around)?);
-        context.radios.open.insert(profile.name.clone(), Arc::clone(&radio));
-        Ok(Some(radio))
-    }
-
-    /// Whether the user and the band file let this profile transmit the scene.
-    pub(super) fn permit(context: &Context, profile: &Profile) -> Result<Permission> {
-        let options = &context.radios.options;
-        if !options.transmit {
-            return Err(Error::input(format!(
-                "radio {} would transmit; accepted: only with --transmit, inside a band that you have allowed",
-                profile.name
-            )));
-        }
-        Bands::read(options.bands.as_deref())?.permit(profile, &context.scene)
-    }
-}
-
-/// Factors that turn full scale into √W and back.
-pub(super) fn sqrt_w(full_scale_dbm: f64) -> f32 {
-    crate::scene::dbm_to_w(full_scale_dbm).sqrt() as f32
-}
-
-/// What one factor makes of a row.
-pub(super) fn scale_row(row: &mut [Complex32], factor: Complex32) {
-    row.iter_mut().for_each(|sample| *sample *= factor);
 }

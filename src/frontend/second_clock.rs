@@ -2,79 +2,18 @@
 //! sample times and an oscillator that are off by the same parts per million. The device whose channels are the world's
 //! must have a reader: its time moves the world.
 
-use std::collections::VecDeque;
 use std::f64::consts::TAU;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use num_complex::Complex32;
 
-use super::radio::{lock, scale_row};
+use super::feed::Feed;
+use super::scale_row;
+use super::shared_air::MOMENT;
 use crate::dsp::{DelayTaps, FILTER_TAPS, rotate};
-
-/// Samples that may wait for the second device.
-const WAITING: usize = 16_384;
-
-/// How long the world waits for a second device that does not read.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Samples for which one interpolating filter serves: the clock drifts by less than 0.001 of a sample in them.
 const STRETCH: usize = 64;
-
-/// One row of the world on its way to a second device, in √W.
-#[derive(Default)]
-pub(super) struct Feed {
-    /// Row of the world.
-    pub(super) row: usize,
-    queue: Mutex<Queue>,
-    moved: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    samples: VecDeque<Complex32>,
-    closed: bool,
-}
-
-impl Feed {
-    pub(super) fn new(row: usize) -> Self {
-        Self { row, ..Self::default() }
-    }
-
-    /// Adds samples, once there is room; without a reader they are dropped.
-    pub(super) fn push(&self, samples: &[Complex32]) {
-        let full = |queue: &mut Queue| queue.samples.len() > WAITING && !queue.closed;
-        let waited = self.moved.wait_timeout_while(lock(&self.queue), PATIENCE, full);
-        let (mut queue, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !timeout.timed_out() {
-            queue.samples.extend(samples);
-        }
-        self.moved.notify_all();
-    }
-
-    /// No more will come.
-    pub(super) fn close(&self) {
-        lock(&self.queue).closed = true;
-        self.moved.notify_all();
-    }
-
-    /// Whether all was heard.
-    pub(super) fn is_over(&self) -> bool {
-        let queue = lock(&self.queue);
-        queue.closed && queue.samples.is_empty()
-    }
-
-    /// Appends `count` samples to `to`, waiting for them; silence after the end.
-    fn pull(&self, count: usize, to: &mut Vec<Complex32>) {
-        let empty = |queue: &mut Queue| queue.samples.len() < count && !queue.closed;
-        let waited = self.moved.wait_while(lock(&self.queue), empty);
-        let mut queue = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-        let there = count.min(queue.samples.len());
-        to.extend(queue.samples.drain(..there));
-        to.extend(std::iter::repeat_n(Complex32::default(), count - there));
-        self.moved.notify_all();
-    }
-}
 
 /// The air of the second device.
 pub(super) struct SecondClock {
@@ -108,14 +47,21 @@ impl SecondClock {
         }
     }
 
+    /// Samples below the world's `end` that are not in the history.
+    fn missing(&self, end: i64) -> usize {
+        usize::try_from(end - self.begin - self.history.len() as i64).unwrap_or(0)
+    }
+
     fn stretch(&mut self, output: &mut [Complex32]) {
         // The middle of the stretch is exact.
         let start = self.position + (self.ratio - 1.0) * (output.len() as f64 - 1.0) / 2.0;
         let taps = DelayTaps::new(start.floor() - start);
         let first = start.floor() as i64 - taps.reach_back();
         let end = first + (output.len() + FILTER_TAPS - 1) as i64;
-        let missing = end - self.begin - self.history.len() as i64;
-        self.feed.pull(missing.max(0) as usize, &mut self.history);
+        self.feed.take(self.missing(end), std::slice::from_mut(&mut self.history));
+        // Silence after the end.
+        let silent = self.missing(end);
+        self.history.extend(std::iter::repeat_n(Complex32::default(), silent));
         taps.apply(&self.history[(first - self.begin) as usize..(end - self.begin) as usize], output);
         self.phase_rad = rotate(output, self.phase_rad, self.step_rad) % TAU;
         self.position += self.ratio * output.len() as f64;
@@ -127,12 +73,17 @@ impl SecondClock {
 }
 
 impl virtual_radio::Air for SecondClock {
-    fn propagate(&mut self, _tick: i64, _sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) {
-        let Some(row) = received.first_mut() else { return };
+    fn propagate(&mut self, _tick: i64, _sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) -> bool {
+        let Some(row) = received.first_mut() else { return true };
+        let end = (self.position + self.ratio * row.len() as f64).ceil() as i64 + FILTER_TAPS as i64;
+        if !self.feed.wait_for(self.missing(end), MOMENT) {
+            return false;
+        }
         for output in row.chunks_mut(STRETCH) {
             self.stretch(output);
         }
         scale_row(row, self.scale.into());
+        true
     }
 }
 
@@ -144,7 +95,7 @@ mod tests {
     #[test]
     fn a_tone_is_heard_at_the_second_clock_s_times_and_carrier() {
         let (ppm, carrier_hz, rate_hz) = (2.5, 3.5e9, 200e6);
-        let feed = Arc::new(Feed::new(0));
+        let feed = Arc::new(Feed::new(0..1));
         // 0.11 cycles per sample; long enough for the clocks to part by half a sample.
         let tone = |position: f64| Complex32::from_polar(1.0, (TAU * ((0.11 * position) % 1.0)) as f32);
         let mut second = SecondClock::new(Arc::clone(&feed), ppm, carrier_hz, rate_hz, 1.0);
@@ -154,12 +105,12 @@ mod tests {
             scope.spawn(|| {
                 for start in (0..length + 4096).step_by(1024) {
                     let samples: Vec<_> = (start..start + 1024).map(|n| tone(n as f64)).collect();
-                    feed.push(&samples);
+                    feed.push(start as i64, std::iter::once(&samples[..]));
                 }
                 feed.close();
             });
             for block in heard.chunks_mut(1000) {
-                second.propagate(0, &[], &mut [block]);
+                while !second.propagate(0, &[], &mut [&mut *block]) {}
             }
         });
         for (n, sample) in heard.iter().enumerate().skip(FILTER_TAPS) {

@@ -7,10 +7,9 @@ use num_complex::Complex32;
 use serde::Deserialize;
 use toml::Table;
 
-use super::Profile;
-use super::radio::{Radio, Radios};
+use super::{Profile, Radio, Radios};
 use crate::blocks::{Context, settings};
-use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, Event, Flow, Frame, LeftOut, Shape, Stage, Telemetry, erase};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -43,13 +42,16 @@ pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     } else {
         None
     };
-    Ok(erase(Sink { radio, antennas, telemetry: context.telemetry.clone(), end: 0, told: 0 }))
+    let (telemetry, left_out) = (context.telemetry.clone(), Arc::clone(&context.ends.left_out));
+    Ok(erase(Sink { radio, antennas, telemetry, left_out, end: 0, told: 0 }))
 }
 
 struct Sink {
     radio: Option<Arc<Radio>>,
     antennas: usize,
     telemetry: Telemetry,
+    /// Frames that have no echo.
+    left_out: Arc<LeftOut>,
     /// The first sample after the last frame, in the device's clock.
     end: i64,
     /// Events of the device reported so far.
@@ -72,7 +74,13 @@ impl Block for Sink {
         let Some(started) = radio.start() else { return Flow::Consumed };
         let at = started.origin + input.head.sample_time as i64;
         self.end = at + input.head.valid as i64;
-        radio.with_transmitter(|transmitter| transmitter.send(at, input));
+        let mut sent = false;
+        radio.with_transmitter(|transmitter| sent = transmitter.send(at, input));
+        if !sent {
+            let frame = input.head.sequence;
+            self.left_out.insert(frame);
+            self.telemetry.report(Event::LeftOut { frame });
+        }
         let counters = &radio.counters;
         let events = [&counters.late, &counters.underflows, &counters.timeouts];
         let sum: u64 = events.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();

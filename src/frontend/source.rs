@@ -8,17 +8,25 @@ use num_complex::Complex32;
 use serde::Deserialize;
 use toml::Table;
 
-use super::Profile;
 use super::device::{RECEIVE_CHUNK, Trouble};
-use super::radio::{Counters, Radio, Radios, scale_row, sqrt_w};
+use super::{Counters, Profile, Radio, Radios, Started, scale_row, sqrt_w};
 use crate::Result;
 use crate::blocks::{Context, settings};
 use crate::channel::World;
+use crate::exchange::FarTransmitter;
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 
 /// Longest wait for one read; longest time without a sample before the device counts as gone.
 const READ_WAIT: Duration = Duration::from_millis(100);
 const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// Time for a transmitter elsewhere to begin, or for the reference of the next samples to come; and how long samples wait
+/// for it at most.
+const CATCH_UP: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Seconds for which a receiver with a time of its own goes on after the transmitter has ended.
+const AFTER_THE_END_S: f64 = 0.25;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,11 +53,16 @@ pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         restart: profile.rx.start_delay_samples(context.scene.sample_rate_hz()),
         telemetry: context.telemetry.clone(),
         samples: context.seconds.map(|seconds| (seconds * context.scene.sample_rate_hz()) as i64),
+        far: context.ends.far.clone(),
+        shared_time: profile.has_shared_time(),
+        after_the_end: (AFTER_THE_END_S * context.scene.sample_rate_hz()) as i64,
         radio,
         sequence: 0,
         expected: None,
         excused: false,
         heard: Instant::now(),
+        waits_since: None,
+        over_at: None,
         stopped: false,
     }))
 }
@@ -64,12 +77,20 @@ struct Source {
     telemetry: Telemetry,
     /// How many samples to receive, where there is an end and nothing is sent from here.
     samples: Option<i64>,
+    /// The transmitter, where it is in another process; whether its time is this radio's.
+    far: Option<Arc<FarTransmitter>>,
+    shared_time: bool,
+    after_the_end: i64,
     sequence: u64,
     /// Device time of the next sample.
     expected: Option<i64>,
     /// The next gap was announced.
     excused: bool,
     heard: Instant,
+    /// The samples are there, their reference is not.
+    waits_since: Option<Instant>,
+    /// Device time of the end.
+    over_at: Option<i64>,
     stopped: bool,
 }
 
@@ -83,14 +104,20 @@ impl Block for Source {
 
     fn work(&mut self, _input: &Frame<()>, output: &mut Frame<Complex32>) -> Flow {
         let Some(radio) = self.radio.clone() else { return Flow::Finished };
+        if !radio.can_start() {
+            return if self.stopped { Flow::Finished } else { Flow::Later(CATCH_UP) };
+        }
         let Some(started) = radio.start() else { return Flow::Finished };
         if self.sequence == 0 && self.expected.is_none() {
             self.heard = Instant::now();
         }
         let expected = *self.expected.get_or_insert(started.begin);
-        if self.is_over(&radio, expected - started.begin, expected) {
+        if self.is_over(&radio, started, expected) {
             radio.stop_receiving();
             return Flow::Finished;
+        }
+        if self.waits_for_reference(expected - started.origin - self.latency) {
+            return Flow::Later(CATCH_UP);
         }
         let read = radio.with_receiver(|receiver| receiver.read(output.rows_mut(), READ_WAIT));
         match read.unwrap_or(Err(Trouble::Gone)) {
@@ -134,12 +161,33 @@ impl Drop for Source {
 
 impl Source {
     /// Whether all was received that is to be: what this radio sent, or what was asked for.
-    fn is_over(&self, radio: &Radio, received: i64, expected: i64) -> bool {
+    fn is_over(&mut self, radio: &Radio, started: Started, expected: i64) -> bool {
+        let tail = World::flush_samples() as i64 + self.latency;
         if radio.transmits() {
-            let tail = World::flush_samples() as i64 + self.latency;
             return radio.ended().is_some_and(|end| expected >= end + tail);
         }
-        radio.is_over() || self.stopped || self.samples.is_some_and(|samples| received >= samples)
+        if let Some(end) = self.far.as_ref().and_then(|far| far.end())
+            && !radio.hears_another_s_world()
+        {
+            let shared = started.origin + end as i64 + tail;
+            let own = *self.over_at.get_or_insert(expected + self.after_the_end);
+            if expected >= if self.shared_time { shared } else { own } {
+                return true;
+            }
+        }
+        radio.is_over() || self.stopped || self.samples.is_some_and(|samples| expected - started.begin >= samples)
+    }
+
+    /// Whether the samples from `sample_time` on have to wait for their reference, which comes by another way.
+    fn waits_for_reference(&mut self, sample_time: i64) -> bool {
+        let Some(far) = &self.far else { return false };
+        let end = u64::try_from(sample_time + RECEIVE_CHUNK as i64).unwrap_or(0);
+        far.receive(end);
+        if far.refers_to(end) {
+            self.waits_since = None;
+            return false;
+        }
+        self.waits_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
     }
 
     fn take(&mut self, radio: &Radio, output: &mut Frame<Complex32>, count: usize, time: i64, origin: i64) -> Flow {

@@ -11,8 +11,7 @@ use num_complex::Complex32;
 
 use super::device::{SendStream, Side, SoapyDevice, Status, Trouble};
 use super::profile::MAX_CHANNELS;
-use super::radio::{Counters, sqrt_w};
-use super::{Permission, Profile};
+use super::{Counters, Permission, Profile, sqrt_w};
 use crate::Result;
 use crate::dsp::mean_power;
 use crate::scene::{Scene, dbm_to_w};
@@ -172,17 +171,18 @@ impl Transmitter {
         }
     }
 
-    /// Sends a frame at a time of the device's clock, or leaves it out if that is too near.
-    pub(super) fn send(&mut self, at: i64, frame: &Frame<Complex32>) {
+    /// Sends a frame at a time of the device's clock, or leaves it out if that is too near. False where not all of it was
+    /// sent.
+    pub(super) fn send(&mut self, at: i64, frame: &Frame<Complex32>) -> bool {
         if self.counters.failure().is_some() {
-            return;
+            return false;
         }
         if self.next != Some(at) {
             self.end_burst();
             let early = !self.timed || self.device.now().is_ok_and(|now| at >= now + self.lead);
             if !early {
                 Counters::count(&self.counters.frames_left_out);
-                return;
+                return false;
             }
             self.raise();
             Counters::count(&self.counters.bursts);
@@ -191,8 +191,14 @@ impl Transmitter {
         self.vitals.beat();
         self.vitals.in_burst.store(true, Ordering::Relaxed);
         match self.write_frame(at, frame, opens) {
-            Ok(()) => self.next = Some(at + frame.head.valid as i64),
-            Err(trouble) => self.recover(trouble),
+            Ok(()) => {
+                self.next = Some(at + frame.head.valid as i64);
+                true
+            }
+            Err(trouble) => {
+                self.recover(trouble);
+                false
+            }
         }
     }
 

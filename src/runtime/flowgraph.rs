@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use toml::Table;
 
+use crate::exchange::Role;
 use crate::{Error, Result, config};
 
 impl ChainText {
@@ -29,9 +30,49 @@ pub struct Flowgraph {
     /// Frames that a link between two chains holds.
     #[serde(default = "default_link_frames")]
     pub link_frames: usize,
+    /// How this process is joined to others of the same system; absent: it is alone.
+    #[serde(default)]
+    pub link: Option<LinkText>,
     /// The chains.
     #[serde(rename = "chain")]
     pub chains: Vec<ChainText>,
+}
+
+/// A process among others: the transmitter listens, receivers connect.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkText {
+    /// Where receivers find this transmitter: HOST:PORT.
+    #[serde(default)]
+    pub listen: Option<String>,
+    /// The receivers without which it does not begin.
+    #[serde(default)]
+    pub peers: Vec<Role>,
+    /// Where this receiver finds its transmitter: HOST:PORT.
+    #[serde(default)]
+    pub connect: Option<String>,
+    /// What this receiver is.
+    #[serde(default)]
+    pub role: Option<Role>,
+    /// Seconds that the others may take to come.
+    #[serde(default = "a_minute")]
+    pub wait_s: f64,
+}
+
+fn a_minute() -> f64 {
+    60.0
+}
+
+impl LinkText {
+    fn check(&self) -> Result<(), String> {
+        match (&self.listen, &self.connect, self.role) {
+            (Some(_), None, None) | (None, Some(_), Some(_)) if self.wait_s >= 0.0 && self.wait_s < 1e9 => Ok(()),
+            (Some(_), None, None) | (None, Some(_), Some(_)) => {
+                Err(format!("link.wait_s = {}; accepted: seconds, 0 or more", self.wait_s))
+            }
+            _ => Err("link: accepted: listen and peers at a transmitter, connect and role at a receiver".into()),
+        }
+    }
 }
 
 fn default_link_frames() -> usize {
@@ -82,6 +123,7 @@ impl Flowgraph {
         if self.follow_frames == Some(0) {
             return Err("follow_frames = 0 is out of range; accepted: 1 or more".into());
         }
+        self.link.as_ref().map_or(Ok(()), LinkText::check)?;
         for (index, chain) in self.chains.iter().enumerate() {
             let name = &chain.name;
             if self.chains[..index].iter().any(|other| other.name == *name) {

@@ -6,5 +6,5 @@ mod flowgraph;
 mod load;
 
 pub use chain::{Chain, StopSwitch};
-pub use flowgraph::{ChainText, Flowgraph, StageText};
+pub use flowgraph::{ChainText, Flowgraph, LinkText, StageText};
 pub use load::{Busy, Program};

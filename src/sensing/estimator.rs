@@ -5,6 +5,7 @@ use std::f64::consts::TAU;
 
 use nalgebra::{Matrix2, Vector2, Vector3};
 use num_complex::Complex64;
+use serde::{Deserialize, Serialize};
 
 use super::align::{Alignment, Sought};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
@@ -31,7 +32,7 @@ const BEHIND_NATS: f64 = 60.0;
 const BEHIND_PART: f64 = 1e-4;
 
 /// Whether there is a position, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// The target was located.
     Located,
@@ -46,7 +47,7 @@ pub enum Status {
 }
 
 /// Where the target is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Fix {
     /// Position (x, y) in metres.
     pub position_m: Point,
@@ -73,7 +74,7 @@ struct Turning {
 }
 
 /// What one frame's echo says.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// Whether there is a fix, and if not, why.
     pub status: Status,

@@ -7,6 +7,7 @@
 //! acceleration of density q (m²/s³ per axis) drives the velocities.
 
 use nalgebra::{Matrix2, Matrix3, SMatrix, SVector, Vector3};
+use serde::{Deserialize, Serialize};
 
 use super::{Fix, SensingConfig};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, TimingErrorHold};
@@ -21,7 +22,7 @@ const MAX_TRACKS: usize = 64;
 const ITERATIONS: usize = 3;
 
 /// What one echo says without any prior.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// sin θ, sin φ and cT in metres.
     pub values: [f64; 3],
@@ -39,7 +40,7 @@ impl Measurement {
 }
 
 /// Rate of the path TR → target → SRE.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PathRate {
     /// In m/s; its error is taken as independent of the other values'.
     pub value_m_s: f64,
@@ -80,7 +81,7 @@ impl Default for TrackSettings {
 }
 
 /// One target's track.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Track {
     /// Counts up from 1 in order of birth.
     pub id: u64,

@@ -94,6 +94,12 @@ impl PlanBoard {
         Arc::clone(plan.expect("a board has a first plan"))
     }
 
+    /// The last plans published, `most` at most, in their order.
+    pub fn latest(&self, most: usize) -> Vec<Arc<Plan>> {
+        let plans = self.plans.load();
+        plans[plans.len().saturating_sub(most)..].to_vec()
+    }
+
     /// The newest plan published.
     pub fn newest(&self) -> Arc<Plan> {
         Arc::clone(self.plans.load().last().expect("a board has a first plan"))

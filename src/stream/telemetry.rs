@@ -8,6 +8,7 @@ use std::sync::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use num_complex::Complex32;
+use serde::{Deserialize, Serialize};
 
 use crate::scene::Point;
 use crate::sensing::{Estimate, Track};
@@ -16,7 +17,8 @@ use crate::sensing::{Estimate, Track};
 pub const MAX_SOUNDED_ANTENNAS: usize = 16;
 
 /// Something a stage saw or did.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The transmitter built a frame.
     FrameSent {
@@ -51,6 +53,8 @@ pub enum Event {
     FrameReceived {
         /// Frame number as the header says.
         frame: u64,
+        /// Blocks that carry bits, as the header says.
+        blocks: u8,
         /// Which blocks passed syndrome and CRC.
         decoded: [bool; 4],
         /// Digest of each block's payload bits.
@@ -98,6 +102,21 @@ pub enum Event {
         /// The confirmed track with most fixes.
         track: Option<Track>,
     },
+    /// A radio began to send: its own time at sample 0 of the stream.
+    Started {
+        /// In nanoseconds of the device's clock.
+        origin_ns: i64,
+    },
+    /// A radio did not send a frame, or not to its end.
+    LeftOut {
+        /// Frame number.
+        frame: u64,
+    },
+    /// A receiver in another process is gone, or has ended: nobody waits for it any more.
+    PeerLost {
+        /// Whether it is the sensing receiver.
+        sensing: bool,
+    },
     /// A radio had nothing to send, or too late.
     Starved {
         /// How many times more.
@@ -134,5 +153,42 @@ impl Telemetry {
     /// Events that found no room so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Digest of samples or of bits, to compare what was sent with what came.
+pub fn digest(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Frames left out lately, for whoever would look for their echo. Adding and asking never wait.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// One more than the frame's number, at its number's place.
+    frames: [AtomicU64; Self::KEPT],
+}
+
+impl Default for LeftOut {
+    fn default() -> Self {
+        Self { frames: [const { AtomicU64::new(0) }; Self::KEPT] }
+    }
+}
+
+impl LeftOut {
+    /// More than the frames that are ever under way.
+    const KEPT: usize = 256;
+
+    fn place(&self, frame: u64) -> &AtomicU64 {
+        &self.frames[frame as usize % Self::KEPT]
+    }
+
+    /// Adds a frame.
+    pub fn insert(&self, frame: u64) {
+        self.place(frame).store(frame + 1, Ordering::Release);
+    }
+
+    /// Whether a frame was added.
+    pub fn contains(&self, frame: u64) -> bool {
+        self.place(frame).load(Ordering::Acquire) == frame + 1
     }
 }

@@ -18,8 +18,9 @@
 
 using cf32 = std::complex<float>;
 
-// Called once per stretch of time, in order: `count` samples of each TX channel in, of each RX channel out.
-using AirFunction = void (*)(void *context, int64_t tick, size_t count, const cf32 *const *sent, size_t transmitters,
+// Called once per stretch of time, in order: `count` samples of each TX channel in, of each RX channel out. 0: what is
+// received then is not known yet, ask again.
+using AirFunction = int (*)(void *context, int64_t tick, size_t count, const cf32 *const *sent, size_t transmitters,
                              cf32 *const *received, size_t receivers);
 
 // The last samples of one channel, by tick.
@@ -55,8 +56,8 @@ class Air
 {
 public:
     virtual ~Air() = default;
-    // The newest sample of `sent[c]` is that of tick + count - 1; later ones are not there yet.
-    virtual void propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) = 0;
+    // The newest sample of `sent[c]` is that of tick + count - 1; later ones are not there yet. False: ask again.
+    virtual bool propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) = 0;
     virtual int64_t reach() const { return 0; }
 };
 
@@ -88,7 +89,7 @@ public:
         for (const auto &tap : _taps) _reach = std::max(_reach, tap.delay);
     }
     int64_t reach() const override { return _reach; }
-    void propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) override
+    bool propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) override
     {
         _sum.resize(count);
         for (size_t k = 0; k < received.size(); k++)
@@ -108,6 +109,7 @@ public:
             if (_noise > 0) addNoise(tick, k);
             for (size_t n = 0; n < count; n++) received[k][tick + int64_t(n)] = _sum[n];
         }
+        return true;
     }
 
 private:
@@ -173,7 +175,7 @@ class ForeignAir : public Air
 {
 public:
     ForeignAir(std::shared_ptr<NamedAir> air, size_t tx, size_t rx) : _air(std::move(air)), _sent(tx), _received(rx) {}
-    void propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) override
+    bool propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) override
     {
         std::vector<const cf32 *> in;
         std::vector<cf32 *> out;
@@ -190,10 +192,11 @@ public:
         }
         {
             std::lock_guard<std::mutex> lock(_air->mutex);
-            if (_air->function) _air->function(_air->context, tick, count, in.data(), in.size(), out.data(), out.size());
+            if (_air->function && !_air->function(_air->context, tick, count, in.data(), in.size(), out.data(), out.size())) return false;
         }
         for (size_t c = 0; c < _received.size(); c++)
             for (size_t n = 0; n < count; n++) received[c][tick + int64_t(n)] = _received[c][n];
+        return true;
     }
 
 private:

@@ -580,7 +580,7 @@ private:
         _horizon = tick + int64_t(count);
     }
 
-    // Works out the air of one more stretch, if time has got there. One thread at a time, without the lock.
+    // Works out the air of one more stretch, if time has got there and the air knows. One thread at a time, without the lock.
     bool propagate(std::unique_lock<std::mutex> &lock, int64_t wanted)
     {
         if (_propagating)
@@ -600,12 +600,12 @@ private:
             for (int64_t tick = from; tick < to; tick++) _sent[c][tick] = _delays[SOAPY_SDR_TX].at(_written[c], c, tick);
         _propagating = true;
         lock.unlock();
-        _air->propagate(from, size_t(block), _sent, _arrived);
+        const bool known = _air->propagate(from, size_t(block), _sent, _arrived);
         lock.lock();
         _propagating = false;
-        _aired = to;
+        if (known) _aired = to;
         _moved.notify_all();
-        return true;
+        return known;
     }
 
     void get(const VirtualStream &stream, size_t c, void *buffer, size_t count) const

@@ -17,12 +17,13 @@ const MAX_CHANNELS: usize = 64;
 /// A world between transmitting and receiving channels.
 pub trait Air: Send {
     /// Carries the samples `sent` at `tick` and after to the receivers; called once per stretch of time, in order. All
-    /// rows have one length; `received` comes zeroed.
-    fn propagate(&mut self, tick: i64, sent: &[&[Complex32]], received: &mut [&mut [Complex32]]);
+    /// rows have one length; `received` comes zeroed. False where it cannot be known yet what is received: the same
+    /// stretch is asked for again. An air may wait for it, but not long: whoever reads has a timeout.
+    fn propagate(&mut self, tick: i64, sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) -> bool;
 }
 
 type AirFunction =
-    unsafe extern "C" fn(*mut c_void, i64, usize, *const *const Complex32, usize, *const *mut Complex32, usize);
+    unsafe extern "C" fn(*mut c_void, i64, usize, *const *const Complex32, usize, *const *mut Complex32, usize) -> i32;
 
 unsafe extern "C" {
     fn virtual_radio_link();
@@ -78,7 +79,7 @@ unsafe extern "C" fn propagate(
     transmitters: usize,
     received: *const *mut Complex32,
     receivers: usize,
-) {
+) -> i32 {
     // SAFETY: the driver hands back the context of `Installed::new`, under its mutex, with as many rows as it says
     // (at most 64), each `count` samples long and none overlapping another.
     unsafe {
@@ -92,6 +93,6 @@ unsafe extern "C" fn propagate(
             *row = slice::from_raw_parts_mut(*samples, count);
         }
         let call = || air.propagate(tick, &rows_in[..transmitters], &mut rows_out[..receivers]);
-        let _ = catch_unwind(AssertUnwindSafe(call));
+        i32::from(catch_unwind(AssertUnwindSafe(call)).unwrap_or(true))
     }
 }

@@ -1,0 +1,106 @@
+//! Samples of a recording, in the place of a radio's or of the simulated air's. A gap in time is reported as the radio
+//! reported it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use num_complex::Complex32;
+use serde::Deserialize;
+use toml::Table;
+
+use super::{Context, settings};
+use crate::exchange::FarTransmitter;
+use crate::recording::SampleReader;
+use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+use crate::{Error, Result};
+
+/// Samples of one frame.
+const CHUNK: usize = 2048;
+
+/// Time for the reference to come.
+const CATCH_UP: Duration = Duration::from_millis(1);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// The metadata file; beside the recording that is played where it is a bare name.
+    recording: PathBuf,
+}
+
+pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    let Keys { recording } = settings(keys)?;
+    let path = context.ends.recording.as_ref().map_or(recording.clone(), |folder| folder.join(&recording));
+    let reader = SampleReader::open(&path, CHUNK)?;
+    let (found, accepted) = (reader.meta().global.sample_rate_hz, context.scene.sample_rate_hz());
+    if (found / accepted - 1.0).abs() > 1e-9 {
+        return Err(Error::file(&path, format!("core:sample_rate {found}; accepted with this scene: {accepted}")));
+    }
+    Ok(erase(RecordingSource {
+        reader,
+        far: context.ends.far.clone().unwrap_or_default(),
+        telemetry: context.telemetry.clone(),
+        sequence: 0,
+        next: None,
+        held: None,
+        stopped: false,
+    }))
+}
+
+struct RecordingSource {
+    reader: SampleReader,
+    far: Arc<FarTransmitter>,
+    telemetry: Telemetry,
+    sequence: u64,
+    /// Time of the sample after those given.
+    next: Option<u64>,
+    /// Read, but without a reference yet.
+    held: Option<Box<Frame<Complex32>>>,
+    stopped: bool,
+}
+
+impl Block for RecordingSource {
+    type In = ();
+    type Out = Complex32;
+
+    fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
+        let channels = self.reader.meta().global.channels;
+        self.held = Some(Box::new(Frame::new(channels, CHUNK)));
+        Ok(Shape::complex(channels, CHUNK))
+    }
+
+    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<Complex32>) -> Flow {
+        let Some(held) = &mut self.held else { return Flow::Finished };
+        if self.stopped {
+            return Flow::Finished;
+        }
+        if held.head.valid == 0 {
+            match self.reader.read(held) {
+                Ok(true) => {}
+                Ok(false) => return Flow::Finished,
+                Err(error) => {
+                    self.far.fail(format!("the recording cannot be read: {error}"));
+                    return Flow::Finished;
+                }
+            }
+        }
+        let end = held.head.sample_time + held.head.valid as u64;
+        self.far.receive(end);
+        if !self.far.refers_to(end) {
+            return Flow::Later(CATCH_UP);
+        }
+        if self.next.is_some_and(|next| next != held.head.sample_time) {
+            self.telemetry.report(Event::Lost { frames: 1 });
+        }
+        self.next = Some(end);
+        output.copy_rows(held, 0);
+        output.head.sequence = self.sequence;
+        self.sequence += 1;
+        held.head.valid = 0;
+        Flow::Forward
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}

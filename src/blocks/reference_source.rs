@@ -1,0 +1,110 @@
+//! The bits of frames that were sent elsewhere, over a link or in a recording: with a frame builder and a pulse shaper they
+//! become the reference of a sensing receiver. Stays within a tap's length of the samples received.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+use toml::Table;
+
+use super::{BIT_ROW, BIT_ROWS, Context, TAP_FRAMES, digest, no_settings};
+use crate::exchange::{FarTransmitter, FrameBits, ReferenceInlet};
+use crate::modem::frame::{BLOCKS, FrameClock};
+use crate::modem::header::{FrameHeader, HEADER_BITS};
+use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+use crate::{Error, Result};
+
+/// Longest wait for a frame.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// Time for the samples to come closer.
+const CATCH_UP: Duration = Duration::from_millis(1);
+
+pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+    no_settings(keys)?;
+    let (Some(inlet), Some(far)) = (context.ends.inlet.take(), context.ends.far.clone()) else {
+        return Err(Error::input(
+            "no frames come from elsewhere; accepted: once, in a flowgraph with link.connect or in a replay",
+        ));
+    };
+    far.refer_to(0);
+    Ok(erase(ReferenceSource {
+        inlet,
+        far,
+        telemetry: context.telemetry.clone(),
+        clock: FrameClock::new(&context.scene),
+        ahead: (TAP_FRAMES / 2 * context.longest_samples()) as u64,
+        next: None,
+        done: 0,
+        stopped: false,
+    }))
+}
+
+struct ReferenceSource {
+    inlet: ReferenceInlet,
+    far: Arc<FarTransmitter>,
+    telemetry: Telemetry,
+    clock: FrameClock,
+    /// Samples that the reference may be ahead.
+    ahead: u64,
+    next: Option<FrameBits>,
+    /// End of the last frame given.
+    done: u64,
+    stopped: bool,
+}
+
+impl Block for ReferenceSource {
+    type In = ();
+    type Out = u8;
+
+    fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
+        Ok(Shape::bits(BIT_ROWS, BIT_ROW))
+    }
+
+    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<u8>) -> Flow {
+        // The stages after this one are done with what it gave last.
+        self.far.refer_to(self.done);
+        if self.next.is_none() {
+            match self.inlet.frames.recv_timeout(WAIT) {
+                Ok(bits) => self.next = Some(bits),
+                Err(RecvTimeoutError::Disconnected) => return Flow::Finished,
+                Err(RecvTimeoutError::Timeout) if self.stopped => return Flow::Finished,
+                Err(RecvTimeoutError::Timeout) => return Flow::Later(Duration::ZERO),
+            }
+        }
+        // Before the frame there is nothing to wait for.
+        self.far.refer_to(self.next.as_ref().map_or(self.done, |bits| bits.sample_time.max(self.done)));
+        let Some(bits) = self.next.take_if(|bits| bits.sample_time <= self.far.received() + self.ahead) else {
+            return if self.stopped { Flow::Finished } else { Flow::Later(CATCH_UP) };
+        };
+        let lengths = bits.unpack(output);
+        self.done = bits.end(&self.clock);
+        if self.inlet.recorded {
+            self.report(output, &lengths);
+        }
+        Flow::Forward
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
+
+impl Drop for ReferenceSource {
+    fn drop(&mut self) {
+        self.far.refer_to(u64::MAX);
+    }
+}
+
+impl ReferenceSource {
+    /// Says what the transmitter said when it sent the frame.
+    fn report(&self, frame: &Frame<u8>, lengths: &[usize]) {
+        let Some(header) = FrameHeader::unpack(&frame.samples()[..HEADER_BITS]) else { return };
+        let mut digests = [0; BLOCKS];
+        for (block, sent) in digests.iter_mut().enumerate().take(usize::from(header.used_blocks)) {
+            let row = &frame.samples()[(1 + block) * frame.capacity()..][..lengths[1 + block]];
+            *sent = digest(row);
+        }
+        self.telemetry.report(Event::FrameSent { frame: frame.head.sequence, blocks: header.used_blocks, digests });
+    }
+}

@@ -1,0 +1,226 @@
+//! What a run is joined to: the other processes of its system, and a recording that is made or played.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::recording::{Recording, Replay, unflown};
+use crate::blocks::ReceivedPicture;
+use crate::control::{Collector, SessionLog};
+use crate::exchange::{
+    Ears, Ends, FarTransmitter, Hub, Message, PictureMessage, ReferenceInlet, ReferenceOutlet, Role, Terms, Uplink,
+};
+use crate::modem::frame::FrameClock;
+use crate::runtime::{LinkText, StopSwitch};
+use crate::stream::{Event, Plan, PlanBoard, Telemetry, digest};
+use crate::{Error, Result};
+
+/// Results of pictures from elsewhere that may wait for the report.
+const PICTURES: usize = 64;
+
+/// Where a run's plans come from, if not from its own optimizer.
+pub enum Origin {
+    /// The transmitter is here.
+    Here,
+    /// From another process.
+    Elsewhere(Uplink, Vec<Plan>),
+    /// From a recording.
+    Recorded(Box<Replay>),
+}
+
+impl Origin {
+    /// Goes to the transmitter, where a link leads to one.
+    pub fn of_link(link: Option<&LinkText>, terms: &Terms) -> Result<Self> {
+        match link.and_then(|link| Some((link, link.connect.as_ref()?, link.role?))) {
+            Some((link, address, role)) => {
+                let (uplink, plans) =
+                    Uplink::connect(address, role, terms.clone(), Duration::from_secs_f64(link.wait_s))?;
+                Ok(Self::Elsewhere(uplink, plans))
+            }
+            None => Ok(Self::Here),
+        }
+    }
+
+    /// Plans to begin with; none where they are made here.
+    pub fn plans(&self) -> Result<Vec<Plan>> {
+        match self {
+            Self::Here => Ok(Vec::new()),
+            Self::Elsewhere(_, plans) => Ok(plans.clone()),
+            Self::Recorded(replay) => Ok(vec![replay.recorded.first.clone().map_or_else(|| replay.last_plan(), Ok)?]),
+        }
+    }
+
+    /// Whether the transmitter is, or was, in this process.
+    pub fn transmits(&self) -> bool {
+        match self {
+            Self::Here => true,
+            Self::Elsewhere(..) => false,
+            Self::Recorded(replay) => replay.outcome.transmits,
+        }
+    }
+}
+
+/// Everything a run is joined to.
+#[derive(Default)]
+pub struct Companions {
+    hub: Option<Hub>,
+    peers: Vec<Role>,
+    wait: Duration,
+    far_pictures: Option<Receiver<PictureMessage>>,
+    uplink: Option<Arc<Uplink>>,
+    far: Option<Arc<FarTransmitter>>,
+    pictures: u64,
+    recording: Option<Recording>,
+    past: Option<(Vec<Event>, SessionLog, Plan)>,
+}
+
+/// What companions need of a run.
+pub struct Around {
+    /// Its plans.
+    pub plans: Arc<PlanBoard>,
+    /// Its frames' times.
+    pub clock: FrameClock,
+    /// Takes what receivers elsewhere found.
+    pub telemetry: Telemetry,
+    /// Takes what the control plane waits for.
+    pub feedback: Telemetry,
+}
+
+impl Companions {
+    /// Joins a run to its origin, to receivers elsewhere by `listens` and to a recording; the ends for its blocks.
+    pub fn join(
+        origin: Origin,
+        listens: Option<(&LinkText, Terms)>,
+        mut recording: Option<Recording>,
+        folder: Option<PathBuf>,
+        around: &Around,
+    ) -> Result<(Self, Ends)> {
+        let mut ends = Ends { recording: folder, ..Ends::default() };
+        let mut all = Self::default();
+        let recorded = origin.transmits();
+        let inlet = |frames| Some(ReferenceInlet { frames, recorded });
+        if !matches!(origin, Origin::Here) {
+            ends.far = Some(Arc::default());
+        }
+        let far = ends.far.clone().unwrap_or_default();
+        let (plans, left_out) = (Arc::clone(&around.plans), Arc::clone(&ends.left_out));
+        match origin {
+            Origin::Here => {}
+            Origin::Elsewhere(mut uplink, _) => {
+                ends.inlet = inlet(uplink.hear(plans, Arc::clone(&far), left_out)?);
+                all.uplink = Some(Arc::new(uplink));
+            }
+            Origin::Recorded(replay) => {
+                let last = replay.last_plan()?;
+                // A recorded beginning is the beginning.
+                far.begin(0);
+                all.past = Some((replay.recorded.events.clone(), replay.outcome.log, last));
+                ends.inlet = inlet(replay.recorded.play(plans, Arc::clone(&far), left_out, around.clock)?);
+            }
+        }
+        if let Some((link, terms)) = listens
+            && let Some(address) = &link.listen
+        {
+            let (far_pictures, taken) = bounded(PICTURES);
+            let (telemetry, feedback) = (around.telemetry.clone(), around.feedback.clone());
+            let ears = Ears { telemetry, feedback, pictures: far_pictures };
+            let hub = Hub::listen(address, terms, Arc::clone(&around.plans), around.clock, ears)?;
+            ends.outlets.push(ReferenceOutlet { sender: hub.references(), waits: false });
+            (all.hub, all.far_pictures) = (Some(hub), Some(taken));
+            (all.peers, all.wait) = (link.peers.clone(), Duration::from_secs_f64(link.wait_s));
+        }
+        if let Some(recording) = &mut recording {
+            ends.outlets.push(ReferenceOutlet { sender: recording.journal().references(), waits: true });
+        }
+        (all.recording, all.far) = (recording, ends.far.clone());
+        Ok((all, ends))
+    }
+
+    /// Whether a receiver elsewhere is to come.
+    pub fn expects(&self, role: Role) -> bool {
+        self.peers.contains(&role)
+    }
+
+    /// Waits for the receivers without which a run does not begin, and tells the transmitter that this one is ready. What
+    /// the control plane would hear goes to the transmitter.
+    pub fn begin(&self, collector: &mut Collector, feedback: Option<Receiver<Event>>, stop: &StopSwitch) -> Result<()> {
+        if let Some((events, ..)) = &self.past {
+            events.iter().for_each(|event| collector.event(event));
+        }
+        if let Some(hub) = &self.hub {
+            hub.wait_for(&self.peers, self.wait, || !stop.is_pulled())?;
+        }
+        let Some(uplink) = &self.uplink else { return Ok(()) };
+        if let Some(feedback) = feedback {
+            let uplink = Arc::clone(uplink);
+            let pass_on = move || feedback.iter().for_each(|event| uplink.feed_back(&event));
+            let thread = thread::Builder::new().name("feedback".into()).spawn(pass_on);
+            thread.map_err(|error| Error::failure(format!("no thread for the feedback: {error}")))?;
+        }
+        uplink.ready();
+        Ok(())
+    }
+
+    /// Passes an event on to whom it concerns.
+    pub fn tell(&mut self, event: &Event) {
+        self.hub.iter().for_each(|hub| hub.tell(event));
+        self.uplink.iter().for_each(|uplink| uplink.tell(event));
+        self.recording.iter_mut().for_each(|recording| recording.tell(event));
+    }
+
+    /// Passes on that a picture came through.
+    pub fn tell_picture(&mut self, picture: &ReceivedPicture) {
+        self.pictures += 1;
+        if let Some(uplink) = &self.uplink {
+            let digest = picture.image.as_ref().map(|image| digest(image.as_raw()));
+            uplink.send(Message::Picture(PictureMessage { number: picture.number, blocks: picture.blocks, digest }));
+        }
+    }
+
+    /// A picture that came through elsewhere.
+    pub fn far_picture(&self) -> Option<PictureMessage> {
+        self.far_pictures.as_ref()?.try_recv().ok()
+    }
+
+    /// Whether a companion is gone without which the run has to end.
+    pub fn failed(&self) -> bool {
+        self.far.as_ref().is_some_and(|far| far.failure().is_some())
+    }
+
+    /// Once all chains have ended: whether everybody elsewhere has said their last.
+    pub fn have_finished(&mut self) -> bool {
+        let far = self.far.as_ref().filter(|_| self.uplink.is_some());
+        let transmitter_has = far.is_none_or(|far| far.end().is_some() || far.failure().is_some());
+        transmitter_has && self.hub.as_mut().is_none_or(Hub::finish)
+    }
+
+    /// Takes leave of other processes, and with it lets the control plane end; says what went over the links.
+    pub fn leave(&mut self) {
+        if let Some(uplink) = &self.uplink {
+            uplink.finish();
+            eprintln!("issc: {}; {} pictures received", uplink.line(), self.pictures);
+        }
+        self.hub.take().iter().flat_map(Hub::lines).for_each(|line| eprintln!("issc: {line}"));
+    }
+
+    /// Ends the recording; an error where a companion was lost. The log is the past's in a replay.
+    pub fn finish(self, log: SessionLog, plans: &PlanBoard) -> Result<SessionLog> {
+        let log = match self.past {
+            Some((_, past, last)) => {
+                plans.publish(unflown(&plans.newest(), last).into_iter().collect());
+                past
+            }
+            None => log,
+        };
+        if let Some(recording) = self.recording {
+            recording.finish(&log, &plans.newest())?;
+        }
+        match self.far.and_then(|far| far.failure()) {
+            Some(what) => Err(Error::failure(what)),
+            None => Ok(log),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! `--record` and `--replay`: a flowgraph with recorders after its receiving ends, and the same flowgraph with recordings
+//! in their place. The folder holds the flowgraph, the scene, the pictures where they are the user's, the exchange of the
+//! run, and a SigMF pair per receiving chain.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::control::SessionLog;
+use crate::exchange::{Journal, PlanMessage, Recorded};
+use crate::runtime::{ChainText, Flowgraph, StageText};
+use crate::stream::{Event, Plan};
+use crate::{Error, Result};
+
+/// Version of the folder's form.
+const VERSION: u32 = 1;
+
+/// What a folder says last: without it the recording was not finished.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    version: u32,
+    /// Seed of the sensing stream.
+    pub seed: u64,
+    /// Whether the transmitter was in the recorded process.
+    pub transmits: bool,
+    /// Whether the sensing stream carried bits of its own: `probing.bits`.
+    pub probing: bool,
+    /// Whether the pictures were the user's: `pictures/`.
+    pub pictures: bool,
+    /// The newest plan.
+    pub plan: PlanMessage,
+    /// What the optimizer did.
+    pub log: SessionLog,
+}
+
+/// Stages whose output is what a receiver hears.
+const HEARING: [&str; 2] = ["soapy-source", "simulated-air"];
+
+/// Stages whose output is the bits of frames.
+const FRAMES: [&str; 2] = ["picture-source", "reference-source"];
+
+/// A recording that is made.
+pub struct Recording {
+    folder: PathBuf,
+    journal: Journal,
+    seed: u64,
+    transmits: bool,
+    probing: bool,
+    pictures: bool,
+}
+
+/// What a recording is of.
+pub struct Subject<'a> {
+    /// The flowgraph's text and its scene's.
+    pub texts: [&'a str; 2],
+    /// Seed of the run.
+    pub seed: u64,
+    /// Bits of the sensing stream, if there are any.
+    pub probing: Option<&'a Path>,
+    /// Pictures of the user, in their order.
+    pub pictures: &'a [image::RgbImage],
+}
+
+impl Recording {
+    /// Begins in a folder that is new or empty, and puts the recorders into the flowgraph.
+    pub fn begin(folder: &Path, graph: &mut Flowgraph, subject: &Subject<'_>) -> Result<Self> {
+        let wrong = |error: std::io::Error| Error::file(folder, error);
+        std::fs::create_dir_all(folder).map_err(wrong)?;
+        if std::fs::read_dir(folder).map_err(wrong)?.next().is_some() {
+            return Err(Error::file(folder, "not empty; accepted with --record: a new or an empty folder"));
+        }
+        let [flowgraph, scene] = subject.texts;
+        std::fs::write(folder.join("flowgraph.toml"), flowgraph).map_err(wrong)?;
+        std::fs::write(folder.join("scene.toml"), scene).map_err(wrong)?;
+        if let Some(bits) = subject.probing {
+            std::fs::copy(bits, folder.join("probing.bits")).map_err(wrong)?;
+        }
+        if !subject.pictures.is_empty() {
+            let pictures = folder.join("pictures");
+            std::fs::create_dir(&pictures).map_err(wrong)?;
+            for (number, picture) in subject.pictures.iter().enumerate() {
+                let file = pictures.join(format!("{number:06}.png"));
+                picture.save(&file).map_err(|error| Error::file(&file, error))?;
+            }
+        }
+        let transmits = has_stage(graph, "picture-source");
+        insert_recorders(graph);
+        Ok(Self {
+            folder: folder.to_owned(),
+            journal: Journal::create(folder)?,
+            seed: subject.seed,
+            transmits,
+            probing: subject.probing.is_some(),
+            pictures: !subject.pictures.is_empty(),
+        })
+    }
+
+    /// Where frames and events go.
+    pub fn journal(&mut self) -> &mut Journal {
+        &mut self.journal
+    }
+
+    /// Keeps an event.
+    pub fn tell(&mut self, event: &Event) {
+        self.journal.tell(event);
+    }
+
+    /// Writes what a replay cannot find again.
+    pub fn finish(self, log: &SessionLog, plan: &Plan) -> Result<()> {
+        self.journal.finish()?;
+        let outcome = Outcome {
+            version: VERSION,
+            seed: self.seed,
+            transmits: self.transmits,
+            probing: self.probing,
+            pictures: self.pictures,
+            plan: plan.into(),
+            log: log.clone(),
+        };
+        let path = self.folder.join("outcome.json");
+        let text = serde_json::to_string_pretty(&outcome).expect("an outcome is valid JSON");
+        std::fs::write(&path, text + "\n").map_err(|error| Error::failure(format!("{}: {error}", path.display())))
+    }
+}
+
+fn has_stage(graph: &Flowgraph, kind: &str) -> bool {
+    graph.chains.iter().flat_map(|chain| &chain.stages).any(|stage| stage.kind == kind)
+}
+
+fn stage(kind: &str, keys: &[(&str, String)]) -> StageText {
+    let keys = keys.iter().map(|(key, value)| ((*key).to_owned(), Value::String(value.clone()))).collect::<Table>();
+    StageText { kind: kind.into(), keys }
+}
+
+fn insert_recorders(graph: &mut Flowgraph) {
+    for chain in &mut graph.chains {
+        let mut stages = Vec::new();
+        for text in chain.stages.drain(..) {
+            let (hears, sends) = (HEARING.contains(&text.kind.as_str()), FRAMES.contains(&text.kind.as_str()));
+            // A flowgraph with a link has one already.
+            if text.kind != "reference-sender" {
+                stages.push(text);
+            }
+            if hears {
+                stages.push(stage("recorder", &[("name", chain.name.clone())]));
+            }
+            if sends {
+                stages.push(stage("reference-sender", &[]));
+            }
+        }
+        chain.stages = stages;
+    }
+}
+
+/// Puts recordings into a flowgraph, in the place of everything that sends and of everything between there and the receivers.
+fn insert_recordings(graph: &mut Flowgraph) {
+    graph.link = None;
+    graph.follow_frames = None;
+    // Chains that feed nobody any more.
+    let mut silent: Vec<String> = Vec::new();
+    graph.chains.retain_mut(|chain| {
+        let kept = replay_chain(chain, &silent);
+        if !kept || chain.stages.last().is_some_and(|stage| stage.kind == "discard") {
+            silent.push(chain.name.clone());
+        }
+        kept
+    });
+}
+
+/// Whether anything of a chain is left, which then replays.
+fn replay_chain(chain: &mut ChainText, silent: &[String]) -> bool {
+    let place = |kinds: &[&str]| chain.stages.iter().position(|stage| kinds.contains(&stage.kind.as_str()));
+    if let Some(hears) = place(&HEARING) {
+        let file = format!("{}.sigmf-meta", chain.name);
+        chain.stages.splice(..=hears, [stage("recording-source", &[("recording", file)])]);
+        (chain.from, chain.first_row, chain.rows) = (None, 0, None);
+        return true;
+    }
+    if let Some(sends) = place(&FRAMES) {
+        let shaper = |stage: &StageText| stage.kind == "pulse-shaper" && stage.keys.contains_key("tap");
+        let Some(end) = chain.stages.iter().position(shaper) else { return false };
+        chain.stages.truncate(end + 1);
+        chain.stages.push(stage("discard", &[]));
+        chain.stages.splice(..=sends, [stage("reference-source", &[])]);
+        chain.stages.retain(|stage| stage.kind != "reference-sender");
+        return true;
+    }
+    chain.from.as_ref().is_none_or(|from| !silent.contains(from))
+}
+
+/// A recording that is played.
+pub struct Replay {
+    /// Its flowgraph.
+    pub graph: Flowgraph,
+    /// Its scene.
+    pub scene: Table,
+    /// What it says of the run.
+    pub outcome: Outcome,
+    /// Its exchange.
+    pub recorded: Recorded,
+}
+
+impl Replay {
+    /// Reads a folder that `--record` made.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("outcome.json");
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Error::file(&path, format!("{error}; accepted with --replay: a folder that --record made, to its end"))
+        })?;
+        let outcome: Outcome =
+            serde_json::from_str(&text).map_err(|error| Error::file(&path, format!("damaged: {error}")))?;
+        if outcome.version != VERSION {
+            return Err(Error::file(&path, format!("version {}; accepted: {VERSION}", outcome.version)));
+        }
+        let read = |name: &str| {
+            let path = folder.join(name);
+            let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
+            Ok::<_, Error>((text, path.display().to_string()))
+        };
+        let (text, name) = read("flowgraph.toml")?;
+        let mut graph = Flowgraph::from_toml(&text, &name)?;
+        insert_recordings(&mut graph);
+        let (text, name) = read("scene.toml")?;
+        Ok(Self { graph, scene: crate::config::from_toml(&text, &name)?, outcome, recorded: Recorded::read(folder)? })
+    }
+
+    /// The newest plan of the run.
+    pub fn last_plan(&self) -> Result<Plan> {
+        self.outcome.plan.clone().plan().map_err(|what| Error::input(format!("outcome.json: {what}")))
+    }
+}
+
+/// The newest plan, where it never flew.
+pub fn unflown(newest: &Arc<Plan>, last: Plan) -> Option<Plan> {
+    (last.epoch > newest.epoch).then_some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(graph: &Flowgraph) -> Vec<String> {
+        let stages =
+            |chain: &ChainText| chain.stages.iter().map(|stage| stage.kind.as_str()).collect::<Vec<_>>().join(" ");
+        graph.chains.iter().map(stages).collect()
+    }
+
+    #[test]
+    fn a_replay_keeps_the_receivers_and_nothing_that_sends() {
+        let text = include_str!("../../flowgraphs/virtual.toml");
+        let mut graph = Flowgraph::from_toml(text, "virtual").unwrap();
+        insert_recorders(&mut graph);
+        assert_eq!(kinds(&graph)[0], "picture-source reference-sender frame-builder pulse-shaper superposer");
+        assert_eq!(kinds(&graph)[2], "soapy-source recorder");
+        let mut graph = Flowgraph::from_toml(text, "virtual").unwrap();
+        insert_recordings(&mut graph);
+        let left = [
+            "reference-source frame-builder pulse-shaper discard",
+            "recording-source",
+            "frame-receiver",
+            "picture-sink",
+            "echo-locator",
+        ];
+        assert_eq!(kinds(&graph), left);
+    }
+}

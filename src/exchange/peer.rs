@@ -1,0 +1,169 @@
+//! One end of a connection: messages out by a thread of their own, messages in with what was missed counted.
+
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::{Envelope, Message};
+
+/// Messages that may wait to be sent.
+const WAITING: usize = 1024;
+
+/// After this long without a message the other end is told that this one lives.
+const ALIVE: Duration = Duration::from_millis(500);
+
+/// After this long without a message the other end counts as lost.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
+
+/// Longest line that is read.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+
+/// What went over a connection and what did not. Counts only rise.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    received: AtomicU64,
+    missing: AtomicU64,
+    unreadable: AtomicU64,
+    dropped: AtomicU64,
+    age_us: AtomicU64,
+    oldest_us: AtomicU64,
+}
+
+impl Statistics {
+    /// Takes a message in; `expected` is its number if none was lost.
+    fn take(&self, envelope: &Envelope, expected: u64) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        self.missing.fetch_add(envelope.sequence.saturating_sub(expected), Ordering::Relaxed);
+        let age_us = now_us().saturating_sub(envelope.sent_us);
+        self.age_us.fetch_add(age_us, Ordering::Relaxed);
+        self.oldest_us.fetch_max(age_us, Ordering::Relaxed);
+    }
+
+    /// The counts in words; ages are by both ends' clocks.
+    pub fn line(&self) -> String {
+        let [received, missing, unreadable, dropped, age_us, oldest_us] =
+            [&self.received, &self.missing, &self.unreadable, &self.dropped, &self.age_us, &self.oldest_us]
+                .map(|counter| counter.load(Ordering::Relaxed));
+        format!(
+            "{received} messages, {missing} missing, {unreadable} unreadable, {dropped} without room to be sent, {:.1} ms \
+             old, {:.1} ms at most",
+            age_us as f64 / received.max(1) as f64 / 1e3,
+            oldest_us as f64 / 1e3
+        )
+    }
+}
+
+/// Microseconds since 1970.
+pub(super) fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
+}
+
+/// The sending half.
+pub(super) struct Peer {
+    outgoing: Sender<Arc<Message>>,
+    statistics: Arc<Statistics>,
+    stream: TcpStream,
+}
+
+impl Peer {
+    /// Takes a connection over: a thread that sends, and the half that receives.
+    pub(super) fn start(stream: TcpStream, statistics: Arc<Statistics>) -> std::io::Result<(Self, Incoming)> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        stream.set_write_timeout(Some(SILENCE))?;
+        let (outgoing, messages) = bounded(WAITING);
+        let writer = stream.try_clone()?;
+        let counts = Arc::clone(&statistics);
+        thread::Builder::new().name("link-out".into()).spawn(move || {
+            // Whoever reads hears of the end.
+            let _ = send(&writer, &messages, &counts);
+            let _ = writer.shutdown(Shutdown::Write);
+        })?;
+        let reader = BufReader::new(stream.try_clone()?);
+        let incoming = Incoming { reader, expected: 0, statistics: Arc::clone(&statistics) };
+        Ok((Self { outgoing, statistics, stream }, incoming))
+    }
+
+    /// Sends a message, or counts it where there is no room.
+    pub(super) fn send(&self, message: Arc<Message>) {
+        if self.outgoing.try_send(message).is_err() {
+            self.statistics.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the connection without another word.
+    pub(super) fn cut(&self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Whether all was handed to the connection.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+}
+
+/// Sends what comes until nobody has anything to say any more.
+fn send(stream: &TcpStream, messages: &Receiver<Arc<Message>>, statistics: &Statistics) -> std::io::Result<()> {
+    let mut writer = BufWriter::new(stream);
+    let alive = Arc::new(Message::Alive);
+    for sent in 0.. {
+        let message = match messages.recv_timeout(ALIVE) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => Arc::clone(&alive),
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        // What was dropped leaves a gap in the numbers.
+        let sequence = sent + statistics.dropped.load(Ordering::Relaxed);
+        serde_json::to_writer(&mut writer, &Envelope { sequence, sent_us: now_us(), message: &*message })?;
+        writer.write_all(b"\n")?;
+        if messages.is_empty() {
+            writer.flush()?;
+        }
+    }
+    writer.flush()
+}
+
+/// The receiving half.
+pub(super) struct Incoming {
+    reader: BufReader<TcpStream>,
+    expected: u64,
+    statistics: Arc<Statistics>,
+}
+
+impl Incoming {
+    /// The next message; `None` where the other end is gone.
+    pub(super) fn next(&mut self) -> Option<Message> {
+        loop {
+            match self.read()? {
+                Ok(message) => return Some(message),
+                Err(()) => drop(self.statistics.unreadable.fetch_add(1, Ordering::Relaxed)),
+            }
+        }
+    }
+
+    /// The first message; `None` also where it cannot be read: then the other end is something else.
+    pub(super) fn first(&mut self) -> Option<Message> {
+        self.read()?.ok()
+    }
+
+    /// One line's message, if it is one.
+    fn read(&mut self) -> Option<Result<Message, ()>> {
+        let mut line = String::new();
+        let read = (&mut self.reader).take(MAX_LINE_BYTES).read_line(&mut line);
+        if !matches!(read, Ok(count) if count > 0 && line.ends_with('\n')) {
+            return None;
+        }
+        let Ok(envelope) = serde_json::from_str::<Envelope>(&line) else {
+            self.expected += 1;
+            return Some(Err(()));
+        };
+        self.statistics.take(&envelope, self.expected);
+        self.expected = envelope.sequence + 1;
+        Some(Ok(envelope.message))
+    }
+}

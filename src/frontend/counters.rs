@@ -1,0 +1,62 @@
+//! What happens at a radio, counted.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::lock;
+
+/// What happened at a radio. Counts only rise.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Bursts opened.
+    pub bursts: AtomicU64,
+    /// Bursts that the device called late.
+    pub late: AtomicU64,
+    /// Times the device had nothing to send.
+    pub underflows: AtomicU64,
+    /// Times the device had no room.
+    pub overflows: AtomicU64,
+    /// Gaps in received time that nobody announced.
+    pub gaps: AtomicU64,
+    /// Times that nothing went on inside a burst.
+    pub timeouts: AtomicU64,
+    /// Frames that were not sent, or not to their end.
+    pub frames_left_out: AtomicU64,
+    /// Frames made weaker to keep to the permission.
+    pub frames_capped: AtomicU64,
+    /// Samples whose peak was limited.
+    pub limited: AtomicU64,
+    failure: Mutex<Option<&'static str>>,
+}
+
+impl Counters {
+    pub(super) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps the first failure; a run ends with it.
+    pub(super) fn failed(&self, what: &'static str) {
+        lock(&self.failure).get_or_insert(what);
+    }
+
+    /// The first failure.
+    pub fn failure(&self) -> Option<&'static str> {
+        *lock(&self.failure)
+    }
+
+    /// The counts by name.
+    pub fn table(&self) -> [(&'static str, u64); 9] {
+        [
+            ("bursts", &self.bursts),
+            ("late", &self.late),
+            ("underflows", &self.underflows),
+            ("overflows", &self.overflows),
+            ("gaps", &self.gaps),
+            ("timeouts", &self.timeouts),
+            ("frames left out", &self.frames_left_out),
+            ("frames capped", &self.frames_capped),
+            ("samples limited", &self.limited),
+        ]
+        .map(|(name, counter)| (name, counter.load(Ordering::Relaxed)))
+    }
+}

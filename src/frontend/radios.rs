@@ -1,0 +1,111 @@
+//! The radios of a run, opened at their first mention.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::air::Feeds;
+use super::calibrate::Calibrated;
+use super::{Bands, Permission, Profile, Radio};
+use crate::blocks::{Context, WorldChanges};
+use crate::exchange::FarTransmitter;
+use crate::scene::Scene;
+use crate::stream::Telemetry;
+use crate::{Error, Result};
+
+/// What the command line says about radios.
+#[derive(Debug, Clone, Default)]
+pub struct RadioOptions {
+    /// Whether anything may be transmitted.
+    pub transmit: bool,
+    /// The band file; the user's own where absent.
+    pub bands: Option<PathBuf>,
+    /// Device arguments beside the profile's.
+    pub device: Option<String>,
+    /// What their channels are calibrated by.
+    pub calibrated: Calibrated,
+    /// Whether devices are opened; otherwise flowgraphs are only checked.
+    pub opens: bool,
+}
+
+/// What a radio needs to know of the run around it.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The scene: carrier, rate and arrays; the virtual radio's world.
+    pub scene: Arc<Scene>,
+    /// Seed of that world.
+    pub seed: u64,
+    /// Moves of its target.
+    pub world: Arc<WorldChanges>,
+    /// Takes its events.
+    pub telemetry: Telemetry,
+    /// Rows of the world for second devices, once a first device has it.
+    pub(super) feeds: Feeds,
+    /// The transmitter, where it is in another process.
+    pub(super) far: Option<Arc<FarTransmitter>>,
+}
+
+impl Surroundings {
+    /// Those of a run.
+    pub fn new(scene: Arc<Scene>, seed: u64, world: Arc<WorldChanges>, telemetry: Telemetry) -> Self {
+        Self { scene, seed, world, telemetry, feeds: Feeds::default(), far: None }
+    }
+}
+
+/// The radios of a run, by profile.
+#[derive(Default)]
+pub struct Radios {
+    options: RadioOptions,
+    feeds: Feeds,
+    open: HashMap<String, Arc<Radio>>,
+}
+
+impl Radios {
+    /// No radio yet.
+    pub fn new(options: RadioOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// Whether devices are opened at all.
+    pub(super) fn opens(&self) -> bool {
+        self.options.opens
+    }
+
+    /// All that were opened.
+    pub fn opened(&self) -> Vec<Arc<Radio>> {
+        self.open.values().cloned().collect()
+    }
+
+    /// The radio of a profile, opened at its first mention; `None` where nothing is to be opened.
+    pub(super) fn get(context: &mut Context, profile: &Profile) -> Result<Option<Arc<Radio>>> {
+        if !context.radios.opens() {
+            return Ok(None);
+        }
+        if let Some(radio) = context.radios.open.get(&profile.name) {
+            return Ok(Some(Arc::clone(radio)));
+        }
+        let around = Surroundings {
+            scene: Arc::clone(&context.scene),
+            seed: context.seed,
+            world: Arc::clone(&context.world),
+            telemetry: context.telemetry.clone(),
+            feeds: Arc::clone(&context.radios.feeds),
+            far: context.ends.far.clone(),
+        };
+        let radio = Arc::new(Radio::open(profile.clone(), &context.radios.options, around)?);
+        context.radios.open.insert(profile.name.clone(), Arc::clone(&radio));
+        Ok(Some(radio))
+    }
+
+    /// Whether the user and the band file let this profile transmit the scene.
+    pub(super) fn permit(context: &Context, profile: &Profile) -> Result<Permission> {
+        let options = &context.radios.options;
+        if !options.transmit {
+            return Err(Error::input(format!(
+                "radio {} would transmit; accepted: only with --transmit, inside a band that you have allowed",
+                profile.name
+            )));
+        }
+        Bands::read(options.bands.as_deref())?.permit(profile, &context.scene)
+    }
+}
