@@ -163,6 +163,12 @@ fn faults_of_the_device_are_counted_and_what_follows_is_received() {
             target["frames"].as_u64().unwrap() + cost >= 96 && number(&target["outliers"]) <= cost as f64,
             "{target}"
         );
+        if ["late", "underflows"].contains(&counter) {
+            // What was not sent is not looked for.
+            let sought = target["frames"].as_u64().unwrap() + target["no_position"].as_u64().unwrap();
+            assert_eq!(sought, 96 - count(&output, "frames left out"), "{fault}: {target}");
+            assert!(count(&output, "frames left out") > 0);
+        }
     }
 }
 
@@ -316,8 +322,24 @@ fn stalls(_: &mut Context, _: toml::Table) -> issc::Result<Box<dyn Stage>> {
     }))
 }
 
+static PANICKED: Mutex<Option<Instant>> = Mutex::new(None);
+
 fn panics(_: &mut Context, _: toml::Table) -> issc::Result<Box<dyn Stage>> {
-    Ok(erase(Troubled { trouble: || panic!("a test's own panic") }))
+    Ok(erase(Troubled {
+        trouble: || {
+            *PANICKED.lock().unwrap() = Some(Instant::now());
+            panic!("a test's own panic");
+        },
+    }))
+}
+
+/// Waits until a journal's last burst has ended and been acknowledged, and all gains are at their minimum.
+fn wait_for_silence(bench: &Bench) {
+    wait_for(Duration::from_secs(5), || {
+        let journal = bench.journal();
+        let end = journal.rfind("tx-end").map_or("", |end| &journal[end..]);
+        end.contains("tx-acknowledged") && (0..4).all(|channel| end.contains(&format!("tx-gain {channel} -90.000000")))
+    });
 }
 
 fn table_with(name: &'static str, make: fn(&mut Context, toml::Table) -> issc::Result<Box<dyn Stage>>) -> Vec<Kind> {
@@ -337,10 +359,15 @@ fn a_panic_before_or_beside_the_transmitter_silences_it() {
         let mut arguments = vec!["--seconds", "60"];
         arguments.extend(SLOW);
         let prepared = bench.options(&arguments).prepare_with(&table_with("panics", panics)).unwrap();
-        let since = Instant::now();
-        let error = prepared.go(&StopSwitch::default()).map(|_| ()).unwrap_err();
-        assert!(error.to_string().contains("panicked"), "{error}");
-        assert!(since.elapsed() < Duration::from_secs(10), "the run ended with the panic, not with its time");
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| prepared.go(&StopSwitch::default()).map(|_| ()));
+            wait_for(Duration::from_secs(20), || PANICKED.lock().unwrap().is_some());
+            wait_for_silence(&bench);
+            let took = PANICKED.lock().unwrap().take().unwrap().elapsed();
+            assert!(took < Duration::from_secs(1), "{took:?}");
+            let error = run.join().unwrap().unwrap_err();
+            assert!(error.to_string().contains("panicked"), "{error}");
+        });
         assert_silent(&bench.journal());
     }
 }
@@ -354,12 +381,7 @@ fn a_stalled_writer_is_silenced_within_a_second_and_sends_again_when_it_goes_on(
     std::thread::scope(|scope| {
         let run = scope.spawn(|| prepared.go(&StopSwitch::default()).map(|ended| ended.report));
         wait_for(Duration::from_secs(20), || STALLED.lock().unwrap().is_some());
-        wait_for(Duration::from_secs(5), || bench.journal().contains("tx-acknowledged"));
-        wait_for(Duration::from_secs(5), || {
-            let journal = bench.journal();
-            let end = journal.find("tx-end").unwrap();
-            (0..4).all(|channel| journal[end..].contains(&format!("tx-gain {channel} -90.000000")))
-        });
+        wait_for_silence(&bench);
         let took = STALLED.lock().unwrap().unwrap().elapsed();
         assert!(took < Duration::from_secs(1), "{took:?}");
         assert_silent(&bench.journal());
@@ -466,6 +488,85 @@ fn ten_live_weights_change_the_antennas_at_the_exact_sample_of_their_frame() {
         assert_eq!(sends(&new[at..]), Some(0), "frame {frame}: its first sample is the new antenna's");
         assert!(sends(&old[at - 4..at]).is_some(), "frame {frame}: the old antenna sent until then");
         assert_eq!(sends(&old[at + 64..after]), None, "frame {frame}: after its last pulse the old antenna is silent");
+    }
+}
+
+/// Mean power of each antenna in frames of a recorded antenna stream, preambles and soundings left out.
+fn antenna_powers(samples: &[Complex32], origin: usize, frames: u64) -> Vec<[f64; 4]> {
+    let mut start = RECEIVE_LAG - origin;
+    (0..frames)
+        .map(|frame| {
+            let length = 2 * Layout::of(frame, 4).symbols();
+            let payload = start + length - 2048..start + length - 128;
+            start += length;
+            std::array::from_fn(|antenna| {
+                let row = payload.clone().map(|n| f64::from(samples[4 * n + antenna].norm_sqr()));
+                row.sum::<f64>() / payload.len() as f64
+            })
+        })
+        .collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn ten_live_commands_by_the_socket_take_effect_at_the_frame_that_they_name() {
+    let profile = [
+        ("rx=5,air=world", "rx=4,air=id"),
+        ("[0, 1, 2, 3, 4]", "[0, 1, 2, 3]"),
+        ("latency_samples = 1024", "latency_samples = 0"),
+        ("full_scale_dbm = 20.0", "full_scale_dbm = 10.0\nformat = \"CF32\""),
+    ];
+    let receivers = VIRTUAL.find("[[chain]]\nname = \"communication-receiver\"").unwrap();
+    let discard = "[[chain]]\nname = \"nobody\"\nfrom = \"radio-receiver\"\nstages = [{ kind = \"discard\" }]\n";
+    let bench = Bench::new(&profile, &[(&VIRTUAL[receivers..], discard)]);
+    let [graph, control, recording] =
+        ["flowgraph.toml", "c.sock", "recording"].map(|name| bench.path(name).display().to_string());
+    let weights = [0, 1].map(|antenna| {
+        let path = bench.path(&format!("antenna{antenna}.json"));
+        single_antenna(&path, antenna);
+        format!("weights=@{}", path.display())
+    });
+    let child = Command::new(env!("CARGO_BIN_EXE_issc"))
+        .args(["run", &graph, "--transmit", "--bands", BANDS, "--json", "--control", &control])
+        .args(["--record", &recording, "--pace", "0.0017", "--frames", "2000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for(Duration::from_secs(20), || Path::new(&control).exists());
+    let [first, second] = &weights;
+    let commands = ["power_dbm=-1", first, second, first, second, "weights=auto", "power_dbm=0", first, second, first];
+    let frames = commands.map(|command| {
+        let answer = issc(&["set", "--control", &control, "--json", command]);
+        let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        assert_eq!(answer["accepted"], true, "{command}: {answer}");
+        answer["frame"].as_u64().unwrap()
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let sent = report(&child.wait_with_output().unwrap())["frames_sent"].as_u64().unwrap();
+    assert!(sent > frames[9] + 1, "{sent} frames, the last command at {}", frames[9]);
+    let meta = std::fs::read_to_string(bench.path("recording/radio-receiver.sigmf-meta")).unwrap();
+    let meta: Value = serde_json::from_str(&meta).unwrap();
+    assert_eq!(meta["captures"].as_array().unwrap().len(), 1, "no gap");
+    let bytes = std::fs::read(bench.path("recording/radio-receiver.sigmf-data")).unwrap();
+    let floats: Vec<_> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    let samples: Vec<_> = floats.chunks_exact(2).map(|pair| Complex32::new(pair[0], pair[1])).collect();
+    let origin = meta["captures"][0]["core:global_index"].as_u64().unwrap() as usize;
+    let powers = antenna_powers(&samples, origin, sent);
+    let total = |frame: u64| powers[frame as usize].iter().sum::<f64>();
+    let alone = |frame: u64, antenna: usize| powers[frame as usize][antenna] > 0.99 * total(frame);
+    for (command, frame) in commands.iter().zip(frames) {
+        let change = 10.0 * (total(frame) / total(frame - 1)).log10();
+        match *command {
+            "power_dbm=-1" => assert!((change + 1.0).abs() < 0.3, "{change} dB at frame {frame}"),
+            "power_dbm=0" => assert!((change - 1.0).abs() < 0.3, "{change} dB at frame {frame}"),
+            "weights=auto" => assert!(alone(frame - 1, 1) && !alone(frame, 1), "frame {frame}"),
+            weights => {
+                let antenna = usize::from(weights == second.as_str());
+                assert!(alone(frame, antenna) && !alone(frame - 1, antenna), "{weights} at frame {frame}");
+            }
+        }
     }
 }
 

@@ -10,9 +10,10 @@ pub use without::{OpenRadios, RadioArguments};
 mod with {
     use std::path::PathBuf;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use crate::blocks::Context;
-    use crate::frontend::{Calibrated, Calibration, Mode, Radio, RadioOptions};
+    use crate::frontend::{Calibrated, Calibration, Counters, Mode, Radio, RadioOptions, Traffic};
     use crate::{Error, Result};
 
     /// Options of runs that use a radio.
@@ -92,6 +93,24 @@ mod with {
         /// Gains down at once.
         pub fn cut(&self) {
             self.radios.iter().for_each(|radio| radio.cut());
+        }
+
+        /// Samples per channel sent and received, and the time that drivers took for each, of all radios.
+        pub fn traffic(&self) -> [(u64, Duration); 2] {
+            let sum = |side: fn(&Counters) -> &Traffic| {
+                let sides = || self.radios.iter().map(|radio| side(&radio.counters));
+                (sides().map(Traffic::samples).sum(), sides().map(Traffic::in_driver).sum())
+            };
+            [sum(|counters| &counters.sent), sum(|counters| &counters.received)]
+        }
+
+        /// How often devices had nothing to send, and no room.
+        pub fn faults(&self) -> [u64; 2] {
+            let count = |name| {
+                let tables = self.radios.iter().flat_map(|radio| radio.counters.table());
+                tables.filter(|(known, _)| *known == name).map(|(_, count)| count).sum()
+            };
+            [count("underflows"), count("overflows")]
         }
 
         /// Says what happened at each; an error where one failed.

@@ -475,6 +475,8 @@ pub struct Ended {
     pub shown: Option<Shown>,
     /// How long each chain was busy.
     pub busy: Vec<Busy>,
+    /// The radios used.
+    pub radios: OpenRadios,
 }
 
 impl Prepared {
@@ -528,7 +530,7 @@ impl Prepared {
         }
         let log = companions.finish(log, &plans)?;
         let shown = collector.shown.take();
-        Ok(Ended { report: collector.report(&bank, log, took), shown, busy })
+        Ok(Ended { report: collector.report(&bank, log, took), shown, busy, radios })
     }
 }
 

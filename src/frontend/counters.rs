@@ -2,8 +2,40 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::lock;
+
+/// Samples in one direction, and the time that the device's driver took for them, waiting for the device included.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    samples: AtomicU64,
+    driver_ns: AtomicU64,
+}
+
+impl Traffic {
+    /// Calls the driver.
+    pub(super) fn time<R>(&self, call: impl FnOnce() -> R) -> R {
+        let began = Instant::now();
+        let result = call();
+        self.driver_ns.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        result
+    }
+
+    pub(super) fn add(&self, samples: usize) {
+        self.samples.fetch_add(samples as u64, Ordering::Relaxed);
+    }
+
+    /// Samples per channel.
+    pub fn samples(&self) -> u64 {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    /// Time inside the driver.
+    pub fn in_driver(&self) -> Duration {
+        Duration::from_nanos(self.driver_ns.load(Ordering::Relaxed))
+    }
+}
 
 /// What happened at a radio. Counts only rise.
 #[derive(Debug, Default)]
@@ -26,6 +58,10 @@ pub struct Counters {
     pub frames_capped: AtomicU64,
     /// Samples whose peak was limited.
     pub limited: AtomicU64,
+    /// What went to the device.
+    pub sent: Traffic,
+    /// What came from it.
+    pub received: Traffic,
     failure: Mutex<Option<&'static str>>,
 }
 

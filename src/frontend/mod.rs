@@ -24,7 +24,7 @@ mod transmitter;
 
 pub use bands::{Bands, Permission};
 pub use calibrate::{Calibrated, Calibration, Mode, Offset};
-pub use counters::Counters;
+pub use counters::{Counters, Traffic};
 pub use device::{Side, SoapyDevice};
 pub use profile::{Profile, profile_names};
 pub use radio::{Radio, Started};

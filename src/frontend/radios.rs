@@ -78,6 +78,11 @@ impl Radios {
 
     /// The radio of a profile, opened at its first mention; `None` where nothing is to be opened.
     pub(super) fn get(context: &mut Context, profile: &Profile) -> Result<Option<Arc<Radio>>> {
+        if let Some(interval_s) = context.scene.waveform.frame_interval_s {
+            return Err(Error::input(format!(
+                "waveform.frame_interval_s = {interval_s:e}; accepted with a radio: none, its frames follow each other"
+            )));
+        }
         if !context.radios.opens() {
             return Ok(None);
         }

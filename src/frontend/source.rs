@@ -119,9 +119,11 @@ impl Block for Source {
         if self.waits_for_reference(expected - started.origin - self.latency) {
             return Flow::Later(CATCH_UP);
         }
-        let read = radio.with_receiver(|receiver| receiver.read(output.rows_mut(), READ_WAIT));
+        let received = &radio.counters.received;
+        let read = radio.with_receiver(|receiver| received.time(|| receiver.read(output.rows_mut(), READ_WAIT)));
         match read.unwrap_or(Err(Trouble::Gone)) {
             Ok((count, time)) => {
+                received.add(count);
                 self.take(&radio, output, count, if self.rx_time { time } else { expected }, started.origin)
             }
             Err(Trouble::Overflow) => {

@@ -263,13 +263,15 @@ impl Transmitter {
         loop {
             let mut rows: [&[Complex32]; MAX_CHANNELS] = [&[]; MAX_CHANNELS];
             rows.iter_mut().zip(&self.packet).for_each(|(row, packet)| *row = &packet[range.clone()]);
-            match self.stream.write(&rows[..self.channels.len()], at, ends, WRITE_WAIT) {
+            let (stream, rows) = (&mut self.stream, &rows[..self.channels.len()]);
+            match self.counters.sent.time(|| stream.write(rows, at, ends, WRITE_WAIT)) {
                 Ok(0) | Err(Trouble::Timeout) => {
                     if self.vitals.abort.load(Ordering::Relaxed) || since.elapsed() > self.watchdog {
                         return Err(Trouble::Timeout);
                     }
                 }
                 Ok(count) => {
+                    self.counters.sent.add(count);
                     self.vitals.beat();
                     let newest = range.start + count - 1;
                     self.last.iter_mut().zip(&self.packet).for_each(|(last, packet)| *last = packet[newest]);

@@ -10,6 +10,7 @@ Needs GNU Radio 3.10 (Debian: gnuradio).
 import cmath
 import math
 import sys
+import time
 
 from gnuradio import analog, blocks, gr, soapy
 
@@ -38,8 +39,9 @@ def main():
     """Runs it and judges the second half of what was heard, when the tone is there for sure."""
     tone = Tone()
     tone.start()
-    while len(tone.received.data()) < SAMPLES:
-        pass
+    until = time.monotonic() + 30.0
+    while len(tone.received.data()) < SAMPLES and time.monotonic() < until:
+        time.sleep(0.05)
     tone.stop()
     samples = tone.received.data()[SAMPLES // 2 : SAMPLES]
     turn = cmath.exp(-2j * math.pi * TONE_HZ / RATE_HZ)
