@@ -65,7 +65,9 @@ fn main() {
             .replace("lead_ms = 0.02", "lead_ms = 20.0")
             .replace("start_delay_ms = 0.1", "start_delay_ms = 100.0")
     };
-    for (rate, receivers) in [(1.0, true), (2.0, true), (1.0, false), (2.0, false), (5.0, false), (10.0, false)] {
+    for (rate, receivers) in
+        [(1.0, true), (2.0, true), (1.0, false), (2.0, false), (5.0, false), (10.0, false), (20.0, false)]
+    {
         let bandwidth = format!("scene.waveform.bandwidth_hz={:e}", rate * 1e6 / 2.0);
         let timing = format!("scene.channel.timing_error_std_s={:e}", 100e-9 * 200.0 / rate);
         let profile = by_the_clock(if receivers { PROFILE } else { &linear });

@@ -96,7 +96,7 @@ impl Companions {
         listens: Option<(&LinkText, Terms)>,
         mut recording: Option<Recording>,
         folder: Option<PathBuf>,
-        around: &Around,
+        around: Around,
     ) -> Result<(Self, Ends)> {
         let mut ends = Ends { recording: folder, ..Ends::default() };
         let mut all = Self::default();

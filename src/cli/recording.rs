@@ -126,7 +126,8 @@ impl Recording {
     }
 }
 
-fn has_stage(graph: &Flowgraph, kind: &str) -> bool {
+/// Whether a flowgraph has a stage of this kind.
+pub fn has_stage(graph: &Flowgraph, kind: &str) -> bool {
     graph.chains.iter().flat_map(|chain| &chain.stages).any(|stage| stage.kind == kind)
 }
 

@@ -145,6 +145,12 @@ impl Session {
         }
     }
 
+    /// Leaves plans half of the time between two boundaries at this pace, where there is one.
+    pub fn limit_time(&mut self, pace: Option<f64>) {
+        let seconds = |pace| self.clock.start_s(DECISION_FRAMES) / 2.0 / pace;
+        self.planner.time_limit = pace.map(|pace| Duration::from_secs_f64(seconds(pace)));
+    }
+
     /// Lets the beams follow the track, with a new plan every so many frames.
     pub fn follow(&mut self, every_frames: u64) {
         self.follower = Some(Follower {

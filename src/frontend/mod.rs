@@ -8,6 +8,7 @@
 mod air;
 mod bands;
 mod calibrate;
+mod calibration;
 mod counters;
 mod device;
 mod feed;
@@ -21,9 +22,10 @@ pub(crate) mod sink;
 pub(crate) mod source;
 mod start_up;
 mod transmitter;
+mod watchdog;
 
 pub use bands::{Bands, Permission};
-pub use calibrate::{Calibrated, Calibration, Mode, Offset};
+pub use calibration::{Calibrated, Calibration, Mode, Offset};
 pub use counters::{Counters, Traffic};
 pub use device::{Side, SoapyDevice};
 pub use profile::{Profile, profile_names};

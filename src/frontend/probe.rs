@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use num_complex::{Complex32, Complex64};
 use serde::Serialize;
 
-use super::calibrate::{self, Mode, Schedule};
+use super::calibrate::{self, Schedule};
+use super::calibration::Mode;
 use super::device::{RECEIVE_CHUNK, ReceiveStream, Side, SoapyDevice, Status, Trouble};
 use super::profile::PhaseAfterRetune;
 use super::start_up::start_up;

@@ -1,17 +1,19 @@
 //! One open radio, shared by the blocks at its two ends: started in order, stopped in silence.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use num_complex::Complex32;
 
 use super::air::{Laid, lay};
-use super::calibrate::{self, Binding, Calibrated, Calibration, Mode, Schedule};
+use super::calibrate::{self, Schedule};
+use super::calibration::{self, Binding, Calibrated, Calibration, Mode};
 use super::device::{RECEIVE_CHUNK, ReceiveStream, SoapyDevice, ns_of_samples, samples_of_ns};
 use super::profile::PhaseAfterRetune;
 use super::start_up::start_up;
-use super::transmitter::{Transmitter, Vitals};
+use super::transmitter::Transmitter;
+use super::watchdog::{self, Vitals};
 use super::{Counters, Permission, Profile, RadioOptions, Surroundings, lock};
 use crate::blocks::FIRST_SAMPLE;
 use crate::channel::World;
@@ -74,7 +76,7 @@ impl Radio {
         let air = lay(&mut args, &around, &profile, &origin)?;
         let mut device = SoapyDevice::open(&args)?;
         start_up(&mut device, &profile, rate_hz, waveform.carrier_hz)?;
-        let session = calibrate::new_session();
+        let session = calibration::new_session();
         if let Calibrated::File(calibration) = &options.calibrated {
             let lasting = profile.sync.phase_after_retune == PhaseAfterRetune::Fixed;
             let binding = Binding {
@@ -84,7 +86,7 @@ impl Radio {
                 rate_hz,
             };
             calibration
-                .check(&binding, calibrate::now_unix_s())
+                .check(&binding, calibration::now_unix_s())
                 .map_err(|what| Error::input(format!("--calibration: {what} (radio {})", profile.name)))?;
         }
         Ok(Self {
@@ -275,10 +277,16 @@ impl Radio {
         let limit = Duration::from_secs_f64(self.profile.tx.watchdog_ms * 1e-3);
         let radio = Arc::downgrade(self);
         let thread =
-            std::thread::Builder::new().name("watchdog".into()).spawn(move || watchdog(&radio, &vitals, limit));
+            std::thread::Builder::new().name("watchdog".into()).spawn(move || watchdog::watch(&radio, &vitals, limit));
         if thread.is_err() {
             self.counters.failed("no thread for the watchdog");
         }
+    }
+
+    /// Ends the burst and turns the gains down. False where somebody is at the transmitter.
+    pub(super) fn park_transmitter(&self) -> bool {
+        let free = self.transmitter.try_lock();
+        free.map(|mut transmitter| transmitter.iter_mut().for_each(Transmitter::park)).is_ok()
     }
 
     /// Hands the transmitter to `work`, if it is still there.
@@ -357,23 +365,6 @@ impl Radio {
         for &channel in &self.profile.tx.channels {
             if self.transmits() && self.device.silence(channel).is_err() {
                 eprintln!("issc: check the transmitter: channel {channel}'s gain is not at its minimum");
-            }
-        }
-    }
-}
-
-fn watchdog(radio: &Weak<Radio>, vitals: &Vitals, limit: Duration) {
-    loop {
-        std::thread::sleep((limit / 8).min(Duration::from_millis(50)));
-        let Some(radio) = radio.upgrade() else { return };
-        if radio.ended().is_some() {
-            return;
-        }
-        if vitals.stalled().is_some_and(|quiet| quiet > limit) {
-            match radio.transmitter.try_lock() {
-                Ok(mut transmitter) => transmitter.iter_mut().for_each(Transmitter::park),
-                // A write under way hears of it.
-                Err(_) => vitals.abort.store(true, Ordering::Relaxed),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::air::Feeds;
-use super::calibrate::Calibrated;
+use super::calibration::Calibrated;
 use super::{Bands, Permission, Profile, Radio};
 use crate::blocks::{Context, WorldChanges};
 use crate::exchange::FarTransmitter;

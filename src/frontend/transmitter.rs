@@ -4,13 +4,14 @@
 //! continue it; a late or starved burst is ended and the next frame that is early enough opens a new one at its own time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use num_complex::Complex32;
 
 use super::device::{SendStream, Side, SoapyDevice, Status, Trouble};
 use super::profile::MAX_CHANNELS;
+use super::watchdog::Vitals;
 use super::{Counters, Permission, Profile, sqrt_w};
 use crate::Result;
 use crate::dsp::mean_power;
@@ -29,38 +30,6 @@ const END_WAIT: Duration = Duration::from_millis(500);
 
 /// Steps in which gains rise.
 const GAIN_STEPS: u32 = 10;
-
-/// What the watchdog sees of a transmitter without its lock.
-pub(super) struct Vitals {
-    born: Instant,
-    /// Milliseconds from `born` to the last progress.
-    progress: AtomicU64,
-    in_burst: AtomicBool,
-    /// Asks a write under way to give up.
-    pub(super) abort: AtomicBool,
-}
-
-impl Vitals {
-    fn new() -> Self {
-        Self {
-            born: Instant::now(),
-            progress: AtomicU64::new(0),
-            in_burst: AtomicBool::new(false),
-            abort: AtomicBool::new(false),
-        }
-    }
-
-    fn beat(&self) {
-        self.progress.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    /// How long an open burst has made no progress.
-    pub(super) fn stalled(&self) -> Option<Duration> {
-        let now = self.born.elapsed().as_millis() as u64;
-        let quiet = now.saturating_sub(self.progress.load(Ordering::Relaxed));
-        self.in_burst.load(Ordering::Relaxed).then(|| Duration::from_millis(quiet))
-    }
-}
 
 /// The transmitting side.
 pub(super) struct Transmitter {
@@ -366,6 +335,8 @@ impl Transmitter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU64;
+
     use crate::stream::Head;
 
     const RATE_HZ: f64 = 1e6;
