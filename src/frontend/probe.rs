@@ -23,6 +23,10 @@ use crate::scene::{Scene, decibel};
 const RETUNES: usize = 5;
 const FIXED_DEG: f64 = 5.0;
 
+/// Rates that are tried, in the scene's, and for how long each.
+const RUNGS: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
+const RUNG: Duration = Duration::from_millis(300);
+
 /// What one step found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
@@ -53,6 +57,8 @@ pub struct Measured {
     pub latency_samples: Option<i64>,
     /// What a tuning does to the phases.
     pub phase_after_retune: Option<PhaseAfterRetune>,
+    /// The highest rate at which nothing was lost, where a higher one lost something.
+    pub max_rate_hz: Option<f64>,
 }
 
 /// A probe's outcome.
@@ -94,6 +100,7 @@ impl Probed {
             PhaseAfterRetune::Random => "random".into(),
         });
         put("sync", "phase_after_retune", phase);
+        put("device", "max_rate_hz", measured.max_rate_hz.map(Into::into));
         put("rx", "latency_samples", measured.latency_samples.map(Into::into));
         toml::to_string(&table).map_err(|error| error.to_string())
     }
@@ -126,13 +133,16 @@ pub fn probe(
     probed.note("sources and locks", started.is_ok(), sources);
     started?;
     clock(&device, profile, rate_hz, &mut probed);
+    let (sustained, rates) = climb(&mut device, profile, rate_hz, &mut probed.measured);
+    // The rates have undone what was set.
+    start_up(&mut device, profile, rate_hz, waveform.carrier_hz)?;
     let mut receiver = device.receive_stream(rx, profile.rx.format, profile.rx.full_scale, &profile.rx.stream_args)?;
     let listening = listen(&device, profile, rate_hz, &mut receiver, &mut probed)?;
     match permission {
         Some(_) => bursts(&device, profile, rate_hz, &mut receiver, &mut probed)?,
         None => probed.note("bursts", None, "not tried: needs --transmit"),
     }
-    probed.note("rate", None::<bool>, listening);
+    probed.note("rates", sustained, format!("{rates}; {listening}"));
     match permission {
         Some(permission) if cabled => {
             over_cable(&device, profile, scene, permission, &mut receiver, &mut probed)?;
@@ -175,6 +185,53 @@ fn clock(device: &SoapyDevice, profile: &Profile, rate_hz: f64, probed: &mut Pro
         _ => "none".into(),
     };
     probed.note("hardware time", device.has_time() == profile.sync.hardware_time, found);
+}
+
+/// Receives at rising rates; whether nothing was lost at the scene's, and what became of each.
+fn climb(device: &mut SoapyDevice, profile: &Profile, rate_hz: f64, measured: &mut Measured) -> (bool, String) {
+    let (mut sustained, mut highest, mut found) = (false, None, Vec::new());
+    for rung_hz in RUNGS.map(|rung| rung * rate_hz).into_iter().filter(|rate| profile.check_rate(*rate).is_ok()) {
+        let lost = lost_at(device, profile, rung_hz);
+        let outcome = match &lost {
+            Ok(0) => "nothing lost".into(),
+            Ok(count) => format!("{count} losses"),
+            Err(error) => error.to_string(),
+        };
+        found.push(format!("{} MS/s: {outcome}", rung_hz / 1e6));
+        if lost == Ok(0) {
+            highest = Some(rung_hz);
+            sustained |= rung_hz == rate_hz;
+        } else if highest.is_some() {
+            measured.max_rate_hz = highest;
+            break;
+        }
+    }
+    (sustained, found.join(", "))
+}
+
+/// Overflows and gaps while receiving at a rate for a while.
+fn lost_at(device: &mut SoapyDevice, profile: &Profile, rate_hz: f64) -> Result<u32> {
+    let rx = &profile.rx;
+    device.set_rate(Side::Rx, &rx.channels, rate_hz)?;
+    let mut receiver = device.receive_stream(&rx.channels, rx.format, rx.full_scale, &rx.stream_args)?;
+    let begin = device.now()? + rx.start_delay_samples(rate_hz);
+    receiver.activate(Some(begin))?;
+    let mut rows = vec![vec![Complex32::default(); RECEIVE_CHUNK]; rx.channels.len()];
+    let (mut expected, mut lost, mut samples) = (begin, 0, 0);
+    let since = Instant::now();
+    while since.elapsed() < RUNG {
+        match receiver.read(rows.iter_mut().map(|row| &mut row[..]), Duration::from_millis(100)) {
+            Ok((count, at)) => {
+                lost += u32::from(profile.sync.rx_time && at != expected);
+                expected = at + count as i64;
+                samples += count;
+            }
+            Err(Trouble::Timeout) => {}
+            Err(_) => lost += 1,
+        }
+    }
+    receiver.deactivate();
+    if samples == 0 { Err(crate::Error::failure("no samples")) } else { Ok(lost) }
 }
 
 /// Starts with and without a time, reads for a while; how fast samples came.
