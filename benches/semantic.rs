@@ -36,7 +36,7 @@ fn middle(bank: &Bank) -> usize {
     bank.models().len() / 2
 }
 
-#[divan::bench(args = cases(), min_time = 1)]
+#[divan::bench(args = cases(), min_time = 1, max_time = 5)]
 fn encode(bencher: Bencher, (simd, size): (&str, (u32, u32))) {
     let bank = Bank::shipped();
     let model = middle(&bank);
@@ -45,7 +45,7 @@ fn encode(bencher: Bencher, (simd, size): (&str, (u32, u32))) {
     bencher.bench_local(|| encoder.encode(black_box(&picture), model, 0).expect("a sound picture"));
 }
 
-#[divan::bench(args = cases(), min_time = 1)]
+#[divan::bench(args = cases(), min_time = 1, max_time = 5)]
 fn decode(bencher: Bencher, (simd, size): (&str, (u32, u32))) {
     let bank = Bank::shipped();
     let model = middle(&bank);
