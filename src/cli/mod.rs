@@ -23,6 +23,7 @@ mod rate_distortion;
 mod recording;
 pub mod run;
 mod sense;
+mod sense_drawings;
 mod set;
 mod sets;
 mod shipped;

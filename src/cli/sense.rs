@@ -6,7 +6,7 @@ use std::time::Instant;
 use nalgebra::{Matrix2, Vector2};
 use serde_json::{Value, json};
 
-use super::inputs;
+use super::{inputs, sense_drawings};
 use crate::array::Beams;
 use crate::optimize::{BoundModel, Problem};
 use crate::scene::Scene;
@@ -31,6 +31,10 @@ pub struct Arguments {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Folder for drawings (PNG, SVG, CSV) of the errors beside the bound, and of the error over the power by as many
+    /// trials at each; made where it does not exist.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -41,14 +45,34 @@ const OUTLIER: f64 = 10.0;
 
 /// What the trials add up to.
 #[derive(Debug, Default)]
-struct Sums {
-    located: u64,
+pub struct Sums {
     no_position: u64,
     outliers: u64,
-    error: Vector2<f64>,
-    squared_error: f64,
+    /// Of every trial that gave a position, in m.
+    pub errors: Vec<Vector2<f64>>,
     normalised_error: f64,
     times_s: Vec<f64>,
+}
+
+impl Sums {
+    /// Root mean square error, outliers included.
+    pub fn rmse_m(&self) -> Option<f64> {
+        self.mean(self.errors.iter().map(Vector2::norm_squared).sum()).map(f64::sqrt)
+    }
+
+    fn mean(&self, sum: f64) -> Option<f64> {
+        (!self.errors.is_empty()).then(|| sum / self.errors.len() as f64)
+    }
+}
+
+/// Trials with these beams beside their bound.
+#[derive(Debug)]
+pub struct Study {
+    /// What the trials add up to.
+    pub sums: Sums,
+    /// The bound on the position's covariance; none where it cannot be identified.
+    pub bound_m2: Option<Matrix2<f64>>,
+    window_symbols: usize,
 }
 
 /// Runs `issc sense`.
@@ -58,12 +82,14 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Some(path) => inputs::weights(path, &scene)?,
         None => Problem::from_scene(&scene).solve().beams,
     };
-    let config = SensingConfig { moving: arguments.moving, ..SensingConfig::from_scene(&scene) };
-    let window = Trials::window_samples(&config);
-    let window_symbols = window / config.samples_per_symbol;
-    let bound = BoundModel::new(&scene, scene.geometry.target, window_symbols).of_beams(&beams).trace_m2().ok();
-    let sums = trials(&scene, config, &beams, &arguments, bound)?;
-    let report = report(&sums, bound.map(f64::sqrt), window_symbols, arguments.trials);
+    let Arguments { moving, trials, seed, .. } = arguments;
+    let study = study(&scene, &beams, moving, trials, seed)?;
+    if let Some(folder) = &arguments.out {
+        std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+        sense_drawings::errors(folder, &study)?;
+        sense_drawings::over_power(folder, &scene, moving, trials, seed)?;
+    }
+    let report = report(&study, trials);
     if arguments.json {
         println!("{report}");
     } else {
@@ -72,18 +98,18 @@ pub fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-fn trials(
-    scene: &Scene,
-    config: SensingConfig,
-    beams: &Beams,
-    arguments: &Arguments,
-    bound: Option<f64>,
-) -> Result<Sums> {
-    let mut source = Trials::new(scene, &config, beams, arguments.seed)?;
+/// Runs trials of fresh frames.
+pub fn study(scene: &Scene, beams: &Beams, moving: bool, trials: u64, seed: u64) -> Result<Study> {
+    let config = SensingConfig { moving, ..SensingConfig::from_scene(scene) };
+    let mut source = Trials::new(scene, &config, beams, seed)?;
     let window = Trials::window_samples(&config);
+    let window_symbols = window / config.samples_per_symbol;
+    let model = BoundModel::new(scene, scene.geometry.target, window_symbols);
+    let bound_m2 = model.of_beams(beams).position_covariance().ok();
+    let far = bound_m2.map(|bound| OUTLIER * OUTLIER * bound.trace());
     let mut estimator = Estimator::new(config, window)?;
     let mut sums = Sums::default();
-    for number in 0..arguments.trials {
+    for number in 0..trials {
         let truth = source.make(number, &estimator);
         let begin = Instant::now();
         let estimate = source.estimate(&mut estimator);
@@ -97,27 +123,26 @@ fn trials(
         let information = covariance.try_inverse().ok_or_else(|| {
             Error::failure(format!("trial {number}: the estimate's covariance {:?} m² is singular", fix.covariance_m2))
         })?;
-        sums.located += 1;
-        sums.outliers += u64::from(bound.is_some_and(|bound| error.norm_squared() > OUTLIER * OUTLIER * bound));
-        sums.error += error;
-        sums.squared_error += error.norm_squared();
+        sums.outliers += u64::from(far.is_some_and(|far| error.norm_squared() > far));
         sums.normalised_error += (error.transpose() * information * error)[0];
+        sums.errors.push(error);
     }
-    Ok(sums)
+    Ok(Study { sums, bound_m2, window_symbols })
 }
 
-fn report(sums: &Sums, hcrb_rmse_m: Option<f64>, window_symbols: usize, trials: u64) -> Value {
-    let mean = |sum: f64| (sums.located > 0).then(|| sum / sums.located as f64);
+fn report(study: &Study, trials: u64) -> Value {
+    let sums = &study.sums;
     let mut times_s = sums.times_s.clone();
     times_s.sort_unstable_by(f64::total_cmp);
+    let error: Vector2<f64> = sums.errors.iter().sum();
     json!({
-        "hcrb_rmse_m": hcrb_rmse_m,
-        "window_symbols": window_symbols,
-        "rmse_m": mean(sums.squared_error).map(f64::sqrt),
+        "hcrb_rmse_m": study.bound_m2.map(|bound| bound.trace().sqrt()),
+        "window_symbols": study.window_symbols,
+        "rmse_m": sums.rmse_m(),
         "outliers": sums.outliers,
         "no_position": sums.no_position,
-        "bias_m": mean(sums.error[0]).zip(mean(sums.error[1])).map(|(x, y)| [x, y]),
-        "nees": mean(sums.normalised_error),
+        "bias_m": sums.mean(error[0]).zip(sums.mean(error[1])).map(|(x, y)| [x, y]),
+        "nees": sums.mean(sums.normalised_error),
         "trials": trials,
         "median_time_per_frame_s": times_s.get(times_s.len() / 2),
     })

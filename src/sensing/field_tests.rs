@@ -253,7 +253,7 @@ fn static_clutter_40_db_above_a_moving_target_is_removed_at_a_small_loss() {
     }
     let mut search = TargetSearch::new(&field.config, window);
     let (mut squares, mut lost) = ([[0.0; 2]; 2], 0);
-    for number in 1000..1500 {
+    for number in 1000..3000 {
         for (case, squares) in squares.iter_mut().enumerate() {
             let mut all = vec![target(number)];
             if case == 1 {
@@ -286,7 +286,7 @@ fn static_clutter_40_db_above_a_moving_target_is_removed_at_a_small_loss() {
     for (axis, (with, without)) in with.iter().zip(without).enumerate() {
         let loss_db = 10.0 * (with / without).log10();
         println!("loss on axis {axis}: {loss_db:.2} dB");
-        // The ratio of two mean squares of n trials scatters by √(4/n), 0.4 dB: the claim and one and a half of them.
-        assert!(loss_db < 1.6, "{loss_db} dB on axis {axis}");
+        // The ratio of two mean squares of n trials scatters by √(4/n), 0.19 dB; 4 000 trials gave 0.11 and 0.02 dB.
+        assert!(loss_db < 1.0, "{loss_db} dB on axis {axis}");
     }
 }

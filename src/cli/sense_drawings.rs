@@ -1,0 +1,87 @@
+//! Drawings of `issc sense`: the errors of its trials beside the bound, and the root mean square error over the power.
+
+use std::path::Path;
+
+use indicatif::ProgressBar;
+use nalgebra::{Matrix2, Vector2};
+
+use super::sense::{Study, study};
+use crate::Result;
+use crate::optimize::Problem;
+use crate::plot::{Chart, Corner, Series, Stroke};
+use crate::scene::Scene;
+
+/// Squared radius of the ellipse that holds 95 % of a Gaussian in the plane: −2 ln 0.05.
+const RADIUS_95_SQUARED: f64 = 5.991;
+/// Thresholds over the power are this many times the smallest bound that can be reached there.
+const SLACK: f64 = 2.0;
+const POWERS_DBM: [f64; 13] = [-40.0, -35.0, -30.0, -25.0, -20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0];
+
+/// The errors of a study, and the ellipses that ought to hold 95 % of them by the bound and by themselves.
+pub fn errors(folder: &Path, study: &Study) -> Result<()> {
+    let errors = &study.sums.errors;
+    let covariance = errors.iter().map(|e| e * e.transpose()).sum::<Matrix2<f64>>() / errors.len().max(1) as f64;
+    let mut series = vec![Series {
+        name: format!("{} positions found", errors.len()),
+        points: errors.iter().map(|e| (e[0], e[1])).collect(),
+        stroke: Stroke::Dots,
+        colour: 4,
+    }];
+    if let Some(bound) = study.bound_m2 {
+        series.push(ellipse("95 % by the bound", bound, Stroke::Solid, 1));
+    }
+    series.push(ellipse("95 % by the spread of the positions", covariance, Stroke::Dashed, 6));
+    let limit = series[1..].iter().flat_map(|s| &s.points).fold(0.0, |far: f64, (x, y)| far.max(x.abs()).max(y.abs()));
+    let chart = Chart {
+        title: "Position errors beside the bound".into(),
+        x_label: "error in x, m".into(),
+        y_label: "error in y, m".into(),
+        x_log: false,
+        y_log: false,
+        legend: Corner::UpperRight,
+        series,
+    };
+    chart.write_square(folder, "position-errors", if limit > 0.0 { 1.5 * limit } else { 1.0 })
+}
+
+fn ellipse(name: &str, covariance: Matrix2<f64>, stroke: Stroke, colour: usize) -> Series {
+    let axes = covariance.symmetric_eigen();
+    let deviations = axes.eigenvalues.map(|variance| (RADIUS_95_SQUARED * variance.max(0.0)).sqrt());
+    let point = |step: usize| {
+        let (sin, cos) = (std::f64::consts::TAU * step as f64 / 120.0).sin_cos();
+        let at = axes.eigenvectors * Vector2::new(deviations[0] * cos, deviations[1] * sin);
+        (at[0], at[1])
+    };
+    Series { name: name.into(), points: (0..=120).map(point).collect(), stroke, colour }
+}
+
+/// The error over the power, with the beams that are optimal where the threshold is twice the smallest bound.
+pub fn over_power(folder: &Path, scene: &Scene, moving: bool, trials: u64, seed: u64) -> Result<()> {
+    let (mut found, mut bounds) = (Vec::new(), Vec::new());
+    let progress = ProgressBar::new(POWERS_DBM.len() as u64);
+    for power_dbm in POWERS_DBM {
+        let mut scene = scene.clone();
+        scene.constraints.power_dbm = power_dbm;
+        scene.constraints.hcrb_max_m2 = SLACK * Problem::from_scene(&scene).solve().smallest_hcrb_trace_m2;
+        let beams = Problem::from_scene(&scene).solve().beams;
+        let study = study(&scene, &beams, moving, trials, seed)?;
+        found.extend(study.sums.rmse_m().map(|rmse_m| (power_dbm, rmse_m)));
+        bounds.extend(study.bound_m2.map(|bound| (power_dbm, bound.trace().sqrt())));
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    let line = |name: String, points, stroke, colour| Series { name, points, stroke, colour };
+    Chart {
+        title: "Position error over the power, Π twice the smallest bound".into(),
+        x_label: "P_T, dBm".into(),
+        y_label: "root mean square position error, m".into(),
+        x_log: false,
+        y_log: true,
+        legend: Corner::UpperRight,
+        series: vec![
+            line("√Tr HCRB".into(), bounds, Stroke::Solid, 1),
+            line(format!("estimator, {trials} frames each"), found, Stroke::Marks, 0),
+        ],
+    }
+    .write(folder, "position-error-over-power")
+}
