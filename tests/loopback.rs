@@ -327,3 +327,26 @@ fn rising_power_steps_through_the_source_models_and_the_distortion_falls_as_pred
     }
     assert!(chosen.len() >= 4, "{chosen:?}");
 }
+
+#[test]
+fn a_run_leaves_its_pictures_and_drawings_in_the_folder_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("new");
+    report(&["run", "follow", "--frames", "60", "--out", out.to_str().unwrap(), "--json"]);
+    for name in
+        ["sent.png", "received.png", "constellation.svg", "delay-angle-map.png", "positions.svg", "beam-patterns.csv"]
+    {
+        assert!(std::fs::metadata(out.join(name)).unwrap().len() > 500, "{name}");
+    }
+    let places = std::fs::read_to_string(out.join("positions.csv")).unwrap();
+    for (series, fewest) in [("\"found", 55), ("\"track", 50), ("\"target", 55)] {
+        let points: Vec<&str> = places.lines().filter(|line| line.starts_with(series)).collect();
+        assert!(points.len() >= fewest, "{series}: {} points", points.len());
+        // 0.6 s at 30 m/s from (100, −10) m.
+        for point in points {
+            let mut numbers = point.rsplit(',').map(|field| field.parse::<f64>().unwrap());
+            let (y, x) = (numbers.next().unwrap(), numbers.next().unwrap());
+            assert!((99.0..120.0).contains(&x) && (-11.0..-6.0).contains(&y), "{point}");
+        }
+    }
+}

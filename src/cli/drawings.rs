@@ -1,12 +1,13 @@
-//! Drawings of a run: constellation, delay–angle map and beam patterns.
+//! Drawings of a run: constellation, delay–angle map, positions and beam patterns.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use super::patterns::beam_patterns;
 use crate::Result;
 use crate::array::{direction_rad, distance_m};
 use crate::blocks::snapshots::{Echo, Snapshots, Symbols};
-use crate::control::Report;
+use crate::control::{Paths, Report};
 use crate::modem::constellation::Constellation;
 use crate::modem::frame::BLOCK;
 use crate::plot::{Chart, Corner, Heat, Series, Stroke};
@@ -28,7 +29,44 @@ pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshot
     if let Some(map) = snapshots.echo.read(|frame, echo| delay_angle_map(report, frame, echo)).flatten() {
         map.write(folder, "delay-angle-map")?;
     }
+    if let Some(chart) = positions(&report.paths) {
+        chart.write(folder, "positions")?;
+    }
     patterns(scene, report).write(folder, "beam-patterns")
+}
+
+/// Where the target was found and tracked, over where it was.
+fn positions(paths: &Paths) -> Option<Chart> {
+    let series = |name: &str, path: &VecDeque<Point>, stroke, colour| Series {
+        name: name.into(),
+        points: path.iter().map(|[x, y]| (*x, *y)).collect(),
+        stroke,
+        colour,
+    };
+    let mut all = vec![
+        series("found, frame by frame", &paths.found, Stroke::Dots, 4),
+        series("track", &paths.tracked, Stroke::Solid, 1),
+        series("target", &paths.truth, Stroke::Dashed, 6),
+    ];
+    if paths.truth.iter().all(|place| Some(place) == paths.truth.front()) {
+        // A target that stands is a point.
+        let target = all.pop()?;
+        all.push(Series {
+            points: target.points.first().copied().into_iter().collect(),
+            stroke: Stroke::Marks,
+            ..target
+        });
+    }
+    all.retain(|series| !series.points.is_empty());
+    (!all.is_empty()).then(|| Chart {
+        title: "Positions of the target".into(),
+        x_label: "x, m".into(),
+        y_label: "y, m".into(),
+        x_log: false,
+        y_log: false,
+        legend: Corner::UpperRight,
+        series: all,
+    })
 }
 
 /// The chart of one frame's symbols over the points that were sent, and how far its axes reach.

@@ -11,5 +11,5 @@ mod video;
 pub use command::{Command, parse_at, read_weights};
 pub use pictures::{PictureLibrary, PictureWriter, each_picture, load_pictures, pictures_in, read_picture};
 pub use planner::{Planned, Planner};
-pub use report::{Collector, PlanSummary, Report, Shown};
+pub use report::{Collector, Paths, PlanSummary, Report, Shown};
 pub use session::{DECISION_FRAMES, FollowReport, Retune, Session, SessionLog};

@@ -1,6 +1,6 @@
 //! The report of a run: events of all chains, the truth of the simulation beside what the receivers found.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ use crate::stream::{Event, Plan, PlanBoard, digest};
 
 /// A position error above this many times the bound is an outlier.
 const OUTLIER: f64 = 10.0;
+
+/// Places that are kept for a drawing; the oldest go first.
+const PLACES_KEPT: usize = 1 << 14;
 
 /// The numbers of a run; `contracts` names the keys.
 #[derive(Debug, Clone, Serialize)]
@@ -41,6 +44,9 @@ pub struct Report {
     pub target: TargetReport,
     /// The track that its positions make.
     pub track: TrackReport,
+    /// The same place by place.
+    #[serde(skip)]
+    pub paths: Paths,
     /// Tr Σ of the plans, and what the antennas sent.
     pub power_dbm: PowerReport,
     /// Payload symbols per source sample.
@@ -133,6 +139,26 @@ pub struct TrackReport {
     pub coasted_frames: u64,
     /// Root mean square error of the track in those.
     pub coasted_rmse_m: Option<f64>,
+}
+
+/// Where the target was found, tracked and was, frame by frame: the last of them, in m.
+#[derive(Debug, Clone, Default)]
+pub struct Paths {
+    /// Positions found.
+    pub found: VecDeque<Point>,
+    /// Positions of the track.
+    pub tracked: VecDeque<Point>,
+    /// Where the target was, if that is known.
+    pub truth: VecDeque<Point>,
+}
+
+impl Paths {
+    fn keep(path: &mut VecDeque<Point>, place: Option<Point>) {
+        path.extend(place);
+        if path.len() > PLACES_KEPT {
+            path.pop_front();
+        }
+    }
 }
 
 /// Powers in dBm.
@@ -289,6 +315,7 @@ pub struct Collector {
     tracks: u64,
     tracked: Errors,
     coasted: Errors,
+    paths: Paths,
     estimate: Option<(Point, Option<Point>)>,
     located: Errors,
     bound_sum: f64,
@@ -329,6 +356,7 @@ impl Collector {
             tracks: 0,
             tracked: Errors::default(),
             coasted: Errors::default(),
+            paths: Paths::default(),
             estimate: None,
             located: Errors::default(),
             bound_sum: 0.0,
@@ -396,9 +424,11 @@ impl Collector {
     fn sensed(&mut self, frame: u64, estimate: &crate::sensing::Estimate) {
         let truth = self.world.get(&frame).copied();
         self.world = self.world.split_off(&frame);
+        Paths::keep(&mut self.paths.truth, truth);
         match (estimate.status, &estimate.fix) {
             (Status::Located, Some(fix)) => {
                 let error = truth.map(|truth| crate::array::distance_m(fix.position_m, truth));
+                Paths::keep(&mut self.paths.found, Some(fix.position_m));
                 self.estimate = Some((fix.position_m, truth));
                 self.last_located = Some(frame);
                 self.located.add(error);
@@ -416,6 +446,7 @@ impl Collector {
         let error = self.world.get(&frame).map(|truth| crate::array::distance_m(track.position_m(), *truth));
         let errors = if self.last_located == Some(frame) { &mut self.tracked } else { &mut self.coasted };
         errors.add(error);
+        Paths::keep(&mut self.paths.tracked, Some(track.position_m()));
         self.tracks += u64::from(self.track.is_none_or(|last| last.id != track.id));
         self.track = Some(track);
     }
@@ -519,6 +550,7 @@ impl Collector {
                 coasted_frames: self.coasted.count,
                 coasted_rmse_m: self.coasted.root_mean_square(),
             },
+            paths: self.paths,
             power_dbm: PowerReport {
                 plan: sent.then(|| w_to_dbm(self.plan_power_sum / frames)),
                 measured: (self.samples > 0).then(|| w_to_dbm(self.energy / self.samples as f64)),
