@@ -182,7 +182,8 @@ impl Session {
             select! {
                 recv(self.feedback) -> event => match event {
                     Ok(Event::TransmitterProgress { frame }) => sent = frame,
-                    Ok(Event::ReceiverProgress { sample_time }) => received = sample_time,
+                    // One that comes back counts from then on, so that its soundings are taken but not waited for.
+                    Ok(Event::ReceiverProgress { sample_time }) if received != u64::MAX => received = sample_time,
                     Ok(Event::Sounded { frame, antennas, gains }) => sounded = Some((frame, antennas, gains)),
                     Ok(Event::Tracked { frame, track }) => if let Some(follower) = &mut self.follower {
                         follower.take_in(frame, track);
