@@ -10,7 +10,7 @@ use toml::Table;
 use super::snapshots::Snapshots;
 use super::{BIT_ROW, BIT_ROWS, Context, digest, no_settings};
 use crate::Result;
-use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
+use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::header::FrameHeader;
@@ -121,8 +121,8 @@ impl FrameReceiverBlock {
                 symbols.copy_from_slice(self.receiver.block(index));
             }
             held.constellations = std::array::from_fn(|index| {
-                let fields = Some(CodeFields::of(&header, index)).filter(|_| index < usize::from(header.used_blocks));
-                self.codes.iter().find(|code| Some(CodeFields::from(*code)) == fields).map(|code| *code.constellation())
+                let format = format_of(&header, index).filter(|_| index < usize::from(header.used_blocks));
+                self.codes.iter().find(|code| Some(code.format()) == format).map(|code| *code.constellation())
             });
             (held.protected, held.sinr) = (usize::from(header.protected_blocks), status.sinr);
         });
@@ -137,8 +137,8 @@ impl FrameReceiverBlock {
 
     /// Decodes blocks of one code, all together.
     fn decode_blocks(&mut self, blocks: Range<usize>, status: &FrameStatus, output: &mut Frame<u8>, found: &mut Found) {
-        let fields = CodeFields::of(&status.header, blocks.start);
-        let Some(code) = self.code(fields).filter(|_| !blocks.is_empty()) else { return };
+        let format = format_of(&status.header, blocks.start).filter(|_| !blocks.is_empty());
+        let Some(code) = format.and_then(|format| self.code(format)) else { return };
         let code = &self.codes[code];
         let soft = &mut self.soft[..blocks.len() * code.coded_bits()];
         for (index, soft) in blocks.clone().zip(soft.chunks_exact_mut(code.coded_bits())) {
@@ -155,12 +155,12 @@ impl FrameReceiverBlock {
         }
     }
 
-    /// The code of a header's fields; made at first sight, the oldest one makes room.
-    fn code(&mut self, fields: CodeFields) -> Option<usize> {
-        if let Some(index) = self.codes.iter().position(|code| CodeFields::from(code) == fields) {
+    /// The code of this format; made at first sight, the oldest one makes room.
+    fn code(&mut self, format: BlockFormat) -> Option<usize> {
+        if let Some(index) = self.codes.iter().position(|code| code.format() == format) {
             return Some(index);
         }
-        let code = fields.code()?;
+        let code = format.code(BLOCK_SYMBOLS, Crc::Crc11).ok()?;
         if self.codes.len() == KEPT_CODES {
             self.codes.remove(0);
         }
@@ -176,37 +176,13 @@ struct Found {
     digests: [u64; BLOCKS],
 }
 
-/// What a header says of a block's code.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct CodeFields {
-    information_bits: usize,
-    modulation: usize,
-    shaped: bool,
-}
-
-impl CodeFields {
-    fn of(header: &FrameHeader, block: usize) -> Self {
-        let (bits, modulation, shaped) = if block < usize::from(header.protected_blocks) {
-            (header.protected_bits, header.protected_modulation, header.protected_shaped)
-        } else {
-            (header.payload_bits, header.payload_modulation, header.payload_shaped)
-        };
-        Self { information_bits: usize::from(bits), modulation: usize::from(modulation), shaped }
-    }
-
-    fn code(self) -> Option<BlockCode> {
-        let modulation = *Modulation::ALL.get(self.modulation)?;
-        let make = if self.shaped { BlockCode::shaped } else { BlockCode::new };
-        make(self.information_bits, BLOCK_SYMBOLS, modulation, Crc::Crc11).ok()
-    }
-}
-
-impl From<&BlockCode> for CodeFields {
-    fn from(code: &BlockCode) -> Self {
-        Self {
-            information_bits: code.information_bits(),
-            modulation: code.modulation().index(),
-            shaped: code.is_shaped(),
-        }
-    }
+/// What a header says of a block's code; nothing where there is no such modulation.
+fn format_of(header: &FrameHeader, block: usize) -> Option<BlockFormat> {
+    let (bits, modulation, shaped) = if block < usize::from(header.protected_blocks) {
+        (header.protected_bits, header.protected_modulation, header.protected_shaped)
+    } else {
+        (header.payload_bits, header.payload_modulation, header.payload_shaped)
+    };
+    let modulation = *Modulation::ALL.get(usize::from(modulation))?;
+    Some(BlockFormat { information_bits: usize::from(bits), modulation, shaped })
 }

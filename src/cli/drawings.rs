@@ -37,26 +37,20 @@ pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshot
 
 /// Where the target was found and tracked, over where it was.
 fn positions(paths: &Paths) -> Option<Chart> {
-    let series = |name: &str, path: &VecDeque<Point>, stroke, colour| Series {
+    // A target that stands is a point.
+    let stands = paths.truth.iter().all(|place| Some(place) == paths.truth.front());
+    let (places, stroke) = if stands { (1, Stroke::Marks) } else { (usize::MAX, Stroke::Dashed) };
+    let series = |name: &str, path: &VecDeque<Point>, places, stroke, colour| Series {
         name: name.into(),
-        points: path.iter().map(|[x, y]| (*x, *y)).collect(),
+        points: path.iter().take(places).map(|[x, y]| (*x, *y)).collect(),
         stroke,
         colour,
     };
     let mut all = vec![
-        series("found, frame by frame", &paths.found, Stroke::Dots, 4),
-        series("track", &paths.tracked, Stroke::Solid, 1),
-        series("target", &paths.truth, Stroke::Dashed, 6),
+        series("found, frame by frame", &paths.found, usize::MAX, Stroke::Dots, 4),
+        series("track", &paths.tracked, usize::MAX, Stroke::Solid, 1),
+        series("target", &paths.truth, places, stroke, 6),
     ];
-    if paths.truth.iter().all(|place| Some(place) == paths.truth.front()) {
-        // A target that stands is a point.
-        let target = all.pop()?;
-        all.push(Series {
-            points: target.points.first().copied().into_iter().collect(),
-            stroke: Stroke::Marks,
-            ..target
-        });
-    }
     all.retain(|series| !series.points.is_empty());
     (!all.is_empty()).then(|| Chart {
         title: "Positions of the target".into(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::patterns::beam_patterns;
 use super::{code_figures, inputs, similarity};
+use crate::Result;
 use crate::array::direction_rad;
 use crate::coding::BlockErrorLaw;
 use crate::control::load_pictures;
@@ -11,7 +12,6 @@ use crate::optimize::{Effort, Problem, RateLimits, SourceModel, channel_vector, 
 use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::scene::{Frequencies, Model, Reflectivity, Scene, decibel};
 use crate::semantic::Bank;
-use crate::{Error, Result};
 
 /// Pixels of the pictures that rates are meant for.
 const PIXELS: usize = 256 * 256;
@@ -35,7 +35,7 @@ pub struct Arguments {
 /// Runs `issc figures`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let scene = inputs::scene(&arguments.scene)?;
-    std::fs::create_dir_all(&arguments.out).map_err(|error| Error::file(&arguments.out, error))?;
+    inputs::make_folder(&arguments.out)?;
     let bank = Bank::shipped();
     let models: Vec<_> = bank.planned().iter().map(|model| model.source_model(PIXELS)).collect();
     let pictures = load_pictures(&arguments.pictures)?;

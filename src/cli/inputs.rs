@@ -37,6 +37,11 @@ pub(super) fn weights(path: &Path, scene: &Scene) -> Result<Beams> {
     Ok(beams)
 }
 
+/// Makes a folder for results where it does not exist.
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))
+}
+
 /// What a measurement of the source models is made with.
 #[derive(Debug, clap::Args)]
 pub(super) struct CodecArguments {

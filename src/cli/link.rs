@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::coding::{BLOCK_SYMBOLS, BlockCode, Crc, SimulatedLink, normal_approximation};
+use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, Crc, SimulatedLink, normal_approximation};
 use crate::modem::constellation::Modulation;
 use crate::{Error, Result};
 
@@ -101,8 +101,8 @@ fn code(arguments: &Arguments) -> Result<BlockCode> {
         return Err(Error::input(format!("--joint: found {joint}; accepted: 1 to {most}")));
     }
     let information_bits = joint * (rate * BLOCK_SYMBOLS as f64).round() as usize;
-    let make = if arguments.shaped { BlockCode::shaped } else { BlockCode::new };
-    make(information_bits, joint * BLOCK_SYMBOLS, modulation, crc)
+    BlockFormat { information_bits, modulation, shaped: arguments.shaped }
+        .code(joint * BLOCK_SYMBOLS, crc)
         .map_err(|error| Error::input(format!("--rate {rate}: {error}")))
 }
 

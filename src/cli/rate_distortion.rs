@@ -89,7 +89,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         })
         .collect::<Result<Vec<Point>>>()?;
     if let Some(folder) = &arguments.out {
-        std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+        inputs::make_folder(folder)?;
         for (name, chart) in charts(&ours, &jpeg) {
             chart.write(folder, name)?;
         }

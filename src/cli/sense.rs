@@ -85,7 +85,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let Arguments { moving, trials, seed, .. } = arguments;
     let study = study(&scene, &beams, moving, trials, seed)?;
     if let Some(folder) = &arguments.out {
-        std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+        inputs::make_folder(folder)?;
         sense_drawings::errors(folder, &study)?;
         sense_drawings::over_power(folder, &scene, moving, trials, seed)?;
     }

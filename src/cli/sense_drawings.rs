@@ -62,8 +62,9 @@ pub fn over_power(folder: &Path, scene: &Scene, moving: bool, trials: u64, seed:
     for power_dbm in POWERS_DBM {
         let mut scene = scene.clone();
         scene.constraints.power_dbm = power_dbm;
-        scene.constraints.hcrb_max_m2 = SLACK * Problem::from_scene(&scene).solve().smallest_hcrb_trace_m2;
-        let beams = Problem::from_scene(&scene).solve().beams;
+        let problem = Problem::from_scene(&scene);
+        let smallest = problem.solve().smallest_hcrb_trace_m2;
+        let beams = problem.with_hcrb_max_m2(SLACK * smallest).solve().beams;
         let study = study(&scene, &beams, moving, trials, seed)?;
         found.extend(study.sums.rmse_m().map(|rmse_m| (power_dbm, rmse_m)));
         bounds.extend(study.bound_m2.map(|bound| (power_dbm, bound.trace().sqrt())));

@@ -6,6 +6,7 @@ use std::path::Path;
 use image::imageops::{FilterType, resize};
 use image::{RgbImage, imageops};
 
+use super::inputs;
 use crate::control::{Report, Shown};
 use crate::{Error, Result};
 
@@ -129,7 +130,7 @@ fn blocks(picture: &RgbImage) -> String {
 
 /// Writes the picture last received beside the one sent.
 pub fn write_pictures(folder: &Path, shown: Option<&Shown>) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+    inputs::make_folder(folder)?;
     let Some(shown) = shown else { return Ok(()) };
     let save = |picture: &RgbImage, name: &str| {
         let path = folder.join(name);

@@ -1,6 +1,7 @@
 //! One payload block: N_c bits (a CRC among them) become L symbols of one modulation.
 
 use num_complex::Complex32;
+use serde::{Deserialize, Serialize};
 
 use super::ldpc::{BATCH, BaseGraph, BeliefPropagation, Decoder, Encoder, LdpcCode, MAX_LIFTING};
 use super::shaping::Shaping;
@@ -45,6 +46,25 @@ pub struct BlockCode {
     information_bits: usize,
 }
 
+/// What a block's code is made from, beside the block's length and its CRC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockFormat {
+    /// N_c.
+    pub information_bits: usize,
+    /// The modulation.
+    pub modulation: Modulation,
+    /// Whether the amplitudes are shaped.
+    pub shaped: bool,
+}
+
+impl BlockFormat {
+    /// The code of this format, `crc` counted inside N_c, in `symbols` symbols.
+    pub fn code(self, symbols: usize, crc: Crc) -> Result<BlockCode> {
+        let make = if self.shaped { BlockCode::shaped } else { BlockCode::new };
+        make(self.information_bits, symbols, self.modulation, crc)
+    }
+}
+
 /// Room for encoding and decoding any block.
 #[derive(Debug, Clone)]
 pub struct BlockScratch {
@@ -83,10 +103,7 @@ pub fn plan(information_bits: usize, symbols: usize, crc: Crc) -> Result<BlockCo
         rate if rate <= 6.7 => (Modulation::Qam256, true),
         _ => (Modulation::Qam256, false),
     };
-    if shaped {
-        return BlockCode::shaped(information_bits, symbols, modulation, crc);
-    }
-    BlockCode::new(information_bits, symbols, modulation, crc)
+    BlockFormat { information_bits, modulation, shaped }.code(symbols, crc)
 }
 
 impl BlockCode {
@@ -157,6 +174,11 @@ impl BlockCode {
     /// Whether the amplitudes are shaped.
     pub fn is_shaped(&self) -> bool {
         self.shaping.is_some()
+    }
+
+    /// What it was made from.
+    pub fn format(&self) -> BlockFormat {
+        BlockFormat { information_bits: self.information_bits, modulation: self.modulation(), shaped: self.is_shaped() }
     }
 
     /// The CRC inside.

@@ -13,7 +13,7 @@ mod measure;
 mod polar;
 mod shaping;
 
-pub use block::{BLOCK_SYMBOLS, BlockCode, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan};
+pub use block::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan};
 pub use crc::Crc;
 pub use law::BlockErrorLaw;
 pub use ldpc::BATCH;

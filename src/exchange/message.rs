@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::array::Beams;
-use crate::coding::{BLOCK_SYMBOLS, BlockCode, Crc};
-use crate::modem::constellation::Modulation;
+use crate::coding::{BLOCK_SYMBOLS, BlockFormat, Crc};
 use crate::modem::frame::{BLOCKS, FrameClock};
 use crate::modem::header::HEADER_BITS;
 use crate::scene::Scene;
@@ -133,33 +132,10 @@ pub struct PlanMessage {
     from_frame: u64,
     beams: Beams,
     model: usize,
-    payload: CodeMessage,
-    protected: CodeMessage,
+    payload: BlockFormat,
+    protected: BlockFormat,
     predicted_sinr: f64,
     predicted_mse: f64,
-}
-
-/// What a block's code is made from.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct CodeMessage {
-    information_bits: usize,
-    modulation: Modulation,
-    shaped: bool,
-}
-
-impl From<&BlockCode> for CodeMessage {
-    fn from(code: &BlockCode) -> Self {
-        let (information_bits, modulation) = (code.information_bits(), code.modulation());
-        Self { information_bits, modulation, shaped: code.is_shaped() }
-    }
-}
-
-impl CodeMessage {
-    fn code(self) -> Result<Arc<BlockCode>, String> {
-        let make = if self.shaped { BlockCode::shaped } else { BlockCode::new };
-        let code = make(self.information_bits, BLOCK_SYMBOLS, self.modulation, Crc::Crc11);
-        code.map(Arc::new).map_err(|error| error.to_string())
-    }
 }
 
 impl From<&Plan> for PlanMessage {
@@ -169,8 +145,8 @@ impl From<&Plan> for PlanMessage {
             from_frame: plan.from_frame,
             beams: plan.beams.clone(),
             model: plan.model,
-            payload: (&*plan.payload).into(),
-            protected: (&*plan.protected).into(),
+            payload: plan.payload.format(),
+            protected: plan.protected.format(),
             predicted_sinr: plan.predicted_sinr,
             predicted_mse: plan.predicted_mse,
         }
@@ -180,13 +156,16 @@ impl From<&Plan> for PlanMessage {
 impl PlanMessage {
     /// The plan, or why there is no such.
     pub fn plan(self) -> Result<Plan, String> {
+        let code = |format: BlockFormat| {
+            format.code(BLOCK_SYMBOLS, Crc::Crc11).map(Arc::new).map_err(|error| error.to_string())
+        };
         Ok(Plan {
             epoch: self.epoch,
             from_frame: self.from_frame,
             beams: self.beams,
             model: self.model,
-            payload: self.payload.code()?,
-            protected: self.protected.code()?,
+            payload: code(self.payload)?,
+            protected: code(self.protected)?,
             predicted_sinr: self.predicted_sinr,
             predicted_mse: self.predicted_mse,
         })

@@ -158,7 +158,7 @@ impl Telemetry {
 
 /// Digest of samples or of bits, to compare what was sent with what came.
 pub fn digest(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    crate::semantic::weights::fnv1a(bytes)
 }
 
 /// Frames left out lately, for whoever would look for their echo. Adding and asking never wait.
