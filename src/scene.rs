@@ -29,6 +29,9 @@ pub struct Scene {
     pub target: Target,
     /// Propagation and noise.
     pub channel: Channel,
+    /// What reflects beside the target and stands still.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clutter: Vec<Clutter>,
     /// Bandwidth, frame and pulse.
     pub waveform: Waveform,
     /// What the optimizer must respect.
@@ -117,6 +120,20 @@ pub struct Channel {
     /// Carrier offset of the CRE's oscillator, in parts per million of the carrier.
     #[serde(default)]
     pub carrier_offset_ppm: f64,
+    /// Power gain in dB from a transmit antenna to one of the SRE on the straight way, before the arrays' responses in
+    /// that direction; absent: nothing comes that way.
+    #[serde(default)]
+    pub leakage_db: Option<f64>,
+}
+
+/// A reflector that stands still. Like the target it is the simulation's: no receiver knows of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clutter {
+    /// Where it stands, (x, y) in metres.
+    pub position_m: Point,
+    /// |β| of its echo, as |β_0| is of the target's.
+    pub reflection_coefficient: f64,
 }
 
 /// How long one timing error holds.
@@ -303,6 +320,7 @@ impl Scene {
                 channel.carrier_offset_ppm
             ));
         }
+        self.check_stationary()?;
         let waveform = &self.waveform;
         positive("waveform.bandwidth_hz", waveform.bandwidth_hz)?;
         positive("waveform.carrier_hz", waveform.carrier_hz)?;
@@ -333,6 +351,30 @@ impl Scene {
             ));
         }
         Ok(())
+    }
+
+    /// Checks clutter and leakage.
+    fn check_stationary(&self) -> Result<(), String> {
+        for (index, clutter) in self.clutter.iter().enumerate() {
+            let Clutter { position_m: position, reflection_coefficient } = clutter;
+            if !position.iter().all(|coordinate| coordinate.is_finite()) {
+                return Err(format!("clutter[{index}].position_m = {position:?}; accepted: two finite numbers"));
+            }
+            if !(reflection_coefficient.is_finite() && *reflection_coefficient > 0.0) {
+                return Err(format!(
+                    "clutter[{index}].reflection_coefficient = {reflection_coefficient} is out of range; accepted: a \
+                     finite number above 0"
+                ));
+            }
+        }
+        match self.channel.leakage_db {
+            Some(db) if !db.is_finite() => Err(format!("channel.leakage_db = {db} is not a finite number")),
+            Some(_) if self.geometry.transmitter == self.geometry.sensing_receiver => Err(
+                "channel.leakage_db needs a straight way; accepted: geometry.sensing_receiver away from the transmitter"
+                    .into(),
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Symbol period Δt in seconds.
@@ -390,6 +432,28 @@ mod tests {
             let [later_x, later_y] = target.displacement_m(seconds + step);
             let [vx, vy] = target.velocity_at(seconds + 0.5 * step);
             assert!(((later_x - x) / step - vx).abs() < 1e-6 && ((later_y - y) / step - vy).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn clutter_and_leakage_are_optional_and_their_mistakes_are_named() {
+        assert!(Scene::paper().clutter.is_empty() && Scene::paper().channel.leakage_db.is_none());
+        let with = |position: &str, coefficient: &str, leakage: &str| {
+            let text = PAPER_TOML.replace("[waveform]", &format!("leakage_db = {leakage}\n\n[waveform]"));
+            let clutter = format!("[[clutter]]\nposition_m = {position}\nreflection_coefficient = {coefficient}\n");
+            Scene::from_toml(&format!("{text}\n{clutter}"), "s.toml")
+        };
+        let scene = with("[60, 10]", "6", "-20").unwrap();
+        assert_eq!(scene.clutter, [Clutter { position_m: [60.0, 10.0], reflection_coefficient: 6.0 }]);
+        assert_eq!(Scene::from_toml(&toml::to_string(&scene).unwrap(), "again").unwrap(), scene);
+        for (position, coefficient, leakage, said) in [
+            ("[inf, 1.0]", "1.0", "-20.0", "clutter[0].position_m = [inf, 1.0]; accepted: two finite numbers"),
+            ("[1.0, 1.0]", "0.0", "-20.0", "clutter[0].reflection_coefficient = 0 is out of range"),
+            ("[1.0, 1.0]", "1.0", "nan", "channel.leakage_db = NaN is not a finite number"),
+            ("[1.0]", "1.0", "-20.0", "position_m"),
+        ] {
+            let error = with(position, coefficient, leakage).unwrap_err().to_string();
+            assert!(error.starts_with("s.toml") && error.contains(said), "{error}");
         }
     }
 

@@ -1,33 +1,24 @@
 //! The echo TR → target → SRE (eq. 5): y_s(t) = β_0 e^{jψ} α(φ) α(θ)ᴴ x(t − τ − Δτ) with a timing error Δτ and a phase
-//! ψ that may be fresh in each frame.
+//! ψ that may be fresh in each frame; and what comes by stationary paths (clutter, leakage), each with a phase that
+//! holds for the run.
 //!
-//! The timing error is one of the receiver's clock: it moves the instant at which the continuous waveform is read. It
-//! changes while the preamble of a frame's echo passes, so the sensing windows of neighbouring frames are never cut.
+//! The timing error is one of the receiver's clock: it moves the instant at which the continuous waveform is read, on
+//! whatever path it came. It changes while the preamble of a frame's echo passes, so the sensing windows of neighbouring
+//! frames are never cut.
 
-use std::collections::VecDeque;
-use std::ops::Range;
-
-use num_complex::{Complex32, Complex64};
+use num_complex::Complex32;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::direct::combine;
-use super::line::DelayLine;
 use super::noise::mix;
-use super::{Noise, RECEIVE_LAG};
+use super::path::{Course, Path, StationaryPath};
+use super::{MAX_ANTENNAS, Noise, RECEIVE_LAG};
 use crate::array::{direction_rad, distance_m, path_rate_m_s};
-use crate::dsp::{DelayTaps, FILTER_LATENCY, rotate, scale};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Target};
 
 /// Longest path TR → target → SRE that is simulated, in metres.
 pub const MAX_PATH_M: f64 = 6000.0;
-
-/// Most antennas of the receiving array.
-pub const MAX_ANTENNAS: usize = 64;
-
-/// Frames whose echoes may overlap in one chunk.
-const PENDING: usize = 16;
 
 /// What the echo is made of.
 #[derive(Debug, Clone)]
@@ -52,6 +43,8 @@ pub struct EchoPathSettings {
     pub sample_rate_hz: f64,
     /// |β_0|.
     pub reflection_coefficient: f64,
+    /// What comes beside the target's echo.
+    pub stationary: Vec<StationaryPath>,
     /// Whether ψ is drawn at all, and fresh in each frame.
     pub phase: PhaseDraw,
     /// σ_Δ.
@@ -88,65 +81,66 @@ pub struct EchoTruth {
     pub timing_error_s: f64,
 }
 
-/// One frame's echo, from the sample at which it takes over.
-#[derive(Debug, Clone)]
-struct Segment {
-    /// In samples of the transmitter's clock.
-    begin: i64,
-    /// Its part of the newest chunk.
-    range: Range<usize>,
-    taps: DelayTaps,
-    /// β_0 α(φ), without the phase ψ.
-    arrival: [Complex32; MAX_ANTENNAS],
-    phase_rad: f64,
-    step_rad: f64,
-}
-
 /// The echo, with state between chunks.
 pub struct EchoPath {
     settings: EchoPathSettings,
     /// Where the target's path would have begun.
     origin: Point,
     reflection_coefficient: f64,
-    /// α(θ)* of the frame that began last.
-    departure: Vec<Complex32>,
-    /// α(θ)ᴴ x.
-    line: DelayLine,
-    segments: VecDeque<Segment>,
-    combined: Vec<Complex32>,
+    target: Path,
+    /// One for each of `settings.stationary`.
+    stationary: Vec<Path>,
     noises: Vec<Noise>,
 }
 
 /// Whether a target can be sensed at all: elements look towards +x.
 pub fn check_target(target: Point, transmitter: Point, receiver: Point) -> Result<(), String> {
-    if target[0] > transmitter[0] && target[0] > receiver[0] {
-        Ok(())
-    } else {
-        Err(format!(
-            "target = [{}, {}] is behind an array; accepted: x above {} (transmitter) and {} (sensing receiver), because \
-             a linear array cannot tell front from back",
-            target[0], target[1], transmitter[0], receiver[0]
-        ))
-    }
+    check_in_front("target", target, transmitter, receiver)
 }
 
 /// Whether a target can stand in a simulated world: it can be sensed, and its echo is simulated that far.
 pub fn check_simulated_target(target: Point, transmitter: Point, receiver: Point) -> Result<(), String> {
-    check_target(target, transmitter, receiver)?;
-    let path_m = distance_m(transmitter, target) + distance_m(target, receiver);
+    check_simulated("target", target, transmitter, receiver)
+}
+
+/// Whether a point that reflects, named `key` in the error, can stand in a simulated world.
+pub(super) fn check_simulated(key: &str, point: Point, transmitter: Point, receiver: Point) -> Result<(), String> {
+    check_in_front(key, point, transmitter, receiver)?;
+    let path_m = distance_m(transmitter, point) + distance_m(point, receiver);
     if path_m <= MAX_PATH_M {
         return Ok(());
     }
     Err(format!(
-        "target = [{}, {}] makes a path of {path_m:.0} m from transmitter to sensing receiver; accepted: up to {MAX_PATH_M} m",
-        target[0], target[1]
+        "{key} = [{}, {}] makes a path of {path_m:.0} m from transmitter to sensing receiver; accepted: up to {MAX_PATH_M} m",
+        point[0], point[1]
     ))
 }
 
-/// Element `index` of a steering vector.
-fn element(index: usize, spacing: f64, angle_rad: f64) -> Complex32 {
-    let exact = Complex64::cis(std::f64::consts::TAU * spacing * index as f64 * angle_rad.sin());
-    Complex32::new(exact.re as f32, exact.im as f32)
+fn check_in_front(key: &str, point: Point, transmitter: Point, receiver: Point) -> Result<(), String> {
+    if point[0] > transmitter[0] && point[0] > receiver[0] {
+        return Ok(());
+    }
+    Err(format!(
+        "{key} = [{}, {}] is behind an array; accepted: x above {} (transmitter) and {} (sensing receiver), because \
+         a linear array cannot tell front from back",
+        point[0], point[1], transmitter[0], receiver[0]
+    ))
+}
+
+impl EchoPathSettings {
+    /// Sample at which a frame sent from sample `time` on, and received `delay_s` later, takes over.
+    fn switch(&self, time: u64, delay_s: f64) -> i64 {
+        (time + (delay_s * self.sample_rate_hz) as u64 + self.switch_samples as u64) as i64
+    }
+}
+
+/// Random numbers for one purpose, of the whole run or of frame `number`.
+fn draw(settings: &EchoPathSettings, per_run: bool, salt: u64, number: u64) -> Xoshiro256PlusPlus {
+    Xoshiro256PlusPlus::seed_from_u64(mix(settings.seed ^ salt, if per_run { 0 } else { number }))
+}
+
+fn draw_phase(settings: &EchoPathSettings, per_run: bool, salt: u64, number: u64) -> f64 {
+    draw(settings, per_run, salt, number).random_range(0.0..std::f64::consts::TAU)
 }
 
 impl EchoPath {
@@ -161,16 +155,17 @@ impl EchoPath {
         check_simulated_target(settings.target, settings.transmitter, settings.receiver)?;
         let longest = RECEIVE_LAG as f64
             + (MAX_PATH_M / SPEED_OF_LIGHT_M_S + 8.0 * settings.timing_error_std_s) * settings.sample_rate_hz;
+        let path = || {
+            Path::new(settings.transmit_antennas, settings.spacing_wavelengths, longest.ceil() as usize + 2, chunk)
+        };
         let noises = (0..settings.receive_antennas as u64)
             .map(|row| Noise::new(settings.seed, 0xe000 + row, settings.noise_variance))
             .collect();
         Ok(Self {
             origin: settings.target,
             reflection_coefficient: settings.reflection_coefficient,
-            departure: vec![Complex32::default(); settings.transmit_antennas],
-            line: DelayLine::new(longest.ceil() as usize + 2, chunk),
-            segments: VecDeque::with_capacity(PENDING + 1),
-            combined: vec![Complex32::default(); chunk],
+            target: path(),
+            stationary: settings.stationary.iter().map(|_| path()).collect(),
             noises,
             settings,
         })
@@ -190,47 +185,55 @@ impl EchoPath {
     /// Frame `number` begins at sample `time`, `seconds` after the start: draws its timing error and phase.
     pub fn begin_frame(&mut self, number: u64, time: u64, seconds: f64) -> EchoTruth {
         let settings = &self.settings;
+        let normal: f64 = StandardNormal.sample(&mut draw(settings, settings.hold_timing_error, 0x7e, number));
+        let timing_error_s = settings.timing_error_std_s * normal;
+        let phase_rad = match settings.phase {
+            PhaseDraw::Zero => 0.0,
+            phase => draw_phase(settings, phase == PhaseDraw::PerRun, 0x9a, number),
+        };
+        self.set_stationary(time, timing_error_s);
+        self.set_course_of_target(time, seconds, timing_error_s, phase_rad)
+    }
+
+    fn set_course_of_target(&mut self, time: u64, seconds: f64, timing_error_s: f64, phase_rad: f64) -> EchoTruth {
+        let settings = &self.settings;
         let (moved, velocity) = (settings.motion.displacement_m(seconds), settings.motion.velocity_at(seconds));
         let position = [0, 1].map(|axis| self.origin[axis] + moved[axis]);
         let path_m = distance_m(settings.transmitter, position) + distance_m(position, settings.receiver);
-        let draw = |per_run: bool, salt: u64| {
-            Xoshiro256PlusPlus::seed_from_u64(mix(settings.seed ^ salt, if per_run { 0 } else { number }))
-        };
-        let normal: f64 = StandardNormal.sample(&mut draw(settings.hold_timing_error, 0x7e));
-        let timing_error_s = settings.timing_error_std_s * normal;
-        let drawn = match settings.phase {
-            PhaseDraw::Zero => 0.0,
-            phase => draw(phase == PhaseDraw::PerRun, 0x9a).random_range(0.0..std::f64::consts::TAU),
-        };
         let delay_s = path_m / SPEED_OF_LIGHT_M_S;
         // A moving target turns the carrier by 2π per wavelength of path; the phase at rest is part of β_0.
         let still = velocity == [0.0, 0.0];
         let turn = std::f64::consts::TAU / settings.wavelength_m;
         let path_rate_m_s = path_rate_m_s(settings.transmitter, position, settings.receiver, velocity);
-        let theta = direction_rad(settings.transmitter, position);
-        let phi = direction_rad(settings.receiver, position);
-        for (antenna, entry) in self.departure.iter_mut().enumerate() {
-            *entry = element(antenna, settings.spacing_wavelengths, theta).conj();
-        }
         // A target that has moved out of reach gives no echo.
         let in_reach = path_m <= MAX_PATH_M;
-        let beta = if in_reach { self.reflection_coefficient as f32 } else { 0.0 };
-        let arrival = std::array::from_fn(|row| beta * element(row, settings.spacing_wavelengths, phi));
-        let begin = (time + (delay_s * settings.sample_rate_hz) as u64 + settings.switch_samples as u64) as i64;
         let simulated_s = path_m.min(MAX_PATH_M) / SPEED_OF_LIGHT_M_S + timing_error_s;
-        let delay = RECEIVE_LAG as f64 + simulated_s * settings.sample_rate_hz;
-        if self.segments.len() == PENDING {
-            self.segments.pop_front();
-        }
-        self.segments.push_back(Segment {
-            begin,
-            range: 0..0,
-            taps: DelayTaps::new(delay.max(2.0 * FILTER_LATENCY as f64)),
-            arrival,
-            phase_rad: drawn - if still { 0.0 } else { (turn * path_m) % std::f64::consts::TAU },
+        self.target.set(&Course {
+            begin: settings.switch(time, delay_s),
+            delay_samples: simulated_s * settings.sample_rate_hz,
+            departure_rad: direction_rad(settings.transmitter, position),
+            arrival_rad: direction_rad(settings.receiver, position),
+            coefficient: if in_reach { self.reflection_coefficient } else { 0.0 },
+            phase_rad: phase_rad - if still { 0.0 } else { (turn * path_m) % std::f64::consts::TAU },
             step_rad: -turn * path_rate_m_s / settings.sample_rate_hz,
         });
         EchoTruth { position_m: position, delay_s, timing_error_s }
+    }
+
+    fn set_stationary(&mut self, time: u64, timing_error_s: f64) {
+        let settings = &self.settings;
+        for (salt, (path, stationary)) in (0xc1..).zip(self.stationary.iter_mut().zip(&settings.stationary)) {
+            let delay_s = stationary.length_m / SPEED_OF_LIGHT_M_S;
+            path.set(&Course {
+                begin: settings.switch(time, delay_s),
+                delay_samples: (delay_s + timing_error_s) * settings.sample_rate_hz,
+                departure_rad: stationary.departure_rad,
+                arrival_rad: stationary.arrival_rad,
+                coefficient: stationary.coefficient,
+                phase_rad: draw_phase(settings, true, salt, 0),
+                step_rad: 0.0,
+            });
+        }
     }
 
     /// Receives chunk `chunk`, whose first sample was sent at `time`; it belongs to the frame that began last.
@@ -239,40 +242,25 @@ impl EchoPath {
         &mut self,
         chunk: u64,
         time: u64,
-        antennas: impl Iterator<Item = &'a [Complex32]>,
+        antennas: impl Iterator<Item = &'a [Complex32]> + Clone,
         length: usize,
         rows: impl Iterator<Item = &'b mut [Complex32]>,
     ) {
-        let departure = &self.departure;
-        self.line.push(length, |sum| combine(departure, antennas, sum));
-        let first = time as i64 - RECEIVE_LAG as i64;
-        let end_of =
-            |next: Option<&Segment>| next.map_or(length, |next| (next.begin - first).clamp(0, length as i64) as usize);
-        let mut from = 0;
-        for index in 0..self.segments.len() {
-            let end = end_of(self.segments.get(index + 1)).max(from);
-            let segment = &mut self.segments[index];
-            segment.range = from..end;
-            let part = &mut self.combined[from..end];
-            self.line.read(&segment.taps, from, part);
-            segment.phase_rad = rotate(part, segment.phase_rad, segment.step_rad);
-            from = end;
-        }
-        for ((row, noise), index) in rows.zip(&self.noises).zip(0..) {
-            for segment in &self.segments {
-                let range = segment.range.clone();
-                scale(segment.arrival[index], &self.combined[range.clone()], &mut row[range]);
-            }
-            noise.add(chunk, &mut row[..length]);
-        }
-        while self.segments.get(1).is_some_and(|next| next.begin <= first + length as i64) {
-            self.segments.pop_front();
+        self.target.take_in(time, antennas.clone(), length);
+        self.stationary.iter_mut().for_each(|path| path.take_in(time, antennas.clone(), length));
+        for (index, (row, noise)) in rows.zip(&self.noises).enumerate() {
+            let row = &mut row[..length];
+            self.target.write(index, row);
+            self.stationary.iter().for_each(|path| path.add(index, row));
+            noise.add(chunk, row);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use num_complex::Complex64;
+
     use super::*;
     use crate::array::steering_vector;
 
@@ -288,6 +276,7 @@ mod tests {
             wavelength_m: 0.1,
             sample_rate_hz: 200e6,
             reflection_coefficient: 0.6,
+            stationary: Vec::new(),
             phase: PhaseDraw::PerFrame,
             timing_error_std_s: 100e-9,
             hold_timing_error: false,
@@ -344,6 +333,50 @@ mod tests {
                 assert!((f64::from(ratio.re) - expected.re).hypot(f64::from(ratio.im) - expected.im) < 1e-3);
             }
         }
+    }
+
+    #[test]
+    fn clutter_and_leakage_come_with_their_delays_directions_and_levels_on_the_same_clock() {
+        let (transmitter, receiver, at) = ([0.0, 0.0], [0.0, 50.0], [40.0, -30.0]);
+        let paths =
+            [StationaryPath::by(transmitter, at, receiver, 6.0), StationaryPath::straight(transmitter, receiver, 3.0)];
+        // 50 m by the reflector to the transmitter and 89.44 m to the receiver; 50 m straight, along both arrays.
+        assert!((paths[0].length_m - 50.0 - 40f64.hypot(80.0)).abs() < 1e-9 && paths[1].length_m == 50.0);
+        let [sine_out, sine_in] = [paths[1].departure_rad, paths[1].arrival_rad].map(f64::sin);
+        assert!((sine_out - 1.0).abs() < 1e-12 && (sine_in + 1.0).abs() < 1e-12);
+        for (path, sines, gain) in [
+            (paths[0], [-0.6, -80.0 / 40f64.hypot(80.0)], 6.0),
+            // α(θ)ᴴ of two antennas half a wavelength apart cancels along the array.
+            (StationaryPath { departure_rad: 0.3, ..paths[1] }, [0.3f64.sin(), -1.0], 3.0),
+        ] {
+            let settings = EchoPathSettings {
+                reflection_coefficient: 0.0,
+                stationary: vec![path],
+                hold_timing_error: true,
+                ..settings()
+            };
+            let (truths, rows) = received(&settings, 6);
+            let delay = (path.length_m / SPEED_OF_LIGHT_M_S + truths[0].timing_error_s) * 200e6;
+            let out = gain * (1.0 + Complex64::cis(-std::f64::consts::PI * sines[0]));
+            let turns: Vec<_> = (2500..5500)
+                .step_by(500)
+                .map(|sample| rows[0][sample] / tone((sample - RECEIVE_LAG) as f64 - delay))
+                .collect();
+            for turn in &turns {
+                assert!((f64::from(turn.norm()) - Complex64::norm(out)).abs() < 1e-3 * gain, "{turn} {out}");
+                // The phase is drawn once for the run.
+                assert!((turn - turns[0]).norm() < 2e-3 * gain as f32, "{turns:?}");
+            }
+            let ratio = rows[1][3000] / rows[0][3000];
+            let expected = Complex64::cis(std::f64::consts::PI * sines[1]);
+            assert!((f64::from(ratio.re) - expected.re).hypot(f64::from(ratio.im) - expected.im) < 1e-3);
+        }
+        let together = |stationary: Vec<StationaryPath>, reflection_coefficient: f64| {
+            received(&EchoPathSettings { stationary, reflection_coefficient, ..settings() }, 4).1[2][3333]
+        };
+        let sum = together(vec![paths[0]], 0.6);
+        let parts = together(vec![paths[0]], 0.0) + together(vec![], 0.6);
+        assert!((sum - parts).norm() < 1e-4, "{sum} {parts}");
     }
 
     #[test]

@@ -3,7 +3,11 @@
 
 use num_complex::Complex32;
 
-use super::{DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, check_simulated_target};
+use super::echo::check_simulated;
+use super::{
+    DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, StationaryPath,
+    check_simulated_target,
+};
 use crate::array::distance_m;
 use crate::optimize::channel_vector;
 use crate::scene::{Point, ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w};
@@ -22,6 +26,10 @@ impl World {
         let geometry = &scene.geometry;
         check_simulated_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)
             .map_err(|what| format!("geometry.{what}"))?;
+        for (index, clutter) in scene.clutter.iter().enumerate() {
+            let key = format!("clutter[{index}].position_m");
+            check_simulated(&key, clutter.position_m, geometry.transmitter, geometry.sensing_receiver)?;
+        }
         let per_sample = scene.waveform.samples_per_symbol as f64;
         let sample_rate_hz = scene.sample_rate_hz();
         let direct = DirectPath::new(
@@ -94,6 +102,7 @@ fn echo_settings(scene: &Scene, sample_rate_hz: f64, switch_samples: usize, seed
         wavelength_m: scene.wavelength_m(),
         sample_rate_hz,
         reflection_coefficient: scene.channel.reflection_coefficient,
+        stationary: stationary_paths(scene),
         phase,
         timing_error_std_s: scene.channel.timing_error_std_s,
         hold_timing_error: scene.channel.timing_error_hold == TimingErrorHold::Run,
@@ -101,4 +110,15 @@ fn echo_settings(scene: &Scene, sample_rate_hz: f64, switch_samples: usize, seed
         noise_variance: scene.waveform.samples_per_symbol as f64 * dbm_to_w(scene.channel.sensing_noise_dbm),
         seed,
     }
+}
+
+/// The scene's clutter, and its leakage.
+fn stationary_paths(scene: &Scene) -> Vec<StationaryPath> {
+    let (from, to) = (scene.geometry.transmitter, scene.geometry.sensing_receiver);
+    let clutter = scene
+        .clutter
+        .iter()
+        .map(|clutter| StationaryPath::by(from, clutter.position_m, to, clutter.reflection_coefficient));
+    let leakage = scene.channel.leakage_db.map(|db| StationaryPath::straight(from, to, 10f64.powf(db / 20.0)));
+    clutter.chain(leakage).collect()
 }
