@@ -225,6 +225,7 @@ fn mistakes_are_one_line_with_exit_status_two() {
     let unit = write("unit.toml", &scene.replace("power_dbm", "power_db"));
     let picture = write("picture.png", "this is no picture");
     let use_scene = |path: &str| format!("scene={path}");
+    let clutter = |at: &str| format!("scene.clutter=[{{ position_m = {at}, reflection_coefficient = 1.0 }}]");
     for (arguments, said) in [
         (vec!["run", "nowhere.toml"], "nowhere.toml"),
         (vec!["run", &broken], "simulated-air"),
@@ -232,6 +233,8 @@ fn mistakes_are_one_line_with_exit_status_two() {
         (vec!["run", "--set", &use_scene(&behind)], "behind an array"),
         (vec!["run", "--set", &use_scene(&far)], "up to 6000 m"),
         (vec!["run", "--set", &use_scene(&unit)], "power_dbm"),
+        (vec!["run", "--set", &clutter("[-5.0, 10.0]")], "clutter[0].position_m = [-5, 10] is behind an array"),
+        (vec!["run", "--set", &clutter("[9000.0, 10.0]")], "clutter[0].position_m = [9000, 10] makes a path"),
         (vec!["run", "--set", "scene.constraints.power_dbm=much"], "power_dbm"),
         (vec!["run", "--set", "scene.waveform.samples_per_symbol=1"], "samples_per_symbol"),
         (vec!["run", "--set", "frames"], "PATH=VALUE"),

@@ -155,9 +155,8 @@ impl EchoPath {
         check_simulated_target(settings.target, settings.transmitter, settings.receiver)?;
         let longest = RECEIVE_LAG as f64
             + (MAX_PATH_M / SPEED_OF_LIGHT_M_S + 8.0 * settings.timing_error_std_s) * settings.sample_rate_hz;
-        let path = || {
-            Path::new(settings.transmit_antennas, settings.spacing_wavelengths, longest.ceil() as usize + 2, chunk)
-        };
+        let path =
+            || Path::new(settings.transmit_antennas, settings.spacing_wavelengths, longest.ceil() as usize + 2, chunk);
         let noises = (0..settings.receive_antennas as u64)
             .map(|row| Noise::new(settings.seed, 0xe000 + row, settings.noise_variance))
             .collect();

@@ -6,16 +6,21 @@
 //! power spectrum. The convolution is linear, so there are no window edges, and data sidelobes of strong echoes go with
 //! them. The step is large at first and then falls as 1/frames, so that the noise it lets in vanishes.
 //!
+//! A frame is cleaned by what the frames before it taught, and learned from afterwards: its own noise and target are
+//! not fitted away.
+//!
 //! Phase and timing must hold over the frames. A target that moves turns through all phases and is averaged out where
-//! the frames cover many turns: at v m/s they should span many times λ/(2v). New beams mean learning anew.
+//! the frames cover many turns: at v m/s they should span many times λ/(2v), and the turn from one to the next should
+//! not be a whole one. New beams mean learning anew.
 
 use std::sync::Arc;
 
-use num_complex::Complex32;
+use num_complex::{Complex32, Complex64};
 use rustfft::{Fft, FftPlanner};
 
 use super::align::{conjugate_product, smooth_length};
 use super::{Planar, STREAMS, SensingConfig};
+use crate::dsp::{correlate, mean_power};
 
 /// Step of the first frames.
 const FIRST_STEP: f32 = 0.5;
@@ -23,6 +28,10 @@ const FIRST_STEP: f32 = 0.5;
 const FIRST_FRAMES: usize = 30;
 /// Part of the spectrum's peak below which a bin is hardly learned: outside the band there is nothing to learn from.
 const FLOOR: f32 = 0.02;
+/// What is left after removal must not look like what was removed: at most this part of its power, ...
+const LEFT_PART: f64 = 1e-3;
+/// ... or no more than noise and a target show by chance, which is 1 in the mean and exponentially distributed.
+const LEFT_BY_CHANCE: f64 = 20.0;
 
 /// The learned response to what does not move.
 pub struct StationaryEchoes {
@@ -40,10 +49,17 @@ pub struct StationaryEchoes {
     power: Vec<f32>,
     work: Vec<Complex32>,
     step: Vec<Complex32>,
+    /// Samples from the window's first on for which the streams were given.
+    known: usize,
     frames: usize,
+    /// Whether what was left of the last frame did not look like what was removed.
+    unlike: bool,
 }
 
 impl StationaryEchoes {
+    /// Frames after which the response is good to use: the noise in it then costs 0.3 dB, and less later.
+    pub const READY_FRAMES: usize = 60;
+
     /// Nothing learned yet, for windows of `window` samples.
     pub fn new(config: &SensingConfig, window: usize) -> Self {
         let [first_lag, last_lag] = config.lag_range();
@@ -65,7 +81,9 @@ impl StationaryEchoes {
             power: vec![0.0; length],
             work: vec![Complex32::default(); length],
             step: vec![Complex32::default(); length],
+            known: 0,
             frames: 0,
+            unlike: false,
         }
     }
 
@@ -81,10 +99,53 @@ impl StationaryEchoes {
         self.frames
     }
 
-    /// Learns from one frame; the arguments are those of [`super::Estimator::estimate`]. `reference` should go on with
-    /// the next frame's samples as far as there are some: what is beyond it is not learned from.
-    pub fn learn(&mut self, echo: Planar<'_>, echo_start: usize, reference: Planar<'_>, window_start: usize) {
+    /// Delays that are learned.
+    pub fn lags(&self) -> usize {
+        self.lags
+    }
+
+    /// Samples of a row that are cleaned: those that an estimate reads.
+    pub fn echo_samples(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the frame cleaned last may be used: enough was learned before, and what is left does not look like what
+    /// was removed, as it would where phase or timing do not hold.
+    pub fn is_settled(&self) -> bool {
+        self.frames >= Self::READY_FRAMES && self.unlike
+    }
+
+    /// Writes one frame's echo without what was learned to `left`, [`Self::echo_samples`] a row. The other arguments are
+    /// those of [`super::Estimator::estimate`]; `reference` should go on with the next frame's samples as far as there
+    /// are some.
+    pub fn remove(
+        &mut self,
+        echo: Planar<'_>,
+        echo_start: usize,
+        reference: Planar<'_>,
+        window_start: usize,
+        left: &mut [Complex32],
+    ) {
         self.load(reference, window_start);
+        let (mut likeness, mut removed, mut rest) = (Complex64::default(), 0.0, 0.0);
+        for (row, left) in left.chunks_exact_mut(self.count).enumerate() {
+            self.predict(row);
+            let predicted = &self.work[self.lags - 1..][..self.count];
+            let received = &echo.row(row)[echo_start..][..self.count];
+            for ((left, sample), predicted) in left.iter_mut().zip(received).zip(predicted) {
+                *left = sample - predicted;
+            }
+            likeness += correlate(left, predicted);
+            removed += mean_power(predicted) * self.count as f64;
+            rest += mean_power(left);
+        }
+        let rows = self.responses.len() / (STREAMS * self.length);
+        let by_chance = LEFT_BY_CHANCE * removed * rest / rows as f64;
+        self.unlike = likeness.norm_sqr() <= by_chance.max(LEFT_PART * removed * removed);
+    }
+
+    /// Learns from what [`Self::remove`] left of the last frame. Samples for which no stream was given are left out.
+    pub fn learn(&mut self, left: &[Complex32]) {
         self.frames += 1;
         let share = 1.0 / self.frames as f32;
         for (bin, power) in self.power.iter_mut().enumerate() {
@@ -92,16 +153,11 @@ impl StationaryEchoes {
             *power += share * (now / STREAMS as f32 - *power);
         }
         let floor = FLOOR * self.power.iter().copied().fold(0.0, f32::max);
-        let known = reference.length.saturating_sub(window_start).min(self.count);
         let size = FIRST_STEP * (FIRST_FRAMES as f32 / self.frames as f32).min(1.0);
-        for row in 0..self.responses.len() / (STREAMS * self.length) {
-            self.predict(row);
-            let received = &echo.row(row)[echo_start..][..self.count];
-            // The error, at the places where the prediction stands; zero elsewhere.
-            for (index, value) in self.work.iter_mut().enumerate() {
-                let sample = index.checked_sub(self.lags - 1).filter(|sample| *sample < known);
-                *value = sample.map_or(Complex32::default(), |sample| received[sample] - *value);
-            }
+        for (row, left) in left.chunks_exact(self.count).enumerate() {
+            // Where the prediction stands; zero elsewhere.
+            self.work.fill(Complex32::default());
+            self.work[self.lags - 1..][..self.known].copy_from_slice(&left[..self.known]);
             self.forward.process_with_scratch(&mut self.work, &mut self.scratch);
             for stream in 0..STREAMS {
                 conjugate_product(&self.work, &self.streams[stream * self.length..][..self.length], &mut self.step);
@@ -115,24 +171,9 @@ impl StationaryEchoes {
         }
     }
 
-    /// Subtracts what was learned from the rows of one frame's echo, each of which begins with the sample that
-    /// [`super::Estimator::estimate`] calls `echo_start`.
-    pub fn remove<'a>(
-        &mut self,
-        rows: impl Iterator<Item = &'a mut [Complex32]>,
-        reference: Planar<'_>,
-        window_start: usize,
-    ) {
-        self.load(reference, window_start);
-        for (index, row) in rows.enumerate() {
-            self.predict(index);
-            let predicted = &self.work[self.lags - 1..][..self.count];
-            row.iter_mut().zip(predicted).for_each(|(sample, predicted)| *sample -= predicted);
-        }
-    }
-
     /// Transforms the streams from `lags − 1` samples before the window on.
     fn load(&mut self, reference: Planar<'_>, window_start: usize) {
+        self.known = reference.length.saturating_sub(window_start).min(self.count);
         let begin = window_start as isize - (self.lags as isize - 1);
         let used = self.count + self.lags - 1;
         for (stream, space) in self.streams.chunks_exact_mut(self.length).enumerate() {
