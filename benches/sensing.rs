@@ -7,7 +7,7 @@
 use divan::{Bencher, black_box};
 use issc::optimize::Problem;
 use issc::scene::Scene;
-use issc::sensing::{Estimator, SensingConfig, Trials};
+use issc::sensing::{Estimator, Planar, SensingConfig, StationaryEchoes, Trials};
 use num_complex::Complex32;
 
 fn main() {
@@ -49,6 +49,28 @@ fn run(bencher: Bencher, power_dbm: f64, window: usize, moving: bool) {
     let mut trials = Trials::new(&scene, &config, &beams, 1).unwrap();
     trials.make(0, &estimator);
     bencher.bench_local(|| black_box(trials.estimate(&mut estimator)));
+}
+
+/// Stationary echoes removed from a frame, and learned from it as well.
+#[divan::bench(args = [false, true])]
+fn remove_stationary(bencher: Bencher, learns: bool) {
+    let scene = Scene::paper();
+    let config = SensingConfig::from_scene(&scene);
+    let beams = Problem::from_scene(&scene).solve().beams;
+    let mut stationary = StationaryEchoes::new(&config, Trials::window_samples(&config));
+    let estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+    let mut trials = Trials::new(&scene, &config, &beams, 1).unwrap();
+    trials.make(0, &estimator);
+    let samples = stationary.echo_samples();
+    let echo = vec![Complex32::new(1e-3, 0.0); config.receive_antennas * samples];
+    let mut left = echo.clone();
+    bencher.bench_local(|| {
+        let echo = Planar::new(black_box(&echo), samples);
+        stationary.remove(echo, 0, trials.reference(), trials.window_start(), &mut left);
+        if learns {
+            stationary.learn(&left);
+        }
+    });
 }
 
 /// The baseline: forward transforms of four echo rows, and of two streams as well.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use issc::optimize::Problem;
 use issc::scene::Scene;
-use issc::sensing::{Estimator, SensingConfig, Status, Trials};
+use issc::sensing::{Estimator, Planar, SensingConfig, StationaryEchoes, Status, Trials};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn an_estimate_allocates_nothing_whatever_its_status() {
+fn estimates_and_the_removal_of_stationary_echoes_allocate_nothing() {
     for (power_dbm, expected) in [(0.0, Status::Located), (-60.0, Status::Located), (-100.0, Status::BelowThreshold)] {
         let mut scene = Scene::paper();
         scene.constraints.power_dbm = power_dbm;
@@ -48,4 +48,19 @@ fn an_estimate_allocates_nothing_whatever_its_status() {
             assert_eq!(estimate.status, expected);
         }
     }
+    let scene = Scene::paper();
+    let config = SensingConfig::from_scene(&scene);
+    let beams = Problem::from_scene(&scene).solve().beams;
+    let trials = Trials::new(&scene, &config, &beams, 1).unwrap();
+    let mut stationary = StationaryEchoes::new(&config, Trials::window_samples(&config));
+    let samples = stationary.echo_samples();
+    let echo = vec![num_complex::Complex32::new(1e-3, 0.0); config.receive_antennas * samples];
+    let mut left = echo.clone();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        stationary.remove(Planar::new(&echo, samples), 0, trials.reference(), trials.window_start(), &mut left);
+        stationary.learn(&left);
+    }
+    stationary.forget();
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "stationary echoes");
 }

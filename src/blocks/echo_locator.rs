@@ -9,11 +9,12 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::snapshots::Snapshots;
+use super::stationary::{StationaryKeys, StationaryRemover};
 use super::{Context, settings};
 use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::{FrameClock, Layout, SENSING_WINDOW};
 use crate::scene::TimingErrorHold;
-use crate::sensing::{Estimator, Fix, Planar, SensingConfig, TrackSettings, Tracker};
+use crate::sensing::{Estimate, Estimator, Fix, Planar, SensingConfig, TrackSettings, Tracker};
 use crate::stream::{Block, Event, Flow, Frame, LeftOut, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
 use crate::{Error, Result};
 
@@ -31,6 +32,12 @@ struct Keys {
     /// Whether targets may move: then the Doppler shift within a frame is estimated.
     #[serde(default)]
     moving: bool,
+    /// Whether what stands still is learned and removed.
+    #[serde(default)]
+    remove_stationary: bool,
+    /// Frames under the same beams that are learned from; absent: all.
+    #[serde(default)]
+    learn_frames: Option<usize>,
 }
 
 impl Keys {
@@ -58,6 +65,7 @@ impl Keys {
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
     let track_settings = keys.track_settings(context.scene.channel.timing_error_hold)?;
+    let stationary = StationaryKeys { remove: keys.remove_stationary, learn_frames: keys.learn_frames };
     let reference = keys.reference;
     let Some(tap) = context.taps.remove(&reference) else {
         let known: Vec<_> = context.taps.keys().cloned().collect();
@@ -68,12 +76,15 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&context.scene) };
     let first_lag = config.lag_range()[0] as i64;
     let estimator = Estimator::new(config, samples_per_symbol * SENSING_WINDOW)?;
+    let window = samples_per_symbol * SENSING_WINDOW;
+    let remover = stationary.make(&context.scene, estimator.config(), window)?;
     let rows = context.scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
-    let window = samples_per_symbol * SENSING_WINDOW;
     context.snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
     Ok(erase(EchoLocator {
         plans: PlanReader::new(Arc::clone(&context.plans)),
+        next_plans: PlanReader::new(Arc::clone(&context.plans)),
+        remover,
         telemetry: context.telemetry.clone(),
         feedback: context.feedback.clone(),
         tracker: Tracker::new(estimator.config(), track_settings),
@@ -96,6 +107,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
 
 struct EchoLocator {
     plans: PlanReader,
+    /// Of the frame after the one that is worked on.
+    next_plans: PlanReader,
+    remover: Option<StationaryRemover>,
     telemetry: Telemetry,
     feedback: Telemetry,
     tracker: Tracker,
@@ -136,12 +150,30 @@ impl Block for EchoLocator {
 
     fn work(&mut self, input: &Frame<Complex32>, _output: &mut Frame<()>) -> Flow {
         self.take_in(input);
+        self.work_off(false);
+        Flow::Consumed
+    }
+
+    fn flush(&mut self, _output: &mut Frame<()>) -> Flow {
+        self.work_off(true);
+        Flow::Finished
+    }
+}
+
+impl EchoLocator {
+    /// Works on the frames whose echo is all there. Where what stands still is removed, the frame after it must have
+    /// come as well, unless none comes any more.
+    fn work_off(&mut self, ended: bool) {
         while let Some(reference) = self.waiting.pop_front().or_else(|| self.tap.read()) {
             let layout = Layout::of(reference.head.sequence, self.antennas);
             let window = self.samples_per_symbol * (layout.sensing_window() + SPAN_SYMBOLS);
             let first = reference.head.sample_time as i64 + window as i64 + self.first_lag;
             let end = first + self.estimator.echo_samples() as i64;
-            if end > self.begin + self.filled as i64 {
+            if self.remover.is_some() && self.waiting.is_empty() {
+                self.waiting.extend(self.tap.read());
+            }
+            let waits = self.remover.is_some() && self.waiting.is_empty() && !ended;
+            if waits || end > self.begin + self.filled as i64 {
                 self.waiting.push_front(reference);
                 break;
             }
@@ -156,11 +188,8 @@ impl Block for EchoLocator {
             self.track(reference.head.sequence, fix);
             self.tap.give_back(reference);
         }
-        Flow::Consumed
     }
-}
 
-impl EchoLocator {
     /// Appends the input to the history; the oldest samples make room. A gap in time empties it.
     fn take_in(&mut self, input: &Frame<Complex32>) {
         let (time, count) = (input.head.sample_time as i64, input.head.valid);
@@ -178,17 +207,25 @@ impl EchoLocator {
     }
 
     fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) -> Option<Fix> {
-        let plan = self.plans.of_epoch(reference.head.epoch);
-        let echo = Planar::new(&self.history, self.length);
+        let frame = reference.head.sequence;
+        let beams = &self.plans.of_epoch(reference.head.epoch).beams;
+        let mut echo = (Planar::new(&self.history, self.length), echo_start);
+        if let Some(remover) = &mut self.remover {
+            let next = self.waiting.front().filter(|next| !self.left_out.contains(next.head.sequence));
+            let next = next.map(|next| (&**next, &self.next_plans.of_epoch(next.head.epoch).beams));
+            let Some(left) = remover.clean(echo.0, echo_start, (reference, beams), next, window) else {
+                self.telemetry.report(Event::Sensed { frame, estimate: Estimate::LEARNING });
+                return None;
+            };
+            echo = (left, 0);
+        }
         let streams = Planar::new(reference.samples(), reference.capacity());
         // Beams may have the same echo from several places: the track tells them apart.
-        let time_s = self.clock.start_s(reference.head.sequence);
+        let time_s = self.clock.start_s(frame);
         self.estimator.expect(self.tracker.best().map(|track| track.predict(time_s)));
-        let estimate = self.estimator.estimate(echo, echo_start, streams, window, &plan.beams);
-        self.snapshots.echo.offer(reference.head.sequence, |held| {
-            held.fill((echo, echo_start), (streams, window), &plan.beams, estimate);
-        });
-        self.telemetry.report(Event::Sensed { frame: reference.head.sequence, estimate });
+        let estimate = self.estimator.estimate(echo.0, echo.1, streams, window, beams);
+        self.snapshots.echo.offer(frame, |held| held.fill(echo, (streams, window), beams, estimate));
+        self.telemetry.report(Event::Sensed { frame, estimate });
         estimate.fix
     }
 

@@ -13,6 +13,7 @@ mod reference_sender;
 mod reference_source;
 pub(crate) mod simulated_air;
 pub mod snapshots;
+mod stationary;
 mod superposer;
 
 use std::collections::HashMap;

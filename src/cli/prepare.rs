@@ -257,6 +257,7 @@ impl RunOptions {
         session.limit_time(self.pace);
         session.scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<_>>()?;
         session.has_receiver = has_stage(graph, "frame-receiver") || companions.expects(Role::CommunicationReceiver);
+        session.holds_beams = graph.hold_beams;
         if let Some(every_frames) = graph.follow_frames {
             if !has_stage(graph, "echo-locator") && !companions.expects(Role::SensingReceiver) {
                 return Err(Error::input(format!(

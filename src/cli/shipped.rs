@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::scene::PAPER_TOML;
 use crate::{Error, Result, config};
 
-const FLOWGRAPHS: [(&str, &str); 8] = [
+const FLOWGRAPHS: [(&str, &str); 9] = [
     ("loopback", include_str!("../../flowgraphs/loopback.toml")),
     ("follow", include_str!("../../flowgraphs/follow.toml")),
+    ("clutter", include_str!("../../flowgraphs/clutter.toml")),
     ("virtual", include_str!("../../flowgraphs/virtual.toml")),
     ("two-radios", include_str!("../../flowgraphs/two-radios.toml")),
     ("transmitter", include_str!("../../flowgraphs/transmitter.toml")),
@@ -16,10 +17,11 @@ const FLOWGRAPHS: [(&str, &str); 8] = [
     ("transmitter-sensing", include_str!("../../flowgraphs/transmitter-sensing.toml")),
 ];
 
-const SCENES: [(&str, &str); 3] = [
+const SCENES: [(&str, &str); 4] = [
     ("paper", PAPER_TOML),
     ("moving", include_str!("../../scenes/moving.toml")),
     ("outdoor", include_str!("../../scenes/outdoor.toml")),
+    ("clutter", include_str!("../../scenes/clutter.toml")),
 ];
 
 /// A flowgraph by path or shipped name: its text, its name in error lines, and the folder its scene is sought in.

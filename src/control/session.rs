@@ -116,6 +116,8 @@ pub struct Session {
     pub live: Option<Receiver<LiveRequest>>,
     /// Whether a receiver sends soundings back.
     pub has_receiver: bool,
+    /// Whether soundings change no plan.
+    pub holds_beams: bool,
 }
 
 impl Session {
@@ -142,6 +144,7 @@ impl Session {
             scheduled: Vec::new(),
             live: None,
             has_receiver: false,
+            holds_beams: false,
         }
     }
 
@@ -234,7 +237,7 @@ impl Session {
         sounded: Option<(u64, usize, [num_complex::Complex32; crate::stream::MAX_SOUNDED_ANTENNAS])>,
         requests: &mut Vec<LiveRequest>,
     ) {
-        if let Some((frame, antennas, gains)) = sounded {
+        if let Some((frame, antennas, gains)) = sounded.filter(|_| !self.holds_beams) {
             // Each antenna sounds with the whole power of the plan.
             let amplitude = self.plans.in_force(frame).beams.power_w().sqrt();
             self.planner.sound(&gains[..antennas], amplitude);

@@ -27,6 +27,9 @@ pub struct Flowgraph {
     /// The beams follow the sensing receiver's track, with a new plan every so many frames; absent: they do not.
     #[serde(default)]
     pub follow_frames: Option<u64>,
+    /// The first plan's beams are kept: soundings do not change them, commands do.
+    #[serde(default)]
+    pub hold_beams: bool,
     /// Frames that a link between two chains holds.
     #[serde(default = "default_link_frames")]
     pub link_frames: usize,
@@ -122,6 +125,9 @@ impl Flowgraph {
         }
         if self.follow_frames == Some(0) {
             return Err("follow_frames = 0 is out of range; accepted: 1 or more".into());
+        }
+        if self.hold_beams && self.follow_frames.is_some() {
+            return Err("hold_beams = true and follow_frames; accepted: one of them".into());
         }
         self.link.as_ref().map_or(Ok(()), LinkText::check)?;
         for (index, chain) in self.chains.iter().enumerate() {

@@ -44,6 +44,8 @@ pub enum Status {
     Ambiguous,
     /// An echo was found whose directions do not meet before both arrays.
     OutOfView,
+    /// What stands still is not known well enough yet to be removed, so nothing was looked for.
+    Learning,
 }
 
 /// Where the target is.
@@ -84,6 +86,12 @@ pub struct Estimate {
     pub coarse_delay_samples: isize,
     /// The energy that both streams explain at that delay over the noise's, summed over antennas and streams.
     pub detection_energy: f64,
+}
+
+impl Estimate {
+    /// Of a frame in which nothing was looked for yet.
+    pub const LEARNING: Self =
+        Self { status: Status::Learning, fix: None, coarse_delay_samples: 0, detection_energy: 0.0 };
 }
 
 /// The estimator, with all its scratch.
