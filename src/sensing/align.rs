@@ -3,8 +3,8 @@
 //! For each lag d the statistic is E(d) = Σ_r c_rᴴ Q⁻¹ c_r / (sps·σ_s²), c_ru = Σ_n y_r[n + d] s_u[n]*, Q the Gram matrix
 //! of the streams: the energy that the two streams explain together, whatever their spatial response. On noise alone it
 //! is a sum of N_R·(streams in use) unit exponentials, so its threshold follows from the false-alarm probability.
-//! Correlation is linear (zero-padded FFTs), not circular. A part of the window is tried first; where its peak does
-//! not stand out by far, the whole window decides.
+//! Correlation is linear (zero-padded FFTs), not circular. A part of the window as one antenna hears it is tried first;
+//! where its peak does not stand out by far, the whole window of all antennas decides.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::dsp::dispatched;
 const NEGLIGIBLE_POWER: f64 = 1e-9;
 
 /// The short search decides where its peak is this many times the threshold, which noise does not move.
-const BEYOND_DOUBT: f64 = 6.0;
+const BEYOND_DOUBT: f64 = 3.0;
 
-/// The delay search: first over a part of the window, then over all of it.
+/// The delay search: first over a part of the window of one antenna, then over all of it.
 pub(super) struct Alignment {
     short: Correlator,
     whole: Correlator,
@@ -32,7 +32,7 @@ pub(super) struct Alignment {
 pub(super) struct Peak {
     /// The best whole lag.
     pub lag: isize,
-    /// Where a parabola through its neighbours puts the maximum, −0.5 … 0.5.
+    /// Where a parabola through the logarithms of it and its neighbours puts the maximum, −0.5 … 0.5.
     pub fraction: f64,
     /// E at the best lag.
     pub energy: f64,
@@ -58,11 +58,11 @@ pub(super) struct Sought<'a> {
 impl Alignment {
     /// `noise_variance` is that of a complex sample, sps·σ_s².
     pub fn new(window: usize, lags: [isize; 2], rows: usize, noise_variance: f64, false_alarm: f64) -> Self {
-        let correlator = |section| Correlator::new(section, lags, rows, noise_variance, false_alarm);
+        let correlator = |section, rows| Correlator::new(section, lags, rows, noise_variance, false_alarm);
         // At least an eighth of the window, and then what fills a transform that is a power of two.
         let others = (lags[1] - lags[0]) as usize;
         let short = ((others + window / 8).next_power_of_two() - others).min(window);
-        Self { short: correlator(short), whole: correlator(window) }
+        Self { short: correlator(short, 1), whole: correlator(window, rows) }
     }
 
     /// Samples of one echo row that [`Self::search`] reads.
@@ -228,7 +228,7 @@ impl Correlator {
         let best = f64::from(best);
         let fraction = match (index.checked_sub(1).map(|before| self.energy[before]), self.energy.get(index + 1)) {
             (Some(before), Some(after)) => {
-                let (before, after) = (f64::from(before), f64::from(*after));
+                let [before, best, after] = [f64::from(before), best, f64::from(*after)].map(f64::ln);
                 let curvature = before - 2.0 * best + after;
                 if curvature < 0.0 { (0.5 * (before - after) / curvature).clamp(-0.5, 0.5) } else { 0.0 }
             }

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// Below this the ratio of the two beams does not depend on direction: rounding.
 const NO_LEVERAGE: f64 = 1e-7;
 /// Correlations are taken again until T moves by less than this, in samples.
-const SETTLED: f64 = 2e-3;
+const SETTLED: f64 = 2e-2;
 /// Least log-probability that an expectation gives: a target may always be elsewhere.
 const SURPRISE_NATS: f64 = -50.0;
 /// Rounds of estimating how the echo turns: the second one sees what the first left.
@@ -275,7 +275,7 @@ impl Estimator {
         let response = jets.map(|jet| jet[0]);
         let rows = still.rows();
         let reflection = still.evaluate(point).reflection;
-        let [received] = sloped.arrival_jets::<1>(point[1]);
+        let [received, ..] = sloped.arrival_jets(point[1], point[2]);
         let seen: Complex64 = (0..STREAMS).map(|u| response[u].conj() * received[u][0]).sum();
         let overlap: Complex64 = (0..STREAMS)
             .flat_map(|u| (0..STREAMS).map(move |v| (u, v)))
@@ -364,13 +364,13 @@ fn follow(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], co
         *result = Some(climb(likelihood, *point));
     }
     climbed.sort_unstable_by(|a, b| {
-        let value = |c: &Option<Candidate>| c.map_or(f64::NEG_INFINITY, |c| c.value.log_likelihood);
+        let value = |c: &Option<Candidate>| c.map_or(f64::NEG_INFINITY, |c| c.log_likelihood);
         value(b).total_cmp(&value(a))
     });
-    let best = climbed[0].map_or(0.0, |c| c.value.log_likelihood);
+    let best = climbed[0].map_or(0.0, |c| c.log_likelihood);
     let worst = best - BEHIND_NATS - behind_part * best.abs();
     let mut left = 0;
-    for candidate in climbed.iter().flatten().filter(|c| c.value.log_likelihood > worst) {
+    for candidate in climbed.iter().flatten().filter(|c| c.log_likelihood > worst) {
         points[left] = candidate.point;
         left += 1;
     }

@@ -92,20 +92,28 @@ pub(super) fn profile(c: &Jet, q: &[f64; 3], rows: f64, noise_variance: f64, ref
 }
 
 impl Likelihood<'_> {
-    /// x_u(v) = Σ_r a_r* C_ru and its derivatives by T, each with its derivatives by v = sin φ.
-    pub fn arrival_jets<const COUNT: usize>(&self, v: f64) -> [[Jet; STREAMS]; COUNT] {
+    /// x_u(v) = Σ_r a_r* C_ru and its derivatives by T at the delay's distance `delta`, each with its derivatives by
+    /// v = sin φ: `[by T][stream][by v]`, third derivatives and higher left at zero. The delay's part of C is the Taylor
+    /// polynomial of the correlations taken.
+    pub fn arrival_jets(&self, v: f64, delta: f64) -> [[Jet; STREAMS]; ORDERS] {
         let step = Complex64::cis(-self.wavenumber * v);
-        let mut jets = [[[Complex64::ZERO; 3]; STREAMS]; COUNT];
+        let mut jets = [[[Complex64::ZERO; 3]; STREAMS]; ORDERS];
         let mut phase = Complex64::ONE;
-        for row in 0..self.correlations[0].len() {
+        let [values, slopes, bends] = self.correlations;
+        for (row, ((values, slopes), bends)) in values.iter().zip(slopes).zip(bends).enumerate() {
             let slope = -self.wavenumber * row as f64;
-            for (jets, values) in jets.iter_mut().zip(self.correlations) {
-                for (jet, value) in jets.iter_mut().zip(&values[row]) {
-                    let term = value * phase;
-                    jet[0] += term;
-                    jet[1] += Complex64::new(-slope * term.im, slope * term.re);
-                    jet[2] -= term * (slope * slope);
-                }
+            let turned = |z: Complex64| Complex64::new(-slope * z.im, slope * z.re);
+            for stream in 0..STREAMS {
+                let bend = bends[stream] * phase;
+                let rise = slopes[stream] * phase;
+                let term = values[stream] * phase + (rise + bend * (0.5 * delta)) * delta;
+                let rise = rise + bend * delta;
+                jets[0][stream][0] += term;
+                jets[0][stream][1] += turned(term);
+                jets[0][stream][2] -= term * (slope * slope);
+                jets[1][stream][0] += rise;
+                jets[1][stream][1] += turned(rise);
+                jets[2][stream][0] += bend;
             }
             phase *= step;
         }
@@ -117,26 +125,11 @@ impl Likelihood<'_> {
         self.correlations[0].len() as f64
     }
 
-    /// ℓ at a point; the delay's part of C is the Taylor polynomial of the correlations taken.
+    /// ℓ at a point.
     pub fn evaluate(&self, point: &Parameters) -> Value {
-        let (u, v, delta) = (point[0], point[1], point[2]);
-        let beams = beam_jets(self.beams, self.wavenumber, u);
+        let beams = beam_jets(self.beams, self.wavenumber, point[0]);
         let q = illumination(&self.gram, &beams);
-        let orders: [[Jet; STREAMS]; ORDERS] = self.arrival_jets(v);
-        // x and its derivatives by T at the displaced delay, one jet by v for each.
-        let arrivals: [[Jet; STREAMS]; ORDERS] = std::array::from_fn(|order| {
-            std::array::from_fn(|stream| {
-                std::array::from_fn(|i| match order {
-                    0 => {
-                        orders[0][stream][i]
-                            + orders[1][stream][i] * delta
-                            + orders[2][stream][i] * (0.5 * delta * delta)
-                    }
-                    1 => orders[1][stream][i] + orders[2][stream][i] * delta,
-                    _ => orders[2][stream][i],
-                })
-            })
-        });
+        let arrivals = self.arrival_jets(point[1], point[2]);
         // ∂^i/∂u ∂^j/∂v ∂^k/∂T of c.
         let c = |i: usize, j: usize, k: usize| {
             beams[0][i].conj() * arrivals[k][0][j] + beams[1][i].conj() * arrivals[k][1][j]

@@ -7,6 +7,7 @@ use nalgebra::{Matrix2, Matrix3, RowVector3, Vector3};
 
 use super::SensingConfig;
 use super::likelihood::{Likelihood, Parameters, Value};
+use super::search::{NEAR_NATS, UNDAMPED};
 use crate::array::distance_m;
 use crate::scene::Point;
 
@@ -139,11 +140,12 @@ impl Geometry {
                 continue;
             };
             let step = factor.solve(&gradient.component_mul(&scale)).component_mul(&scale);
+            let next = point + step;
             let decrement = gradient.dot(&step);
-            if decrement < 1e-8 && damping < 1e-6 {
+            if decrement < NEAR_NATS && damping < UNDAMPED {
+                (point, here.0) = (next, here.0 + 0.5 * decrement);
                 break;
             }
-            let next = point + step;
             let there = self.in_view([next[0], next[1]]).then(|| self.posterior(likelihood, reference_delay, &next));
             match there {
                 Some(there) if there.0 >= here.0 - 1e-13 * here.0.abs() => {

@@ -6,9 +6,10 @@
 use nalgebra::{Matrix3, Vector3};
 use num_complex::Complex64;
 
-use super::STREAMS;
-use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, profile, wavenumber};
+use super::likelihood::{Likelihood, Parameters, beam_jets, illumination, profile, wavenumber};
 use super::spectrum::Gram;
+use super::{Reflection, STREAMS};
+use crate::dsp::dispatched;
 
 /// Candidates that are followed to the end, at most.
 pub(super) const CANDIDATES: usize = 8;
@@ -23,22 +24,40 @@ const ARRIVAL_NATS: f64 = 30.0;
 /// A departure direction is followed if its ℓ is within this many nats of the best, plus a part of it.
 const DEPARTURE_NATS: f64 = 40.0;
 const DEPARTURE_PART: f64 = 1e-4;
+/// On the grid, ℓ can be lower than at its peak by this part.
+const GRID_PART: f64 = 0.1;
+/// A departure direction is refined to this in sin θ before ℓ is climbed in all parameters.
+const DEPARTURE_STEP: f64 = 1e-5;
+/// A Newton step that promises at most this much more log-likelihood (it is within 0.05 deviations of the maximum, and
+/// the next one, quadratically smaller, would move nothing) is the last.
+pub(super) const NEAR_NATS: f64 = 1e-3;
+/// Newton's method counts as undamped below this.
+pub(super) const UNDAMPED: f64 = 1e-6;
 
 /// A point that was reached, with ℓ there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub point: Parameters,
-    pub value: Value,
+    pub log_likelihood: f64,
 }
 
 /// The grids, and the table of beam responses that belongs to the beams in use.
 pub(super) struct Search {
-    /// h_u on the grid of u.
-    departures: Vec<[Complex64; STREAMS]>,
-    /// a_r* on the grid of v: `[cell][row]`.
-    arrivals: Vec<Complex64>,
+    departures: Departures,
+    /// a_r* on the grid of v: `[row][part][cell]`.
+    arrivals: Vec<f64>,
+    /// Σ_r a_r* C_ru on the grid of v: `[stream][part][cell]`.
+    sums: [Vec<f64>; 2 * STREAMS],
     energies: Vec<f64>,
     values: Vec<f64>,
+}
+
+/// What ℓ needs of the beams, on the grid of u.
+struct Departures {
+    /// h_c and h_0, each as real and imaginary part.
+    responses: [Vec<f64>; 2 * STREAMS],
+    /// |h_c|², |h_0|², and real and imaginary part of h_c h_0*.
+    products: [Vec<f64>; 4],
 }
 
 /// Middle of cell `index` of `cells` equal cells of (−1, 1).
@@ -57,14 +76,18 @@ impl Search {
         let wavenumber = wavenumber(spacing_wavelengths);
         let lobes = |antennas: usize| (antennas as f64 * (2.0 * spacing_wavelengths).max(1.0)).ceil() as usize;
         let (departures, arrivals) = (64 * lobes(transmit_antennas), 16 * lobes(receive_antennas));
+        let steering = |part: fn(Complex64) -> f64, row: usize| {
+            (0..arrivals).map(move |index| part(Complex64::cis(-wavenumber * row as f64 * cell(index, arrivals))))
+        };
         Self {
-            departures: vec![[Complex64::ZERO; STREAMS]; departures],
-            arrivals: (0..arrivals * receive_antennas)
-                .map(|index| {
-                    let (cell_index, row) = (index / receive_antennas, index % receive_antennas);
-                    Complex64::cis(-wavenumber * row as f64 * cell(cell_index, arrivals))
-                })
+            departures: Departures {
+                responses: std::array::from_fn(|_| vec![0.0; departures]),
+                products: std::array::from_fn(|_| vec![0.0; departures]),
+            },
+            arrivals: (0..receive_antennas)
+                .flat_map(|row| steering(|z| z.re, row).chain(steering(|z| z.im, row)))
                 .collect(),
+            sums: std::array::from_fn(|_| vec![0.0; arrivals]),
             energies: vec![0.0; arrivals],
             values: vec![0.0; departures],
         }
@@ -75,29 +98,25 @@ impl Search {
     /// Returns the largest part of the ratio h_c : h_0 that a direction changes, |h_c h_0' − h_0 h_c'|/(‖w_c‖² + ‖w_0‖²):
     /// zero where one beam has no power or both are parallel, and θ then hides behind an unknown β_0.
     pub fn tabulate(&mut self, beams: &[Vec<Complex64>; STREAMS], wavenumber: f64) -> f64 {
-        let cells = self.departures.len();
+        let cells = self.values.len();
         let power: f64 = beams.iter().flatten().map(Complex64::norm_sqr).sum();
         let mut leverage = 0.0f64;
-        for (index, entry) in self.departures.iter_mut().enumerate() {
-            let [h, g] = beam_jets(beams, wavenumber, cell(index, cells));
-            leverage = leverage.max((h[0] * g[1] - g[0] * h[1]).norm_sqr());
-            *entry = [h[0], g[0]];
+        let Departures { responses, products } = &mut self.departures;
+        for index in 0..cells {
+            let [[h, h_slope, _], [g, g_slope, _]] = beam_jets(beams, wavenumber, cell(index, cells));
+            leverage = leverage.max((h * g_slope - g * h_slope).norm_sqr());
+            let cross = h * g.conj();
+            responses.iter_mut().zip([h.re, h.im, g.re, g.im]).for_each(|(row, part)| row[index] = part);
+            let values = [h.norm_sqr(), g.norm_sqr(), cross.re, cross.im];
+            products.iter_mut().zip(values).for_each(|(row, value)| row[index] = value);
         }
         leverage.sqrt() / power
     }
 
     /// Fills `candidates` with starting points, and returns how many there are.
     pub fn starts(&mut self, likelihood: &Likelihood<'_>, candidates: &mut [Parameters; CANDIDATES]) -> usize {
-        let scale = 1.0 / (likelihood.rows() * likelihood.noise_variance);
-        let correlations = &likelihood.correlations[0];
-        for (energy, steering) in self.energies.iter_mut().zip(self.arrivals.chunks_exact(correlations.len())) {
-            let mut sums = [Complex64::ZERO; STREAMS];
-            for (values, phase) in correlations.iter().zip(steering) {
-                sums[0] += values[0] * phase;
-                sums[1] += values[1] * phase;
-            }
-            *energy = scale * likelihood.gram.explained(sums);
-        }
+        let form = likelihood.gram.form().map(|factor| factor / (likelihood.rows() * likelihood.noise_variance));
+        energies(&likelihood.correlations[0], &self.arrivals, &form, &mut self.sums, &mut self.energies);
         let best = self.energies.iter().copied().fold(0.0, f64::max);
         let worst = (ARRIVAL_PART * best).min(best - ARRIVAL_NATS);
         let mut kept = Kept::<CANDIDATES>::new();
@@ -120,29 +139,129 @@ impl Search {
 
     /// All local maxima of ℓ over u at one v.
     fn departures_for(&mut self, likelihood: &Likelihood<'_>, v: f64, kept: &mut Kept<CANDIDATES>) {
-        let [[a, b]] = likelihood.arrival_jets(v);
+        let [[a, b], ..] = likelihood.arrival_jets(v, 0.0);
         let arrival = [a[0], b[0]];
-        let rows = likelihood.rows();
-        for (entry, value) in self.departures.iter().zip(&mut self.values) {
-            let c = entry[0].conj() * arrival[0] + entry[1].conj() * arrival[1];
-            let q = likelihood.gram.of_response(entry);
-            *value = profile(
-                &[c, Complex64::ZERO, Complex64::ZERO],
-                &[q, 0.0, 0.0],
-                rows,
-                likelihood.noise_variance,
-                likelihood.reflection,
-            )[0];
-        }
-        let cells = self.departures.len();
+        let (weights, law) = (likelihood.gram.weights(), Law::of(likelihood));
+        values_of(&self.departures, &arrival, &weights, &law, &mut self.values);
+        let cells = self.values.len();
+        let best = self.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let worst = best - DEPARTURE_NATS - GRID_PART * best.abs();
         let mut maxima = Kept::<MAXIMA>::new();
-        for index in local_maxima(&self.values) {
+        for index in local_maxima(&self.values).filter(|index| self.values[*index] >= worst) {
             maxima.offer(self.values[index], [cell(index, cells), 0.0]);
         }
         for (_, [u, _]) in maxima.iter() {
             let (u, value) = refine_departure(likelihood, arrival, u, 2.0 / cells as f64);
             kept.offer(value, [u, v]);
         }
+    }
+}
+
+/// How ℓ follows from c and q.
+#[derive(Clone, Copy)]
+enum Law {
+    /// |c|² times this over q.
+    Concentrated(f64),
+    /// The real part of c times the conjugate of the first, less q times the second.
+    Known(Complex64, f64),
+}
+
+impl Law {
+    fn of(likelihood: &Likelihood<'_>) -> Self {
+        let (rows, noise_variance) = (likelihood.rows(), likelihood.noise_variance);
+        match likelihood.reflection {
+            Reflection::Unknown => Self::Concentrated(1.0 / (noise_variance * rows)),
+            Reflection::Known(beta) => {
+                Self::Known(beta * (2.0 / noise_variance), beta.norm_sqr() * rows / noise_variance)
+            }
+        }
+    }
+}
+
+dispatched! {
+    /// ℓ on the grid of u: c = Σ_u h_u* x_u, and q from its four products with these weights.
+    fn values_of(
+        departures: &Departures,
+        arrival: &[Complex64; STREAMS],
+        weights: &[f64; 4],
+        law: &Law,
+        values: &mut [f64],
+    ) = values_body
+}
+
+#[inline(always)]
+fn values_body(
+    departures: &Departures,
+    arrival: &[Complex64; STREAMS],
+    weights: &[f64; 4],
+    law: &Law,
+    values: &mut [f64],
+) {
+    let cells = values.len();
+    let [h_re, h_im, g_re, g_im] = departures.responses.each_ref().map(|row| &row[..cells]);
+    let [p, s, x_re, x_im] = departures.products.each_ref().map(|row| &row[..cells]);
+    let [a, b] = arrival;
+    let at = |n: usize| {
+        let re = h_re[n] * a.re + h_im[n] * a.im + g_re[n] * b.re + g_im[n] * b.im;
+        let im = h_re[n] * a.im - h_im[n] * a.re + g_re[n] * b.im - g_im[n] * b.re;
+        (re, im, weights[0] * p[n] + weights[1] * s[n] + weights[2] * x_re[n] + weights[3] * x_im[n])
+    };
+    match *law {
+        Law::Concentrated(scale) => {
+            for (n, value) in values.iter_mut().enumerate() {
+                let (re, im, q) = at(n);
+                *value = scale * (re * re + im * im) / q;
+            }
+        }
+        Law::Known(beta, scale) => {
+            for (n, value) in values.iter_mut().enumerate() {
+                let (re, im, q) = at(n);
+                *value = beta.re * re + beta.im * im - scale * q;
+            }
+        }
+    }
+}
+
+dispatched! {
+    /// The energy in the two-stream response from each direction on the grid of v: the quadratic form of Σ_r a_r* C_ru.
+    fn energies(
+        correlations: &[[Complex64; STREAMS]],
+        arrivals: &[f64],
+        form: &[f64; 4],
+        sums: &mut [Vec<f64>; 2 * STREAMS],
+        energies: &mut [f64],
+    ) = energies_body
+}
+
+#[inline(always)]
+fn energies_body(
+    correlations: &[[Complex64; STREAMS]],
+    arrivals: &[f64],
+    form: &[f64; 4],
+    sums: &mut [Vec<f64>; 2 * STREAMS],
+    energies: &mut [f64],
+) {
+    let cells = energies.len();
+    let [a_re, a_im, b_re, b_im] = sums.each_mut().map(|row| {
+        row.fill(0.0);
+        &mut row[..cells]
+    });
+    for ([a, b], steering) in correlations.iter().zip(arrivals.chunks_exact(2 * cells)) {
+        let (re, im) = steering.split_at(cells);
+        let im = &im[..cells];
+        for n in 0..cells {
+            a_re[n] += a.re * re[n] - a.im * im[n];
+            a_im[n] += a.re * im[n] + a.im * re[n];
+            b_re[n] += b.re * re[n] - b.im * im[n];
+            b_im[n] += b.re * im[n] + b.im * re[n];
+        }
+    }
+    for (n, energy) in energies.iter_mut().enumerate() {
+        let cross = [a_re[n] * b_re[n] + a_im[n] * b_im[n], a_im[n] * b_re[n] - a_re[n] * b_im[n]];
+        *energy = form[0] * (a_re[n] * a_re[n] + a_im[n] * a_im[n])
+            + form[1] * (b_re[n] * b_re[n] + b_im[n] * b_im[n])
+            + form[2] * cross[0]
+            + form[3] * cross[1];
     }
 }
 
@@ -177,7 +296,7 @@ fn refine_departure(likelihood: &Likelihood<'_>, arrival: [Complex64; STREAMS], 
         }
         let newton = u - value[1] / value[2];
         let next = if value[2] < 0.0 && newton > low && newton < high { newton } else { 0.5 * (low + high) };
-        if (next - u).abs() < 1e-9 {
+        if (next - u).abs() < DEPARTURE_STEP {
             break;
         }
         u = next;
@@ -216,13 +335,26 @@ impl<const N: usize> Kept<N> {
 impl Gram {
     /// xᴴ Q⁻¹ x: the energy that the streams explain, where x holds their correlations with one signal.
     pub(super) fn explained(&self, x: [Complex64; STREAMS]) -> f64 {
+        let cross = x[0] * x[1].conj();
+        let [first, second, re, im] = self.form();
+        first * x[0].norm_sqr() + second * x[1].norm_sqr() + re * cross.re + im * cross.im
+    }
+
+    /// xᴴ Q⁻¹ x as factors of |x_0|², |x_1|², and the real and imaginary part of x_0 x_1*.
+    fn form(&self) -> [f64; 4] {
         let determinant = self.semantic * self.sensing - self.cross.norm_sqr();
         if determinant <= 1e-9 * self.semantic * self.sensing {
-            let (index, power) = if self.semantic >= self.sensing { (0, self.semantic) } else { (1, self.sensing) };
-            return x[index].norm_sqr() / power.max(f64::MIN_POSITIVE);
+            let strongest = usize::from(self.semantic < self.sensing);
+            let mut form = [0.0; 4];
+            form[strongest] = self.semantic.max(self.sensing).max(f64::MIN_POSITIVE).recip();
+            return form;
         }
-        let cross = (x[0] * x[1].conj() * self.cross).re;
-        (self.sensing * x[0].norm_sqr() + self.semantic * x[1].norm_sqr() - 2.0 * cross) / determinant
+        [self.sensing, self.semantic, -2.0 * self.cross.re, 2.0 * self.cross.im].map(|factor| factor / determinant)
+    }
+
+    /// q as factors of |h_c|², |h_0|², and the real and imaginary part of h_c h_0*.
+    fn weights(&self) -> [f64; 4] {
+        [self.semantic, self.sensing, 2.0 * self.cross.re, -2.0 * self.cross.im]
     }
 
     /// The response g that explains x, for one row: x_u = Σ_v Q_vu g_v.
@@ -240,11 +372,6 @@ impl Gram {
             (x[1] * self.semantic - x[0] * self.cross) / determinant,
         ]
     }
-
-    /// q of one response h.
-    fn of_response(&self, [h, g]: &[Complex64; STREAMS]) -> f64 {
-        self.semantic * h.norm_sqr() + self.sensing * g.norm_sqr() + 2.0 * (self.cross * h * g.conj()).re
-    }
 }
 
 /// Furthest that T may move from where the correlations were taken, in samples.
@@ -255,21 +382,22 @@ pub(super) fn climb(likelihood: &Likelihood<'_>, start: Parameters) -> Candidate
     let clamp = |point: Parameters| {
         Vector3::new(point[0].clamp(-1.0, 1.0), point[1].clamp(-1.0, 1.0), point[2].clamp(-DELAY_REACH, DELAY_REACH))
     };
-    let mut here = Candidate { point: start, value: likelihood.evaluate(&start) };
+    let mut point = clamp(start);
+    let mut here = likelihood.evaluate(&point);
     let mut damping = 0.0;
     for _ in 0..40 {
-        let Some(step) = ascent(&here.value.hessian, &here.value.gradient, &mut damping) else { break };
-        let point = clamp(here.point + step);
-        let value = likelihood.evaluate(&point);
+        let Some(step) = ascent(&here.hessian, &here.gradient, &mut damping) else { break };
+        let next = clamp(point + step);
+        let decrement = here.gradient.dot(&step);
+        if decrement < NEAR_NATS && damping < UNDAMPED {
+            return Candidate { point: next, log_likelihood: here.log_likelihood + 0.5 * decrement };
+        }
+        let there = likelihood.evaluate(&next);
         // Rounding of ℓ itself, of which only differences matter.
-        let floor = 1e-13 * here.value.log_likelihood.abs();
-        if value.log_likelihood >= here.value.log_likelihood - floor {
-            let decrement = here.value.gradient.dot(&step);
-            here = Candidate { point, value };
+        let floor = 1e-13 * here.log_likelihood.abs();
+        if there.log_likelihood >= here.log_likelihood - floor {
+            (point, here) = (next, there);
             damping *= 0.1;
-            if decrement < 1e-8 + floor && damping < 1e-6 {
-                break;
-            }
         } else {
             damping = (10.0 * damping).max(1e-3);
             if damping > 1e9 {
@@ -277,7 +405,7 @@ pub(super) fn climb(likelihood: &Likelihood<'_>, start: Parameters) -> Candidate
             }
         }
     }
-    here
+    Candidate { point, log_likelihood: here.log_likelihood }
 }
 
 /// The step (D − H)⁻¹ g with D = damping·|diag H|, the damping raised until D − H is positive definite.
@@ -296,7 +424,9 @@ fn ascent(hessian: &Matrix3<f64>, gradient: &Vector3<f64>, damping: &mut f64) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::spectrum::Correlations;
     use super::*;
+    use rand::{RngExt, SeedableRng};
 
     #[test]
     fn a_response_is_recovered_and_its_energy_explained() {
@@ -306,6 +436,46 @@ mod tests {
         let x = [g[0] * gram.semantic + g[1] * gram.cross.conj(), g[0] * gram.cross + g[1] * gram.sensing];
         let found = gram.response(x);
         assert!((found[0] - g[0]).norm() < 1e-12 && (found[1] - g[1]).norm() < 1e-12);
-        assert!((gram.explained(x) - gram.of_response(&g)).abs() < 1e-12);
+        let jets = g.map(|g| [g, Complex64::ZERO, Complex64::ZERO]);
+        assert!((gram.explained(x) - illumination(&gram, &jets)[0]).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_dispatched_kernels_equal_their_bodies_and_what_they_stand_for() {
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(8);
+        let mut complex = || Complex64::new(random.random::<f64>() - 0.5, random.random::<f64>() - 0.5);
+        let beams: [Vec<Complex64>; STREAMS] = std::array::from_fn(|_| (0..5).map(|_| complex()).collect());
+        let correlations: Correlations = std::array::from_fn(|_| (0..3).map(|_| [complex(), complex()]).collect());
+        let gram = Gram { semantic: 2.0, sensing: 3.0, cross: Complex64::new(0.7, -0.9) };
+        let mut search = Search::new(5, 3, 0.5);
+        let wavenumber = wavenumber(0.5);
+        search.tabulate(&beams, wavenumber);
+        for reflection in [Reflection::Unknown, Reflection::Known(Complex64::new(0.5, 0.2))] {
+            let correlations = &correlations;
+            let likelihood =
+                Likelihood { correlations, gram, beams: &beams, wavenumber, noise_variance: 0.7, reflection };
+            let form = gram.form();
+            let (mut sums, mut slow) = (search.sums.clone(), search.energies.clone());
+            energies(&correlations[0], &search.arrivals, &form, &mut search.sums, &mut search.energies);
+            energies_body(&correlations[0], &search.arrivals, &form, &mut sums, &mut slow);
+            assert_eq!(search.energies, slow);
+            for (index, energy) in slow.iter().enumerate() {
+                let [arrivals, ..] = likelihood.arrival_jets(cell(index, slow.len()), 0.0);
+                let expected = gram.explained(arrivals.map(|jet| jet[0]));
+                assert!((energy - expected).abs() < 1e-12, "{index}: {energy} {expected}");
+            }
+            let v = 0.3;
+            let [[a, b], ..] = likelihood.arrival_jets(v, 0.0);
+            let weights = gram.weights();
+            let law = Law::of(&likelihood);
+            let mut slow = search.values.clone();
+            values_of(&search.departures, &[a[0], b[0]], &weights, &law, &mut search.values);
+            values_body(&search.departures, &[a[0], b[0]], &weights, &law, &mut slow);
+            assert_eq!(search.values, slow);
+            for (index, value) in slow.iter().enumerate() {
+                let expected = likelihood.evaluate(&Vector3::new(cell(index, slow.len()), v, 0.0)).log_likelihood;
+                assert!((value - expected).abs() < 1e-10 * (1.0 + expected.abs()), "{index}: {value} {expected}");
+            }
+        }
     }
 }
