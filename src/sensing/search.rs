@@ -201,24 +201,15 @@ fn values_body(
     let [h_re, h_im, g_re, g_im] = departures.responses.each_ref().map(|row| &row[..cells]);
     let [p, s, x_re, x_im] = departures.products.each_ref().map(|row| &row[..cells]);
     let [a, b] = arrival;
-    let at = |n: usize| {
+    let (gain, beta, loss) = match *law {
+        Law::Concentrated(scale) => (scale, Complex64::ZERO, 0.0),
+        Law::Known(beta, scale) => (0.0, beta, scale),
+    };
+    for n in 0..cells {
         let re = h_re[n] * a.re + h_im[n] * a.im + g_re[n] * b.re + g_im[n] * b.im;
         let im = h_re[n] * a.im - h_im[n] * a.re + g_re[n] * b.im - g_im[n] * b.re;
-        (re, im, weights[0] * p[n] + weights[1] * s[n] + weights[2] * x_re[n] + weights[3] * x_im[n])
-    };
-    match *law {
-        Law::Concentrated(scale) => {
-            for (n, value) in values.iter_mut().enumerate() {
-                let (re, im, q) = at(n);
-                *value = scale * (re * re + im * im) / q;
-            }
-        }
-        Law::Known(beta, scale) => {
-            for (n, value) in values.iter_mut().enumerate() {
-                let (re, im, q) = at(n);
-                *value = beta.re * re + beta.im * im - scale * q;
-            }
-        }
+        let q = weights[0] * p[n] + weights[1] * s[n] + weights[2] * x_re[n] + weights[3] * x_im[n];
+        values[n] = gain * (re * re + im * im) / q + beta.re * re + beta.im * im - loss * q;
     }
 }
 
