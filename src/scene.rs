@@ -64,7 +64,18 @@ pub struct Array {
     pub receive_antennas: usize,
     /// Distance of neighbouring elements in wavelengths, d_a/λ.
     pub spacing_wavelengths: f64,
+    /// Largest error in degrees that calibration has left in an element's phase, in both arrays. A simulation draws each
+    /// element's once, uniformly within; the receiver knows this limit, and its error bars cover it.
+    #[serde(default)]
+    pub phase_error_deg: f64,
+    /// The same of an element's gain, in dB.
+    #[serde(default)]
+    pub gain_error_db: f64,
 }
+
+/// Largest limits of an element's errors that error bars are true for, which are of first order.
+const MAX_PHASE_ERROR_DEG: f64 = 10.0;
+const MAX_GAIN_ERROR_DB: f64 = 1.0;
 
 /// The target's motion.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -308,6 +319,19 @@ impl Scene {
         count("array.transmit_antennas", self.array.transmit_antennas, 1..=256)?;
         count("array.receive_antennas", self.array.receive_antennas, 1..=256)?;
         positive("array.spacing_wavelengths", self.array.spacing_wavelengths)?;
+        for (key, value, most) in [
+            ("array.phase_error_deg", self.array.phase_error_deg, MAX_PHASE_ERROR_DEG),
+            ("array.gain_error_db", self.array.gain_error_db, MAX_GAIN_ERROR_DB),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                return Err(format!("{key} = {value} is out of range; accepted: 0 to {most}"));
+            }
+            if value > 0.0 && self.model.reflectivity == Reflectivity::Known {
+                return Err(format!(
+                    "{key} = {value}, and model.reflectivity is \"known\", which asks for arrays without errors; accepted: 0"
+                ));
+            }
+        }
         let channel = &self.channel;
         finite("channel.path_loss_exponent", channel.path_loss_exponent)?;
         finite("channel.communication_noise_dbm", channel.communication_noise_dbm)?;

@@ -5,9 +5,10 @@
 
 use nalgebra::DVector;
 use num_complex::Complex64;
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::scene::Point;
+use crate::scene::{Array, Point};
 
 /// Steering vector α(angle) of `elements` elements, `spacing` wavelengths apart; element 0 is the phase reference.
 pub fn steering_vector(elements: usize, spacing: f64, angle_rad: f64) -> DVector<Complex64> {
@@ -32,6 +33,36 @@ pub fn path_rate_m_s(from: Point, at: Point, to: Point, velocity_m_s: Point) -> 
 /// Distance of two points in metres.
 pub fn distance_m(a: Point, b: Point) -> f64 {
     (a[0] - b[0]).hypot(a[1] - b[1])
+}
+
+/// How the elements of both arrays differ from what is assumed of them: a factor for each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ElementErrors {
+    /// N_T factors.
+    pub transmit: Vec<Complex64>,
+    /// N_R factors.
+    pub receive: Vec<Complex64>,
+}
+
+impl ElementErrors {
+    /// None: all factors are 1.
+    pub fn none(array: &Array) -> Self {
+        let ones = |count| vec![Complex64::ONE; count];
+        Self { transmit: ones(array.transmit_antennas), receive: ones(array.receive_antennas) }
+    }
+
+    /// Phases and gains in dB drawn uniformly within the array's limits, each element's by itself.
+    pub fn draw(array: &Array, random: &mut impl Rng) -> Self {
+        let mut within = |limit: f64| if limit > 0.0 { random.random_range(-limit..=limit) } else { 0.0 };
+        let mut draw = |count| {
+            let factor = |_| {
+                let (gain_db, phase_deg) = (within(array.gain_error_db), within(array.phase_error_deg));
+                Complex64::from_polar(10f64.powf(gain_db / 20.0), phase_deg.to_radians())
+            };
+            (0..count).map(factor).collect()
+        };
+        Self { transmit: draw(array.transmit_antennas), receive: draw(array.receive_antennas) }
+    }
 }
 
 /// The two beamforming vectors, in √W: x(t) = w_c s_c(t) + w_0 s_0(t) (eq. 1).

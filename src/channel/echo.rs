@@ -14,7 +14,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::noise::mix;
 use super::path::{Course, Path, StationaryPath};
 use super::{MAX_ANTENNAS, Noise, RECEIVE_LAG};
-use crate::array::{direction_rad, distance_m, path_rate_m_s};
+use crate::array::{ElementErrors, direction_rad, distance_m, path_rate_m_s};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Target};
 
 /// Longest path TR → target → SRE that is simulated, in metres.
@@ -31,10 +31,8 @@ pub struct EchoPathSettings {
     pub target: Point,
     /// How it moves.
     pub motion: Target,
-    /// N_T.
-    pub transmit_antennas: usize,
-    /// N_R.
-    pub receive_antennas: usize,
+    /// Of both arrays, which have as many elements.
+    pub errors: ElementErrors,
     /// d_a/λ.
     pub spacing_wavelengths: f64,
     /// λ in metres.
@@ -146,20 +144,16 @@ fn draw_phase(settings: &EchoPathSettings, per_run: bool, salt: u64, number: u64
 impl EchoPath {
     /// A path for chunks of up to `chunk` samples; at most `MAX_ANTENNAS` antennas receive.
     pub fn new(settings: EchoPathSettings, chunk: usize) -> Result<Self, String> {
-        if settings.receive_antennas > MAX_ANTENNAS {
-            return Err(format!(
-                "array.receive_antennas = {}; accepted in a run: 1 to {MAX_ANTENNAS}",
-                settings.receive_antennas
-            ));
+        let rows = settings.errors.receive.len();
+        if rows > MAX_ANTENNAS {
+            return Err(format!("array.receive_antennas = {rows}; accepted in a run: 1 to {MAX_ANTENNAS}"));
         }
         check_simulated_target(settings.target, settings.transmitter, settings.receiver)?;
         let longest = RECEIVE_LAG as f64
             + (MAX_PATH_M / SPEED_OF_LIGHT_M_S + 8.0 * settings.timing_error_std_s) * settings.sample_rate_hz;
-        let path =
-            || Path::new(settings.transmit_antennas, settings.spacing_wavelengths, longest.ceil() as usize + 2, chunk);
-        let noises = (0..settings.receive_antennas as u64)
-            .map(|row| Noise::new(settings.seed, 0xe000 + row, settings.noise_variance))
-            .collect();
+        let path = || Path::new(&settings.errors, settings.spacing_wavelengths, longest.ceil() as usize + 2, chunk);
+        let noises =
+            (0..rows as u64).map(|row| Noise::new(settings.seed, 0xe000 + row, settings.noise_variance)).collect();
         Ok(Self {
             origin: settings.target,
             reflection_coefficient: settings.reflection_coefficient,
@@ -269,8 +263,7 @@ mod tests {
             receiver: [0.0, 50.0],
             target: [100.0, 50.0],
             motion: Target::default(),
-            transmit_antennas: 2,
-            receive_antennas: 3,
+            errors: ElementErrors { transmit: vec![Complex64::ONE; 2], receive: vec![Complex64::ONE; 3] },
             spacing_wavelengths: 0.5,
             wavelength_m: 0.1,
             sample_rate_hz: 200e6,
@@ -288,7 +281,7 @@ mod tests {
     /// A slow tone sent by both antennas, as chunks of 1 000 samples that are frames of their own.
     fn received(settings: &EchoPathSettings, chunks: u64) -> (Vec<EchoTruth>, Vec<Vec<Complex32>>) {
         let mut path = EchoPath::new(settings.clone(), 1000).unwrap();
-        let mut rows = vec![Vec::new(); settings.receive_antennas];
+        let mut rows = vec![Vec::new(); settings.errors.receive.len()];
         let mut truths = Vec::new();
         for chunk in 0..chunks {
             truths.push(path.begin_frame(chunk, chunk * 1000, chunk as f64 * 1000.0 / settings.sample_rate_hz));

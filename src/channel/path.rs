@@ -9,7 +9,7 @@ use num_complex::{Complex32, Complex64};
 use super::direct::combine;
 use super::line::DelayLine;
 use super::{MAX_ANTENNAS, RECEIVE_LAG};
-use crate::array::{direction_rad, distance_m};
+use crate::array::{ElementErrors, direction_rad, distance_m};
 use crate::dsp::{DelayTaps, FILTER_LATENCY, rotate, scale, scale_add};
 use crate::scene::Point;
 
@@ -82,7 +82,8 @@ struct Segment {
 /// The way, with state between chunks.
 pub(super) struct Path {
     spacing_wavelengths: f64,
-    /// α(θ)* of the course that was set last.
+    errors: ElementErrors,
+    /// α(θ)* with the elements' errors, of the course that was set last.
     departure: Vec<Complex32>,
     /// α(θ)ᴴ x.
     line: DelayLine,
@@ -91,17 +92,21 @@ pub(super) struct Path {
 }
 
 /// Element `index` of a steering vector.
-fn element(index: usize, spacing: f64, angle_rad: f64) -> Complex32 {
-    let exact = Complex64::cis(std::f64::consts::TAU * spacing * index as f64 * angle_rad.sin());
+fn element(index: usize, spacing: f64, angle_rad: f64) -> Complex64 {
+    Complex64::cis(std::f64::consts::TAU * spacing * index as f64 * angle_rad.sin())
+}
+
+fn single(exact: Complex64) -> Complex32 {
     Complex32::new(exact.re as f32, exact.im as f32)
 }
 
 impl Path {
     /// For delays up to `longest` samples, [`RECEIVE_LAG`] included, and chunks up to `chunk` samples.
-    pub fn new(transmit_antennas: usize, spacing_wavelengths: f64, longest: usize, chunk: usize) -> Self {
+    pub fn new(errors: &ElementErrors, spacing_wavelengths: f64, longest: usize, chunk: usize) -> Self {
         Self {
             spacing_wavelengths,
-            departure: vec![Complex32::default(); transmit_antennas],
+            errors: errors.clone(),
+            departure: vec![Complex32::default(); errors.transmit.len()],
             line: DelayLine::new(longest, chunk),
             segments: VecDeque::with_capacity(PENDING + 1),
             combined: vec![Complex32::default(); chunk],
@@ -111,10 +116,14 @@ impl Path {
     /// Sets a course. Its departure holds for all that is sent from now on, everything else from its first sample on.
     pub fn set(&mut self, course: &Course) {
         let spacing = self.spacing_wavelengths;
-        for (antenna, entry) in self.departure.iter_mut().enumerate() {
-            *entry = element(antenna, spacing, course.departure_rad).conj();
+        for (antenna, (entry, error)) in self.departure.iter_mut().zip(&self.errors.transmit).enumerate() {
+            *entry = single(element(antenna, spacing, course.departure_rad).conj() * error);
         }
         let coefficient = course.coefficient as f32;
+        let mut arrival = [Complex32::default(); MAX_ANTENNAS];
+        for (row, (entry, error)) in arrival.iter_mut().zip(&self.errors.receive).enumerate() {
+            *entry = coefficient * single(element(row, spacing, course.arrival_rad) * error);
+        }
         if self.segments.len() == PENDING {
             self.segments.pop_front();
         }
@@ -122,7 +131,7 @@ impl Path {
             begin: course.begin,
             range: 0..0,
             taps: DelayTaps::new((RECEIVE_LAG as f64 + course.delay_samples).max(2.0 * FILTER_LATENCY as f64)),
-            arrival: std::array::from_fn(|row| coefficient * element(row, spacing, course.arrival_rad)),
+            arrival,
             phase_rad: course.phase_rad,
             step_rad: course.step_rad,
         });

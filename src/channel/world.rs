@@ -2,13 +2,16 @@
 //! Received rows lag the transmitter's clock by [`RECEIVE_LAG`](super::RECEIVE_LAG).
 
 use num_complex::Complex32;
+use rand::SeedableRng;
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::echo::check_simulated;
+use super::noise::mix;
 use super::{
     DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, StationaryPath,
     check_simulated_target,
 };
-use crate::array::distance_m;
+use crate::array::{ElementErrors, distance_m};
 use crate::optimize::channel_vector;
 use crate::scene::{Point, ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w};
 
@@ -32,9 +35,13 @@ impl World {
         }
         let per_sample = scene.waveform.samples_per_symbol as f64;
         let sample_rate_hz = scene.sample_rate_hz();
+        let errors = ElementErrors::draw(&scene.array, &mut Xoshiro256PlusPlus::seed_from_u64(mix(seed, 0xa7)));
+        let mut channel = channel_vector(scene);
+        // y = hᴴx.
+        channel.iter_mut().zip(&errors.transmit).for_each(|(entry, error)| *entry *= error.conj());
         let direct = DirectPath::new(
             &DirectPathSettings {
-                channel: channel_vector(scene),
+                channel,
                 delay_s: distance_m(geometry.transmitter, geometry.communication_receiver) / SPEED_OF_LIGHT_M_S,
                 sample_rate_hz,
                 carrier_offset_hz: scene.channel.carrier_offset_ppm * 1e-6 * scene.waveform.carrier_hz,
@@ -44,7 +51,7 @@ impl World {
             chunk,
         );
         let switch_samples = preamble * scene.waveform.samples_per_symbol;
-        let echo = EchoPath::new(echo_settings(scene, sample_rate_hz, switch_samples, seed), chunk)?;
+        let echo = EchoPath::new(echo_settings(scene, errors, sample_rate_hz, switch_samples, seed), chunk)?;
         Ok(Self { direct, echo, chunk: 0 })
     }
 
@@ -85,7 +92,13 @@ impl World {
     }
 }
 
-fn echo_settings(scene: &Scene, sample_rate_hz: f64, switch_samples: usize, seed: u64) -> EchoPathSettings {
+fn echo_settings(
+    scene: &Scene,
+    errors: ElementErrors,
+    sample_rate_hz: f64,
+    switch_samples: usize,
+    seed: u64,
+) -> EchoPathSettings {
     let phase = match (scene.channel.reflection_phase, scene.model.reflectivity) {
         (None, Reflectivity::Known) => PhaseDraw::Zero,
         (Some(ReflectionPhase::RandomPerRun), _) => PhaseDraw::PerRun,
@@ -96,8 +109,7 @@ fn echo_settings(scene: &Scene, sample_rate_hz: f64, switch_samples: usize, seed
         receiver: scene.geometry.sensing_receiver,
         target: scene.geometry.target,
         motion: scene.target.clone(),
-        transmit_antennas: scene.array.transmit_antennas,
-        receive_antennas: scene.array.receive_antennas,
+        errors,
         spacing_wavelengths: scene.array.spacing_wavelengths,
         wavelength_m: scene.wavelength_m(),
         sample_rate_hz,

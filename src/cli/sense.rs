@@ -119,12 +119,10 @@ pub fn study(scene: &Scene, beams: &Beams, moving: bool, trials: u64, seed: u64)
             continue;
         };
         let error = Vector2::from(fix.position_m) - Vector2::from(truth.position_m);
-        let covariance = Matrix2::from_fn(|i, j| fix.covariance_m2[i][j]);
-        let information = covariance.try_inverse().ok_or_else(|| {
+        sums.outliers += u64::from(far.is_some_and(|far| error.norm_squared() > far));
+        sums.normalised_error += fix.normalised_error(truth.position_m).ok_or_else(|| {
             Error::failure(format!("trial {number}: the estimate's covariance {:?} m² is singular", fix.covariance_m2))
         })?;
-        sums.outliers += u64::from(far.is_some_and(|far| error.norm_squared() > far));
-        sums.normalised_error += (error.transpose() * information * error)[0];
         sums.errors.push(error);
     }
     Ok(Study { sums, bound_m2, window_symbols })

@@ -51,10 +51,11 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
         (
             "position error",
             format!(
-                "{} RMS over {} frames, bound {}; {} outliers, {} without a position",
+                "{} RMS over {} frames, bound {}; NEES {} (2 expected); {} outliers, {} without a position",
                 metres(target.rmse_m),
                 target.frames,
                 metres(target.hcrb_rmse_m),
+                measured(target.nees),
                 target.outliers,
                 target.no_position
             ),

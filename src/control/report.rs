@@ -116,7 +116,10 @@ pub struct TargetReport {
     pub rmse_m: Option<f64>,
     /// Root of the mean bound of the weights flown.
     pub hcrb_rmse_m: Option<f64>,
-    /// Errors above ten times the bound.
+    /// Mean of the squared errors, each over its reported covariance: 2 where the error bars are true. Arrays with element
+    /// errors displace all positions of a run alike, so one run is one draw of that part.
+    pub nees: Option<f64>,
+    /// Errors above ten times the bound, or ten times the reported deviation where that is larger.
     pub outliers: u64,
     /// Frames without a position.
     pub no_position: u64,
@@ -319,6 +322,7 @@ pub struct Collector {
     estimate: Option<(Point, Option<Point>)>,
     located: Errors,
     bound_sum: f64,
+    normalised_error_sum: f64,
     outliers: u64,
     no_position: u64,
     overflows: u64,
@@ -360,6 +364,7 @@ impl Collector {
             estimate: None,
             located: Errors::default(),
             bound_sum: 0.0,
+            normalised_error_sum: 0.0,
             outliers: 0,
             no_position: 0,
             overflows: 0,
@@ -432,9 +437,11 @@ impl Collector {
                 self.estimate = Some((fix.position_m, truth));
                 self.last_located = Some(frame);
                 self.located.add(error);
+                self.normalised_error_sum += truth.and_then(|truth| fix.normalised_error(truth)).unwrap_or_default();
                 if let (Some(error), Some(bound)) = (error, truth.and_then(|truth| self.bound(frame, truth))) {
+                    let [[x, _], [_, y]] = fix.covariance_m2;
                     self.bound_sum += bound;
-                    self.outliers += u64::from(error > OUTLIER * bound.sqrt());
+                    self.outliers += u64::from(error > OUTLIER * bound.max(x + y).sqrt());
                 }
             }
             _ => self.no_position += 1,
@@ -538,6 +545,7 @@ impl Collector {
                 frames: self.located.count,
                 rmse_m: self.located.root_mean_square(),
                 hcrb_rmse_m: (self.located.known > 0).then(|| (self.bound_sum / self.located.known as f64).sqrt()),
+                nees: (self.located.known > 0).then(|| self.normalised_error_sum / self.located.known as f64),
                 outliers: self.outliers,
                 no_position: self.no_position,
             },

@@ -27,6 +27,10 @@ pub struct SensingConfig {
     pub receive_antennas: usize,
     /// d_a/λ of both arrays.
     pub spacing_wavelengths: f64,
+    /// Standard deviation of what calibration has left in an element's phase, in both arrays.
+    pub element_phase_std_rad: f64,
+    /// The same of an element's gain, as a part of it.
+    pub element_gain_std: f64,
     /// σ_s², noise power per symbol and antenna.
     pub noise_power_w: f64,
     /// σ_Δ.
@@ -67,6 +71,9 @@ impl SensingConfig {
             transmit_antennas: scene.array.transmit_antennas,
             receive_antennas: scene.array.receive_antennas,
             spacing_wavelengths: scene.array.spacing_wavelengths,
+            // Uniform within the limits; a gain in dB is 20 log₁₀ of a factor.
+            element_phase_std_rad: scene.array.phase_error_deg.to_radians() / 3f64.sqrt(),
+            element_gain_std: scene.array.gain_error_db * std::f64::consts::LN_10 / 20.0 / 3f64.sqrt(),
             noise_power_w: dbm_to_w(scene.channel.sensing_noise_dbm),
             timing_error_std_s: scene.channel.timing_error_std_s,
             symbol_period_s: scene.symbol_period_s(),

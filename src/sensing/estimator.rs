@@ -53,7 +53,7 @@ pub enum Status {
 pub struct Fix {
     /// Position (x, y) in metres.
     pub position_m: Point,
-    /// Covariance of the position in m², from the observed information and the timing prior.
+    /// Covariance of the position in m², from the observed information, the timing prior and the elements' errors.
     pub covariance_m2: [[f64; 2]; 2],
     /// Directions and delay by the echo alone, for a tracker.
     pub measurement: Measurement,
@@ -65,6 +65,16 @@ pub struct Fix {
     pub arrival_rad: f64,
     /// β_0 as estimated, or as known.
     pub reflection: Complex64,
+}
+
+impl Fix {
+    /// eᵀC⁻¹e, the squared error against a known position over the reported covariance: 2 in the mean where that is true.
+    /// `None` where the covariance is singular.
+    pub fn normalised_error(&self, truth_m: Point) -> Option<f64> {
+        let error = Vector2::from(self.position_m) - Vector2::from(truth_m);
+        let covariance = Matrix2::from_fn(|i, j| self.covariance_m2[i][j]);
+        Some((error.transpose() * covariance.try_inverse()? * error)[0])
+    }
 }
 
 /// How the echo turns within the window.
@@ -302,6 +312,7 @@ impl Estimator {
                 information: std::array::from_fn(|i| {
                     std::array::from_fn(|j| -value.hessian[(i, j)] / (unit[i] * unit[j]))
                 }),
+                displacement_variances: best.displacement_variances,
                 path_rate: turning.map(|turning| {
                     let per_radian = self.config.wavelength_m / (TAU * self.config.sample_period_s());
                     PathRate {

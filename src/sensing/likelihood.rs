@@ -120,6 +120,37 @@ impl Likelihood<'_> {
         jets
     }
 
+    /// Variances of the displacement of sin θ and of sin φ that element errors with these deviations (radians, and parts
+    /// of the gain) bring about at a point, to first order; they are the same in every frame under the same beams.
+    ///
+    /// A factor 1 + e_n of transmit element n adds e_n τ_n to the response h, τ_nu = α_n* w_un, and with ⟨x, y⟩ = xᴴQy
+    /// moves the maximum of ℓ over u by Re Σ e_n (⟨h,h⟩⟨h',τ_n⟩ − ⟨h',h⟩⟨h,τ_n⟩)/(⟨h,h⟩⟨h',h'⟩ − |⟨h',h⟩|²). Phases ψ_r of
+    /// the receive elements move v by their regression Σ ψ_r (r − r̄)/(k Σ (r − r̄)²), their gains nothing.
+    pub fn displacement_variances(&self, point: &Parameters, phase_std_rad: f64, gain_std: f64) -> [f64; 2] {
+        let gram = &self.gram;
+        let inner = |x: [Complex64; STREAMS], y: [Complex64; STREAMS]| {
+            let seen = [y[0] * gram.semantic + y[1] * gram.cross.conj(), y[0] * gram.cross + y[1] * gram.sensing];
+            x[0].conj() * seen[0] + x[1].conj() * seen[1]
+        };
+        let jets = beam_jets(self.beams, self.wavenumber, point[0]);
+        let (h, slope) = (jets.map(|jet| jet[0]), jets.map(|jet| jet[1]));
+        let (power, cross) = (inner(h, h).re, inner(slope, h));
+        let leverage = power * inner(slope, slope).re - cross.norm_sqr();
+        let step = Complex64::cis(-self.wavenumber * point[0]);
+        let mut phase = Complex64::ONE;
+        let mut departure = 0.0;
+        for (w_c, w_0) in self.beams[0].iter().zip(&self.beams[1]) {
+            let term = [w_c * phase, w_0 * phase];
+            let moved = (inner(slope, term) * power - cross * inner(h, term)) / leverage;
+            departure += (gain_std * moved.re).powi(2) + (phase_std_rad * moved.im).powi(2);
+            phase *= step;
+        }
+        let rows = self.rows();
+        let lever = self.wavenumber * self.wavenumber * rows * (rows * rows - 1.0) / 12.0;
+        let arrival = if lever > 0.0 { phase_std_rad * phase_std_rad / lever } else { 0.0 };
+        [departure, arrival]
+    }
+
     /// N_R.
     pub fn rows(&self) -> f64 {
         self.correlations[0].len() as f64

@@ -3,7 +3,7 @@
 //! The prior is that of the timing error, Δτ = T − τ(o) ~ N(0, σ_Δ²). The maximum is sought in (x, y, T), where it is
 //! smooth also for a target so far away that the two lines are almost parallel.
 
-use nalgebra::{Matrix2, Matrix3, RowVector3, Vector3};
+use nalgebra::{Matrix2, Matrix3, RowVector3, Vector2, Vector3};
 
 use super::SensingConfig;
 use super::likelihood::{Likelihood, Parameters, Value};
@@ -19,6 +19,8 @@ pub(super) struct Geometry {
     sample_path_m: f64,
     /// σ_Δ in samples.
     timing_error_std: f64,
+    /// Deviations of an element's phase (radians) and gain (a part of it); none where the arrays have no errors.
+    element_errors: Option<[f64; 2]>,
 }
 
 /// The posterior's maximum.
@@ -28,8 +30,10 @@ pub(super) struct Maximum {
     /// Distance of T from where the correlations were taken.
     pub delta: f64,
     pub log_posterior: f64,
-    /// Covariance of (x, y), from the observed information.
+    /// Covariance of (x, y), from the observed information and the elements' errors.
     pub covariance: Matrix2<f64>,
+    /// Variances of sin θ and sin φ by the elements' errors alone.
+    pub displacement_variances: [f64; 2],
     pub value: Value,
 }
 
@@ -41,6 +45,14 @@ struct Seen {
     delay_slope: [f64; 2],
 }
 
+impl Seen {
+    /// Of (u, v, T) by (x, y, T).
+    fn jacobian(&self) -> Matrix3<f64> {
+        let [u, v] = self.sine_slopes;
+        Matrix3::new(u[0], u[1], 0.0, v[0], v[1], 0.0, 0.0, 0.0, 1.0)
+    }
+}
+
 impl Geometry {
     pub fn new(config: &SensingConfig) -> Self {
         Self {
@@ -48,6 +60,8 @@ impl Geometry {
             receiver: config.receiver,
             sample_path_m: config.sample_path_m(),
             timing_error_std: config.timing_error_std(),
+            element_errors: Some([config.element_phase_std_rad, config.element_gain_std])
+                .filter(|deviations| deviations.iter().any(|deviation| *deviation > 0.0)),
         }
     }
 
@@ -103,8 +117,7 @@ impl Geometry {
     ) -> (f64, Vector3<f64>, Matrix3<f64>, Value) {
         let seen = self.see([point[0], point[1]]);
         let value = likelihood.evaluate(&Vector3::new(seen.sines[0], seen.sines[1], point[2]));
-        let [u, v] = seen.sine_slopes;
-        let jacobian = Matrix3::new(u[0], u[1], 0.0, v[0], v[1], 0.0, 0.0, 0.0, 1.0);
+        let jacobian = seen.jacobian();
         let prior = RowVector3::new(-seen.delay_slope[0], -seen.delay_slope[1], 1.0);
         let weight = self.timing_error_std.powi(-2);
         let error = reference_delay + point[2] - seen.delay;
@@ -163,25 +176,38 @@ impl Geometry {
                 }
             }
         }
-        let covariance = inverse_information(&-here.2)?;
+        let inverse = inverse_information(&-here.2)?;
+        let mut covariance: Matrix2<f64> = inverse.fixed_view::<2, 2>(0, 0).into();
+        let mut displacement_variances = [0.0; 2];
+        if let Some([phase_std_rad, gain_std]) = self.element_errors {
+            let seen = self.see([point[0], point[1]]);
+            let at = Vector3::new(seen.sines[0], seen.sines[1], point[2]);
+            displacement_variances = likelihood.displacement_variances(&at, phase_std_rad, gain_std);
+            // ℓ moved along a direction by ε moves the maximum by −P⁻¹ Jᵀ H e ε, P the posterior's Hessian.
+            let moves = inverse * seen.jacobian().transpose() * here.3.hessian;
+            for (direction, variance) in displacement_variances.into_iter().enumerate() {
+                let by: Vector2<f64> = moves.fixed_view::<2, 1>(0, direction).into();
+                covariance += by * by.transpose() * variance;
+            }
+        }
         Some(Maximum {
             position: [point[0], point[1]],
             delta: point[2],
             log_posterior: here.0,
             covariance,
+            displacement_variances,
             value: here.3,
         })
     }
 }
 
-/// The (x, y) block of the inverse of an information matrix, equilibrated first; `None` where it is not positive
-/// definite.
-fn inverse_information(information: &Matrix3<f64>) -> Option<Matrix2<f64>> {
+/// The inverse of an information matrix, equilibrated first; `None` where it is not positive definite.
+fn inverse_information(information: &Matrix3<f64>) -> Option<Matrix3<f64>> {
     let scale = information.diagonal().map(|d| d.sqrt().recip());
     if !scale.iter().all(|s| s.is_finite()) {
         return None;
     }
     let scaled = Matrix3::from_fn(|i, j| information[(i, j)] * scale[i] * scale[j]);
     let inverse = scaled.cholesky()?.inverse();
-    Some(Matrix2::from_fn(|i, j| inverse[(i, j)] * scale[i] * scale[j]))
+    Some(Matrix3::from_fn(|i, j| inverse[(i, j)] * scale[i] * scale[j]))
 }

@@ -60,11 +60,10 @@ fn run_with(config: &SensingConfig, scene: &Scene, beams: &Beams, trials: u64) -
         let truth = source.make(number, &estimator);
         let Some(fix) = source.estimate(&mut estimator).fix else { continue };
         let error = Vector2::from(fix.position_m) - Vector2::from(truth.position_m);
-        let covariance = Matrix2::from_fn(|i, j| fix.covariance_m2[i][j]);
         outcome.located += 1;
         outcome.outliers += usize::from(error.norm_squared() > 100.0 * bound);
         squares += error.norm_squared();
-        outcome.nees += (error.transpose() * covariance.try_inverse().unwrap() * error)[0];
+        outcome.nees += fix.normalised_error(truth.position_m).unwrap();
     }
     outcome.nees /= outcome.located as f64;
     outcome.ratio = (squares / outcome.located as f64 / bound).sqrt();
@@ -98,6 +97,25 @@ fn a_known_reflection_is_used_and_meets_its_lower_bound() {
     beams.w_c.iter_mut().zip(turn.iter()).for_each(|(w, t)| *w *= t);
     assert!(bound(&scene, &beams, 1152) < unknown);
     assert_efficient(&run(&scene, &beams, 1500), 1500);
+}
+
+#[test]
+fn error_bars_cover_elements_that_are_off_in_phase_and_gain_and_are_far_too_short_where_the_receiver_is_not_told() {
+    // Off the main direction, where gains matter too.
+    let mut beams = beams(&scene_at(0.0));
+    let turn = steering_vector(4, 0.5, 0.2);
+    beams.w_c.iter_mut().zip(turn.iter()).for_each(|(w, t)| *w *= t);
+    let untold = SensingConfig::from_scene(&scene_at(0.0));
+    for (phase_error_deg, gain_error_db) in [(5.0, 0.5), (5.0, 0.0), (0.0, 0.5)] {
+        let mut scene = scene_at(0.0);
+        scene.array.phase_error_deg = phase_error_deg;
+        scene.array.gain_error_db = gain_error_db;
+        let told = run(&scene, &beams, 1500);
+        // Mean of 1 500 sums of two squares of nearly normal numbers: 4 deviations, and a tenth for what is of second order.
+        assert!(told.located == 1500 && (told.nees - 2.0).abs() < 0.2 + 8.0 / 1500f64.sqrt(), "{told:?}");
+        let untold = run_with(&untold, &scene, &beams, 300);
+        assert!(untold.nees > 100.0, "{untold:?}");
+    }
 }
 
 #[test]

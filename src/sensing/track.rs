@@ -1,8 +1,10 @@
 //! Tracks in the plane from measured directions and delays: an extended Kalman filter with nearly constant velocity and
 //! the timing error as a state of its own, track birth and death.
 //!
-//! State: x, y (m), their velocities (m/s) and cΔτ (m). A measurement is (sin θ, sin φ, cT) with the information of the
-//! echo alone, no prior: T = τ(x, y) + Δτ. Where each frame has a fresh timing error its state is drawn anew at every
+//! State: x, y (m), their velocities (m/s), cΔτ (m), and by how much the arrays' element errors displace sin θ and sin φ:
+//! constants that are considered in the covariance but never estimated (Schmidt's filter), because one target hardly shows
+//! them and a linearised filter would believe that it does. A measurement is (sin θ, sin φ, cT) with the information of the echo alone, no prior:
+//! T = τ(x, y) + Δτ. Where each frame has a fresh timing error its state is drawn anew at every
 //! step; where frames share one (`timing_error_hold = "run"`) it is constant, and learned as the target moves. White
 //! acceleration of density q (m²/s³ per axis) drives the velocities.
 
@@ -12,8 +14,13 @@ use serde::{Deserialize, Serialize};
 use super::{Fix, SensingConfig};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, TimingErrorHold};
 
-type State = SVector<f64, 5>;
-type Covariance = SMatrix<f64, 5, 5>;
+/// Entries of the state.
+const STATES: usize = 7;
+/// The first entry of the two displacements.
+const DISPLACED: usize = 5;
+
+type State = SVector<f64, STATES>;
+type Covariance = SMatrix<f64, STATES, STATES>;
 
 /// Most tracks at a time: noise and clutter cannot make more.
 const MAX_TRACKS: usize = 64;
@@ -28,6 +35,9 @@ pub struct Measurement {
     pub values: [f64; 3],
     /// Their information matrix: the negative Hessian of the log-likelihood.
     pub information: [[f64; 3]; 3],
+    /// Variances of the displacement of sin θ and sin φ by the arrays' element errors. It is the same from frame to frame
+    /// (that of sin θ as far as the beams are), so it is no part of the information.
+    pub displacement_variances: [f64; 2],
     /// How fast the path grows, where the Doppler shift was estimated.
     pub path_rate: Option<PathRate>,
 }
@@ -104,6 +114,18 @@ struct Arrays {
     timing_error_m: f64,
 }
 
+/// A measurement against a track.
+struct Innovation {
+    /// What is measured less what is expected.
+    value: Vector3<f64>,
+    /// The inverse of its covariance.
+    inverse: Matrix3<f64>,
+    /// Derivatives by the state.
+    slope: SMatrix<f64, 3, STATES>,
+    /// The measurement's covariance.
+    noise: Matrix3<f64>,
+}
+
 impl Track {
     /// Where the target is expected at `time_s`, with its covariance in m².
     pub fn predict(&self, time_s: f64) -> (Point, Matrix2<f64>) {
@@ -142,7 +164,11 @@ impl Track {
             covariance[(i + 2, i + 2)] = settings.speed_std_m_s.powi(2);
         }
         covariance[(4, 4)] = arrays.timing_error_m.powi(2);
-        let state = State::from([fix.position_m[0], fix.position_m[1], 0.0, 0.0, 0.0]);
+        for (axis, variance) in fix.measurement.displacement_variances.into_iter().enumerate() {
+            covariance[(DISPLACED + axis, DISPLACED + axis)] = variance;
+        }
+        let mut state = State::zeros();
+        (state[0], state[1]) = (fix.position_m[0], fix.position_m[1]);
         let acceleration_density = settings.acceleration_density;
         let mut track =
             Self { id, hits: 0, confirmed: false, time_s, last_hit_s: time_s, state, covariance, acceleration_density };
@@ -176,20 +202,16 @@ impl Track {
         self.covariance[(4, 4)] = timing_error_m * timing_error_m;
     }
 
-    /// Innovation, its covariance's inverse and the gain's left factor P Hᵀ, linearised at `at`.
-    fn innovation(
-        &self,
-        at: &State,
-        measurement: &Measurement,
-        arrays: &Arrays,
-    ) -> Option<(Vector3<f64>, Matrix3<f64>, SMatrix<f64, 5, 3>)> {
+    /// The measurement linearised at `at`.
+    fn innovation(&self, at: &State, measurement: &Measurement, arrays: &Arrays) -> Option<Innovation> {
         let mut expected = Vector3::new(0.0, 0.0, at[4]);
-        let mut slope = SMatrix::<f64, 3, 5>::zeros();
+        let mut slope = SMatrix::<f64, 3, STATES>::zeros();
         slope[(2, 4)] = 1.0;
         for (index, array) in [arrays.transmitter, arrays.receiver].into_iter().enumerate() {
             let [x, y] = [at[0] - array[0], at[1] - array[1]];
             let range = x.hypot(y);
             expected[index] = y / range;
+            slope[(index, DISPLACED + index)] = 1.0;
             expected[2] += range;
             slope[(index, 0)] = -x * y / range.powi(3);
             slope[(index, 1)] = x * x / range.powi(3);
@@ -197,30 +219,33 @@ impl Track {
             slope[(2, 1)] += y / range;
         }
         let noise = measurement.covariance()?;
-        let cross = self.covariance * slope.transpose();
-        let inverse = (slope * cross + noise).try_inverse()?;
-        let innovation = Vector3::from(measurement.values) - expected - slope * (self.state - at);
-        Some((innovation, inverse, cross))
+        Some(Innovation {
+            value: Vector3::from(measurement.values) - expected - slope * (self.state - at),
+            inverse: (slope * self.covariance * slope.transpose() + noise).try_inverse()?,
+            slope,
+            noise,
+        })
     }
 
     /// Squared distance of a measurement, χ² with 3 degrees of freedom where it belongs to this track.
     fn distance(&self, measurement: &Measurement, arrays: &Arrays) -> f64 {
         self.innovation(&self.state, measurement, arrays)
-            .map_or(f64::INFINITY, |(innovation, inverse, _)| (innovation.transpose() * inverse * innovation)[0])
+            .map_or(f64::INFINITY, |Innovation { value, inverse, .. }| (value.transpose() * inverse * value)[0])
     }
 
     fn update(&mut self, measurement: &Measurement, settings: &TrackSettings, arrays: &Arrays) {
         // Iterated: after a fade the prediction is metres off, and directions bend over that.
         let mut at = self.state;
-        let mut covariance = self.covariance;
-        for _ in 0..ITERATIONS {
-            let Some((innovation, inverse, cross)) = self.innovation(&at, measurement, arrays) else { return };
-            let gain = cross * inverse;
-            at = self.state + gain * innovation;
-            covariance = self.covariance - gain * cross.transpose();
+        for last in (0..ITERATIONS).map(|iteration| iteration + 1 == ITERATIONS) {
+            let Some(innovation) = self.innovation(&at, measurement, arrays) else { return };
+            let Innovation { value, inverse, slope, noise } = innovation;
+            let gain = self.gain(slope.transpose() * inverse);
+            at = self.state + gain * value;
+            if last {
+                self.take(gain, slope, noise);
+            }
         }
         self.state = at;
-        self.covariance = 0.5 * (covariance + covariance.transpose());
         if let Some(path_rate) = &measurement.path_rate {
             self.update_rate(path_rate, arrays);
         }
@@ -231,10 +256,29 @@ impl Track {
 }
 
 impl Track {
+    /// P times a left factor, the rows of what is not estimated left out.
+    fn gain<const N: usize>(&self, factor: SMatrix<f64, STATES, N>) -> SMatrix<f64, STATES, N> {
+        let mut gain = self.covariance * factor;
+        gain.fixed_rows_mut::<2>(DISPLACED).fill(0.0);
+        gain
+    }
+
+    /// The covariance after an update with any gain (Joseph's form).
+    fn take<const N: usize>(
+        &mut self,
+        gain: SMatrix<f64, STATES, N>,
+        slope: SMatrix<f64, N, STATES>,
+        noise: SMatrix<f64, N, N>,
+    ) {
+        let keep = Covariance::identity() - gain * slope;
+        let covariance = keep * self.covariance * keep.transpose() + gain * noise * gain.transpose();
+        self.covariance = 0.5 * (covariance + covariance.transpose());
+    }
+
     /// Takes in the rate of the path: the velocity along the two unit vectors away from the arrays.
     fn update_rate(&mut self, path_rate: &PathRate, arrays: &Arrays) {
         let mut expected = 0.0;
-        let mut slope = State::zeros();
+        let mut slope = SMatrix::<f64, 1, STATES>::zeros();
         for array in [arrays.transmitter, arrays.receiver] {
             let [x, y] = [self.state[0] - array[0], self.state[1] - array[1]];
             let range = x.hypot(y);
@@ -246,12 +290,11 @@ impl Track {
                 slope[2 + axis] += along[axis];
             }
         }
-        let cross = self.covariance * slope;
-        let variance = slope.dot(&cross) + path_rate.variance_m2_s2;
-        let innovation = path_rate.value_m_s - expected;
-        self.state += cross * (innovation / variance);
-        let covariance = self.covariance - cross * cross.transpose() / variance;
-        self.covariance = 0.5 * (covariance + covariance.transpose());
+        let noise = SMatrix::<f64, 1, 1>::new(path_rate.variance_m2_s2);
+        let variance = (slope * self.covariance * slope.transpose() + noise)[0];
+        let gain = self.gain(slope.transpose() / variance);
+        self.state += gain * (path_rate.value_m_s - expected);
+        self.take(gain, slope, noise);
     }
 }
 
@@ -338,12 +381,16 @@ mod tests {
         config: SensingConfig,
         random: Xoshiro256PlusPlus,
         shared_error_m: Option<f64>,
+        /// Of sin θ and sin φ, and the variances that are told of it.
+        displacement: [f64; 2],
+        displacement_variances: [f64; 2],
     }
 
     impl World {
         fn new(shared_error_m: Option<f64>) -> Self {
             let config = SensingConfig::from_scene(&Scene::paper());
-            Self { config, random: Xoshiro256PlusPlus::seed_from_u64(1), shared_error_m }
+            let random = Xoshiro256PlusPlus::seed_from_u64(1);
+            Self { config, random, shared_error_m, displacement: [0.0; 2], displacement_variances: [0.0; 2] }
         }
 
         fn normal(&mut self) -> f64 {
@@ -352,7 +399,7 @@ mod tests {
 
         /// A fix on a target, as the estimator would give it: with directions and a position that are noisy.
         fn fix(&mut self, target: Point) -> Fix {
-            let sine = |array: Point| (target[1] - array[1]) / distance_m(array, target);
+            let sine = |array: Point, displaced: f64| (target[1] - array[1]) / distance_m(array, target) + displaced;
             let (b, r) = (self.config.transmitter, self.config.receiver);
             let error_m = self.shared_error_m.unwrap_or_else(|| {
                 self.config.timing_error_std_s * SPEED_OF_LIGHT_M_S * {
@@ -361,7 +408,8 @@ mod tests {
                 }
             });
             let path = distance_m(b, target) + distance_m(target, r) + error_m;
-            let (u, v) = (sine(b) + SINE_STD * self.normal(), sine(r) + SINE_STD * self.normal());
+            let [du, dv] = self.displacement;
+            let (u, v) = (sine(b, du) + SINE_STD * self.normal(), sine(r, dv) + SINE_STD * self.normal());
             let crossing = super::super::position::Geometry::new(&self.config).crossing(u, v).unwrap();
             let at =
                 |values: [f64; 2]| super::super::position::Geometry::new(&self.config).crossing(values[0], values[1]);
@@ -382,6 +430,7 @@ mod tests {
                         [0.0, sine_information, 0.0],
                         [0.0, 0.0, PATH_STD_M.powi(-2)],
                     ],
+                    displacement_variances: self.displacement_variances,
                     path_rate: None,
                 },
                 delay_s: path / SPEED_OF_LIGHT_M_S,
@@ -464,6 +513,33 @@ mod tests {
             }
         }
         assert!(tracked < single, "{tracked} and {single}");
+    }
+
+    #[test]
+    fn what_displaces_all_fixes_alike_does_not_average_out_and_the_error_bar_says_so() {
+        let runs = 400u32;
+        let mut nees = [0.0; 2];
+        let mut world = World::new(None);
+        for run in 0..2 * runs {
+            let told = run as usize % 2;
+            let std = 5e-3;
+            world.displacement = [std * world.normal(), std * world.normal()];
+            world.displacement_variances = [[0.0; 2], [std * std; 2]][told];
+            let mut tracker = Tracker::new(&world.config, TrackSettings::default());
+            let mut target = [0.0; 2];
+            for step in 0..40 {
+                let time_s = f64::from(step) * 0.01;
+                target = [120.0, -60.0 + 6.0 * time_s];
+                let fix = world.fix(target);
+                tracker.step(time_s, &[fix]);
+            }
+            let track = tracker.best().unwrap();
+            let off = Vector2::from(track.position_m()) - Vector2::from(target);
+            let information = track.position_covariance_m2().try_inverse().unwrap();
+            nees[told] += (off.transpose() * information * off)[0] / f64::from(runs);
+        }
+        // The mean of n χ²₂ scatters by 2/√n: four deviations.
+        assert!((nees[1] - 2.0).abs() < 8.0 / f64::from(runs).sqrt() && nees[0] > 100.0, "{nees:?}");
     }
 
     #[test]

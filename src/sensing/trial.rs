@@ -1,5 +1,6 @@
 //! Independent trials of the whole chain for one scene: fresh symbols in the on-air frame, shaped, delayed exactly and
-//! linearly with a fresh timing error, a fresh phase of β_0, its Doppler shift, and noise. What a trial knows, the estimator does not get.
+//! linearly with a fresh timing error, a fresh phase of β_0, its Doppler shift, arrays of fresh element errors, and noise.
+//! What a trial knows, the estimator does not get.
 
 use std::f64::consts::TAU;
 
@@ -9,11 +10,11 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{Estimate, Estimator, Planar, Reflection, SensingConfig};
-use crate::array::{Beams, direction_rad, distance_m, path_rate_m_s, steering_vector};
+use crate::array::{Beams, ElementErrors, direction_rad, distance_m, path_rate_m_s, steering_vector};
 use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, tail_samples};
 use crate::modem::frame::{Content, HEADER, Layout, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
 use crate::modem::words::{Words, sensing_symbols};
-use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene};
+use crate::scene::{Array, Point, SPEED_OF_LIGHT_M_S, Scene};
 use crate::{Error, Result};
 
 /// Everything one trial after the other needs.
@@ -25,6 +26,8 @@ pub struct Trials {
     /// Radians by which the echo turns in a sample.
     turn: f64,
     beams: Beams,
+    array: Array,
+    errors: ElementErrors,
     seed: u64,
     layout: Layout,
     words: Words,
@@ -73,6 +76,8 @@ impl Trials {
             },
             target,
             beams: beams.clone(),
+            array: scene.array.clone(),
+            errors: ElementErrors::none(&scene.array),
             seed,
             layout,
             words: Words::new(config.transmit_antennas),
@@ -109,6 +114,7 @@ impl Trials {
             Reflection::Known(_) => 0.0,
             Reflection::Unknown => random.random_range(0.0..std::f64::consts::TAU),
         };
+        self.errors = ElementErrors::draw(&self.array, &mut random);
         self.receive(delay_s, self.reflection * Complex64::cis(phase), estimator, &mut random);
         Truth { position_m: self.target, delay_s }
     }
@@ -154,9 +160,12 @@ impl Trials {
     ) {
         let config = &self.config;
         let spacing = config.spacing_wavelengths;
-        let departure =
+        let mut departure =
             steering_vector(config.transmit_antennas, spacing, direction_rad(config.transmitter, self.target));
-        let arrival = steering_vector(config.receive_antennas, spacing, direction_rad(config.receiver, self.target));
+        departure.iter_mut().zip(&self.errors.transmit).for_each(|(element, error)| *element *= error.conj());
+        let mut arrival =
+            steering_vector(config.receive_antennas, spacing, direction_rad(config.receiver, self.target));
+        arrival.iter_mut().zip(&self.errors.receive).for_each(|(element, error)| *element *= error);
         let single = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
         let [g_c, g_0] = [&self.beams.w_c, &self.beams.w_0].map(|beam| single(departure.dotc(beam)));
         let taps = DelayTaps::new(delay_s / config.sample_period_s());
