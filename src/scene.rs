@@ -437,6 +437,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn element_errors_beyond_first_order_or_with_a_known_reflection_are_refused() {
+        let with = |keys: &str, reflectivity: &str| {
+            let text = PAPER_TOML
+                .replace("spacing_wavelengths = 0.5", &format!("spacing_wavelengths = 0.5\n{keys}"))
+                .replace("reflectivity = \"unknown\"", &format!("reflectivity = \"{reflectivity}\""));
+            Scene::from_toml(&text, "s.toml").map_err(|error| error.to_string())
+        };
+        assert_eq!(with("phase_error_deg = 5.0\ngain_error_db = 0.5", "unknown").unwrap().array.phase_error_deg, 5.0);
+        for (keys, reflectivity, named) in [
+            ("phase_error_deg = 45.0", "unknown", "array.phase_error_deg = 45 is out of range; accepted: 0 to 10"),
+            ("gain_error_db = -1.0", "unknown", "array.gain_error_db = -1 is out of range; accepted: 0 to 1"),
+            ("phase_error_deg = nan", "unknown", "array.phase_error_deg = NaN"),
+            ("phase_error_deg = 1.0", "known", "model.reflectivity is \"known\""),
+        ] {
+            let error = with(keys, reflectivity).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+
+    #[test]
     fn the_paper_scene_is_valid_and_carries_the_defaults() {
         let scene = Scene::paper();
         assert_eq!(scene.geometry.target, [100.0, 50.0]);

@@ -343,6 +343,23 @@ fn stationary_echoes_learned_while_the_target_is_absent_leave_one_at_rest_in_pla
 }
 
 #[test]
+fn element_errors_of_five_degrees_displace_positions_by_metres_and_the_error_bars_say_so() {
+    let errors = ["--set", "scene.array.phase_error_deg=5", "--set", "scene.array.gain_error_db=0.5"];
+    let mut sum = 0.0;
+    for seed in ["1", "2", "3", "4", "5", "6"] {
+        let arguments = ["run", "loopback", "--frames", "16", "--seed", seed, "--json"];
+        let report = report(&[&arguments[..], &errors].concat());
+        let target = &report["target"];
+        assert_eq!((&report["block_error_rate"], &target["frames"]), (&Value::from(0.0), &Value::from(16)));
+        // The bound knows of no array errors.
+        assert!(number(&target["rmse_m"]) > 30.0 * number(&target["hcrb_rmse_m"]), "{target}");
+        sum += number(&target["nees"]);
+    }
+    // Six draws of χ²₂ in the mean: below 5 in all but 3e-3 of cases; error bars without the errors give above 1e4.
+    assert!(sum / 6.0 < 5.0, "{sum}");
+}
+
+#[test]
 fn a_track_into_where_the_threshold_cannot_be_met_changes_no_plan_and_says_what_could() {
     let set = "scene.constraints.hcrb_max_m2=1e-9";
     let output = issc(&["run", "follow", "--frames", "200", "--set", set, "--json"]);

@@ -372,6 +372,19 @@ mod tests {
     }
 
     #[test]
+    fn element_errors_multiply_what_each_element_sends_and_receives() {
+        let factors = [Complex64::from_polar(1.05, 0.08), Complex64::from_polar(0.95, -0.05), Complex64::ONE];
+        // Both transmitting antennas send the same, so a factor that they share comes out of all rows.
+        let errors = ElementErrors { transmit: vec![factors[1]; 2], receive: factors.to_vec() };
+        let (with, without) = (received(&EchoPathSettings { errors, ..settings() }, 4).1, received(&settings(), 4).1);
+        for ((with, without), factor) in with.iter().zip(&without).zip(factors) {
+            let ratio = with[3333] / without[3333];
+            let expected = factor * factors[1];
+            assert!((f64::from(ratio.re) - expected.re).hypot(f64::from(ratio.im) - expected.im) < 1e-4, "{ratio}");
+        }
+    }
+
+    #[test]
     fn timing_errors_have_their_deviation_and_hold_when_asked() {
         let mut path = EchoPath::new(settings(), 1000).unwrap();
         let errors: Vec<f64> =

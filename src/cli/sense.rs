@@ -40,7 +40,7 @@ pub struct Arguments {
     json: bool,
 }
 
-/// An error is an outlier from this many roots of the bound on.
+/// An error is an outlier from this many roots of the bound (and of what element errors add to it) on.
 const OUTLIER: f64 = 10.0;
 
 /// What the trials add up to.
@@ -106,7 +106,6 @@ pub fn study(scene: &Scene, beams: &Beams, moving: bool, trials: u64, seed: u64)
     let window_symbols = window / config.samples_per_symbol;
     let model = BoundModel::new(scene, scene.geometry.target, window_symbols);
     let bound_m2 = model.of_beams(beams).position_covariance().ok();
-    let far = bound_m2.map(|bound| OUTLIER * OUTLIER * bound.trace());
     let mut estimator = Estimator::new(config, window)?;
     let mut sums = Sums::default();
     for number in 0..trials {
@@ -119,7 +118,8 @@ pub fn study(scene: &Scene, beams: &Beams, moving: bool, trials: u64, seed: u64)
             continue;
         };
         let error = Vector2::from(fix.position_m) - Vector2::from(truth.position_m);
-        sums.outliers += u64::from(far.is_some_and(|far| error.norm_squared() > far));
+        let expected_m2 = bound_m2.map(|bound| bound.trace() + fix.displacement_m2);
+        sums.outliers += u64::from(expected_m2.is_some_and(|m2| error.norm_squared() > OUTLIER * OUTLIER * m2));
         sums.normalised_error += fix.normalised_error(truth.position_m).ok_or_else(|| {
             Error::failure(format!("trial {number}: the estimate's covariance {:?} m² is singular", fix.covariance_m2))
         })?;

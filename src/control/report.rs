@@ -119,7 +119,7 @@ pub struct TargetReport {
     /// Mean of the squared errors, each over its reported covariance: 2 where the error bars are true. Arrays with element
     /// errors displace all positions of a run alike, so one run is one draw of that part.
     pub nees: Option<f64>,
-    /// Errors above ten times the bound, or ten times the reported deviation where that is larger.
+    /// Errors above ten times the bound and what element errors add to it.
     pub outliers: u64,
     /// Frames without a position.
     pub no_position: u64,
@@ -439,9 +439,8 @@ impl Collector {
                 self.located.add(error);
                 self.normalised_error_sum += truth.and_then(|truth| fix.normalised_error(truth)).unwrap_or_default();
                 if let (Some(error), Some(bound)) = (error, truth.and_then(|truth| self.bound(frame, truth))) {
-                    let [[x, _], [_, y]] = fix.covariance_m2;
                     self.bound_sum += bound;
-                    self.outliers += u64::from(error > OUTLIER * bound.max(x + y).sqrt());
+                    self.outliers += u64::from(error > OUTLIER * (bound + fix.displacement_m2).sqrt());
                 }
             }
             _ => self.no_position += 1,

@@ -35,6 +35,10 @@ pub struct Envelope<M = Message> {
 /// What processes say.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a track goes along with every frame, and a box for it would be an allocation"
+)]
 pub enum Message {
     /// A receiver's first.
     Hello {

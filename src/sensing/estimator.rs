@@ -55,6 +55,8 @@ pub struct Fix {
     pub position_m: Point,
     /// Covariance of the position in m², from the observed information, the timing prior and the elements' errors.
     pub covariance_m2: [[f64; 2]; 2],
+    /// The trace of the covariance's part that the elements' errors make, which no bound on noise knows of.
+    pub displacement_m2: f64,
     /// Directions and delay by the echo alone, for a tracker.
     pub measurement: Measurement,
     /// T = τ + Δτ: the delay as this receiver's clock sees it.
@@ -307,6 +309,7 @@ impl Estimator {
         Fix {
             position_m: best.position,
             covariance_m2: [[covariance[(0, 0)], covariance[(0, 1)]], [covariance[(1, 0)], covariance[(1, 1)]]],
+            displacement_m2: best.displacement_m2,
             measurement: Measurement {
                 values: [point[0], point[1], (reference + point[2]) * unit[2]],
                 information: std::array::from_fn(|i| {

@@ -32,6 +32,8 @@ pub(super) struct Maximum {
     pub log_posterior: f64,
     /// Covariance of (x, y), from the observed information and the elements' errors.
     pub covariance: Matrix2<f64>,
+    /// The trace of what the elements' errors add to it.
+    pub displacement_m2: f64,
     /// Variances of sin θ and sin φ by the elements' errors alone.
     pub displacement_variances: [f64; 2],
     pub value: Value,
@@ -178,7 +180,7 @@ impl Geometry {
         }
         let inverse = inverse_information(&-here.2)?;
         let mut covariance: Matrix2<f64> = inverse.fixed_view::<2, 2>(0, 0).into();
-        let mut displacement_variances = [0.0; 2];
+        let (mut displacement_m2, mut displacement_variances) = (0.0, [0.0; 2]);
         if let Some([phase_std_rad, gain_std]) = self.element_errors {
             let seen = self.see([point[0], point[1]]);
             let at = Vector3::new(seen.sines[0], seen.sines[1], point[2]);
@@ -188,6 +190,7 @@ impl Geometry {
             for (direction, variance) in displacement_variances.into_iter().enumerate() {
                 let by: Vector2<f64> = moves.fixed_view::<2, 1>(0, direction).into();
                 covariance += by * by.transpose() * variance;
+                displacement_m2 += by.norm_squared() * variance;
             }
         }
         Some(Maximum {
@@ -195,6 +198,7 @@ impl Geometry {
             delta: point[2],
             log_posterior: here.0,
             covariance,
+            displacement_m2,
             displacement_variances,
             value: here.3,
         })

@@ -423,6 +423,7 @@ mod tests {
             Fix {
                 position_m: crossing,
                 covariance_m2: [[covariance[(0, 0)], covariance[(0, 1)]], [covariance[(1, 0)], covariance[(1, 1)]]],
+                displacement_m2: 0.0,
                 measurement: Measurement {
                     values: [u, v, path + PATH_STD_M * self.normal()],
                     information: [
