@@ -13,6 +13,13 @@ pub const SPEED_OF_LIGHT_M_S: f64 = 299_792_458.0;
 /// A point in the plane, in metres.
 pub type Point = [f64; 2];
 
+/// Two numbers and no more: what an array's own deserialiser leaves unread, TOML forgets.
+fn two_numbers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Point, D::Error> {
+    let numbers = Vec::<f64>::deserialize(deserializer)?;
+    <[f64; 2]>::try_from(numbers)
+        .map_err(|numbers| serde::de::Error::custom(format!("{numbers:?} has {} numbers; accepted: 2", numbers.len())))
+}
+
 /// The paper's scene (Section V), compiled in.
 pub const PAPER_TOML: &str = include_str!("../scenes/paper.toml");
 
@@ -45,12 +52,16 @@ pub struct Scene {
 #[serde(deny_unknown_fields)]
 pub struct Geometry {
     /// The transmitter (TR), p_b.
+    #[serde(deserialize_with = "two_numbers")]
     pub transmitter: Point,
     /// The target, p_o.
+    #[serde(deserialize_with = "two_numbers")]
     pub target: Point,
     /// The sensing receiver (SRE), p_r.
+    #[serde(deserialize_with = "two_numbers")]
     pub sensing_receiver: Point,
     /// The communication receiver (CRE), p_c.
+    #[serde(deserialize_with = "two_numbers")]
     pub communication_receiver: Point,
 }
 
@@ -82,7 +93,7 @@ const MAX_GAIN_ERROR_DB: f64 = 1.0;
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// Velocity in m/s, (x, y), at the start.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "two_numbers")]
     pub velocity_m_s: Point,
     /// Rate in rad/s at which the velocity turns, counter-clockwise: 0 = a straight line.
     #[serde(default)]
@@ -142,6 +153,7 @@ pub struct Channel {
 #[serde(deny_unknown_fields)]
 pub struct Clutter {
     /// Where it stands, (x, y) in metres.
+    #[serde(deserialize_with = "two_numbers")]
     pub position_m: Point,
     /// |β| of its echo, as |β_0| is of the target's.
     pub reflection_coefficient: f64,
@@ -435,6 +447,15 @@ pub fn decibel(ratio: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_point_of_three_numbers_or_one_is_refused_by_name() {
+        for point in ["[100.0, 50.0, 7.0]", "[100.0]"] {
+            let text = PAPER_TOML.replace("target = [100.0, 50.0]", &format!("target = {point}"));
+            let error = Scene::from_toml(&text, "s.toml").unwrap_err().to_string();
+            assert!(error.contains("target") && error.contains(point) && error.contains("accepted: 2"), "{error}");
+        }
+    }
 
     #[test]
     fn element_errors_beyond_first_order_or_with_a_known_reflection_are_refused() {
