@@ -179,29 +179,32 @@ impl Geometry {
             }
         }
         let inverse = inverse_information(&-here.2)?;
-        let mut covariance: Matrix2<f64> = inverse.fixed_view::<2, 2>(0, 0).into();
-        let (mut displacement_m2, mut displacement_variances) = (0.0, [0.0; 2]);
-        if let Some([phase_std_rad, gain_std]) = self.element_errors {
-            let seen = self.see([point[0], point[1]]);
-            let at = Vector3::new(seen.sines[0], seen.sines[1], point[2]);
-            displacement_variances = likelihood.displacement_variances(&at, phase_std_rad, gain_std);
-            // ℓ moved along a direction by ε moves the maximum by −P⁻¹ Jᵀ H e ε, P the posterior's Hessian.
-            let moves = inverse * seen.jacobian().transpose() * here.3.hessian;
-            for (direction, variance) in displacement_variances.into_iter().enumerate() {
-                let by: Vector2<f64> = moves.fixed_view::<2, 1>(0, direction).into();
-                covariance += by * by.transpose() * variance;
-                displacement_m2 += by.norm_squared() * variance;
-            }
-        }
-        Some(Maximum {
+        let mut maximum = Maximum {
             position: [point[0], point[1]],
             delta: point[2],
             log_posterior: here.0,
-            covariance,
-            displacement_m2,
-            displacement_variances,
+            covariance: inverse.fixed_view::<2, 2>(0, 0).into(),
+            displacement_m2: 0.0,
+            displacement_variances: [0.0; 2],
             value: here.3,
-        })
+        };
+        self.displace(&mut maximum, likelihood, &inverse);
+        Some(maximum)
+    }
+
+    /// Adds to a maximum's covariance what the elements' errors make of it; `inverse` is that of the information.
+    fn displace(&self, maximum: &mut Maximum, likelihood: &Likelihood<'_>, inverse: &Matrix3<f64>) {
+        let Some([phase_std_rad, gain_std]) = self.element_errors else { return };
+        let seen = self.see(maximum.position);
+        let at = Vector3::new(seen.sines[0], seen.sines[1], maximum.delta);
+        maximum.displacement_variances = likelihood.displacement_variances(&at, phase_std_rad, gain_std);
+        // ℓ moved along a direction by ε moves the maximum by −P⁻¹ Jᵀ H e ε, P the posterior's Hessian.
+        let moves = inverse * seen.jacobian().transpose() * maximum.value.hessian;
+        for (direction, variance) in maximum.displacement_variances.into_iter().enumerate() {
+            let by: Vector2<f64> = moves.fixed_view::<2, 1>(0, direction).into();
+            maximum.covariance += by * by.transpose() * variance;
+            maximum.displacement_m2 += by.norm_squared() * variance;
+        }
     }
 }
 
