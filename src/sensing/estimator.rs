@@ -339,11 +339,13 @@ impl Estimator {
         points: &[Parameters],
     ) -> Result<(Maximum, Parameters), Status> {
         let mut maxima = [None; CANDIDATES];
+        let mut leading = f64::NEG_INFINITY;
         for (maximum, point) in maxima.iter_mut().zip(points) {
             *maximum = self
                 .geometry
-                .climb(likelihood, reference, point)
+                .climb(likelihood, reference, point, leading - self.config.ambiguity_nats)
                 .map(|reached| (reached.log_posterior + self.expected(&reached), reached, *point));
+            leading = maximum.map_or(leading, |(score, ..)| leading.max(score));
         }
         let (score, best, point) =
             maxima.iter().flatten().max_by(|a, b| a.0.total_cmp(&b.0)).copied().ok_or(Status::OutOfView)?;

@@ -11,6 +11,9 @@ use super::search::{NEAR_NATS, UNDAMPED};
 use crate::array::distance_m;
 use crate::scene::Point;
 
+/// A climb is given up where even so many of its decrements would not lift it to the floor.
+const HOPELESS: f64 = 5.0;
+
 /// Geometry and prior, lengths in metres, delays in samples.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
@@ -76,7 +79,7 @@ impl Geometry {
         let mut seen = Seen { sines: [0.0; 2], sine_slopes: [[0.0; 2]; 2], delay: 0.0, delay_slope: [0.0; 2] };
         for (index, array) in [self.transmitter, self.receiver].into_iter().enumerate() {
             let [x, y] = [position[0] - array[0], position[1] - array[1]];
-            let range = x.hypot(y);
+            let range = (x * x + y * y).sqrt();
             seen.sines[index] = y / range;
             seen.sine_slopes[index] = [-x * y / range.powi(3), x * x / range.powi(3)];
             seen.delay += range / self.sample_path_m;
@@ -133,8 +136,15 @@ impl Geometry {
 
     /// Climbs the posterior from the better one of two places: where the lines of a point cross, and where the delay
     /// puts the target along the departure direction. `reference_delay` is where the correlations were taken. `None`
-    /// where no place is in view, the climb leaves the view, or no maximum is reached.
-    pub fn climb(&self, likelihood: &Likelihood<'_>, reference_delay: f64, start: &Parameters) -> Option<Maximum> {
+    /// where no place is in view, the climb leaves the view, or no maximum is reached. One that will stay far below `floor`
+    /// is given up on the way.
+    pub fn climb(
+        &self,
+        likelihood: &Likelihood<'_>,
+        reference_delay: f64,
+        start: &Parameters,
+        floor: f64,
+    ) -> Option<Maximum> {
         let (mut point, mut here) =
             [self.crossing(start[0], start[1]), self.along(start[0], reference_delay + start[2])]
                 .into_iter()
@@ -157,6 +167,10 @@ impl Geometry {
             let step = factor.solve(&gradient.component_mul(&scale)).component_mul(&scale);
             let next = point + step;
             let decrement = gradient.dot(&step);
+            // Near a maximum half the decrement is all that is left to climb.
+            if here.0 + HOPELESS * decrement < floor && damping < UNDAMPED {
+                break;
+            }
             if decrement < NEAR_NATS && damping < UNDAMPED {
                 (point, here.0) = (next, here.0 + 0.5 * decrement);
                 break;
