@@ -7,7 +7,7 @@
 use divan::{Bencher, black_box};
 use issc::optimize::Problem;
 use issc::scene::Scene;
-use issc::sensing::{Estimator, Planar, SensingConfig, StationaryEchoes, Trials};
+use issc::sensing::{CoherentEstimator, CoherentFrames, Estimator, Planar, SensingConfig, StationaryEchoes, Trials};
 use num_complex::Complex32;
 
 fn main() {
@@ -56,6 +56,25 @@ fn run(bencher: Bencher, power_dbm: f64, window: usize, moving: bool) {
         .collect();
     let mut next = many.iter().cycle();
     bencher.bench_local(|| black_box(next.next().expect("a cycle").estimate(&mut estimator)));
+}
+
+/// Frames of a moving target added up in phase outdoors: the time for all of them, the samples being there.
+#[divan::bench(args = [4, 16])]
+fn estimate_over_frames(bencher: Bencher, frames: usize) {
+    let scene = Scene::from_toml(include_str!("../scenes/coherent.toml"), "coherent").unwrap();
+    let beams = Problem::from_scene(&scene).solve().beams;
+    let config = SensingConfig { moving: true, ..SensingConfig::from_scene(&scene) };
+    let of_scene = CoherentFrames::of_scene(&scene, frames).unwrap();
+    let mut estimator = CoherentEstimator::new(config.clone(), Trials::window_samples(&config), of_scene).unwrap();
+    let mut sources: Vec<_> = (0..frames).map(|_| Trials::new(&scene, &config, &beams, 1).unwrap()).collect();
+    for (index, source) in sources.iter_mut().enumerate() {
+        source.make_frame(0, index, &estimator);
+    }
+    bencher.bench_local(|| {
+        for (index, source) in sources.iter().enumerate() {
+            black_box(source.take_in(index, &mut estimator));
+        }
+    });
 }
 
 /// Stationary echoes removed from a frame, and learned from it as well.

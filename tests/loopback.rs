@@ -225,6 +225,10 @@ fn mistakes_are_one_line_with_exit_status_two() {
     let unit = write("unit.toml", &scene.replace("power_dbm", "power_db"));
     let removing =
         loopback.replace("reference = \"reference\" }", "reference = \"reference\", remove_stationary = true }");
+    let adding =
+        |keys: &str| loopback.replace("reference = \"reference\" }", &format!("reference = \"reference\", {keys} }}"));
+    let unheld = write("unheld.toml", &adding("coherent_frames = 8"));
+    let alone = write("alone.toml", &adding("moving = true, path_rate_max_m_s = 50.0"));
     let hasty = removing.replace("remove_stationary = true", "remove_stationary = true, learn_frames = 5");
     let idle = hasty.replace("remove_stationary = true, ", "");
     let both = loopback.replace("frames = 240", "hold_beams = true\nfollow_frames = 1");
@@ -241,6 +245,10 @@ fn mistakes_are_one_line_with_exit_status_two() {
         (vec!["run", &hasty], "learn_frames = 5 is too few; accepted: 60 or more"),
         (vec!["run", &idle], "learn_frames = 5 needs remove_stationary"),
         (vec!["run", &both], "hold_beams"),
+        (vec!["run", &unheld], "adding up 8 frames in phase needs channel.timing_error_hold"),
+        (vec!["run", &alone], "path_rate_max_m_s = 50 needs coherent_frames"),
+        (vec!["sense", "--frames", "4"], "adding up 4 frames in phase needs channel.timing_error_hold"),
+        (vec!["sense", "--scene", "coherent", "--frames", "0"], "accepted: 1 to 256"),
         (vec!["run", "--set", &use_scene(&behind)], "behind an array"),
         (vec!["run", "--set", &use_scene(&far)], "up to 6000 m"),
         (vec!["run", "--set", &use_scene(&unit)], "power_dbm"),
@@ -303,6 +311,21 @@ fn outdoors_an_echo_19_db_under_the_noise_gives_positions_and_their_track_is_bet
     // About 360 positions scatter by 4 %.
     assert!((0.85..1.2).contains(&ratio) && target["outliers"] == 0, "{target}");
     assert!(number(&track["rmse_m"]) < 0.5 * number(&target["rmse_m"]), "{track} {target}");
+}
+
+#[test]
+fn eight_frames_added_up_in_phase_give_a_position_at_their_bound_and_the_speed_along_the_path() {
+    let report = report(&["run", "coherent", "--frames", "400", "--json"]);
+    let (target, track) = (&report["target"], &report["track"]);
+    assert_eq!((&target["frames"], &target["no_position"], &target["outliers"]), (&50.into(), &0.into(), &0.into()));
+    // A frame alone has a bound of 8.6 m. 50 positions scatter by 10 %, and share a timing error.
+    assert!(number(&target["hcrb_rmse_m"]) < 3.6, "{target}");
+    let ratio = number(&target["rmse_m"]) / number(&target["hcrb_rmse_m"]);
+    assert!((0.65..1.4).contains(&ratio), "{target}");
+    assert!(number(&track["rmse_m"]) < 0.8 * number(&target["rmse_m"]), "{track} {target}");
+    // Along the sum of the unit vectors from both arrays, where −31.2 m/s are true; 50 rates of 2.8 m/s give 0.4 m/s.
+    let rate = 1.894 * number(&track["velocity_m_s"][0]) + 0.447 * number(&track["velocity_m_s"][1]);
+    assert!((rate + 31.2).abs() < 2.0, "{rate} {track}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use issc::optimize::Problem;
 use issc::scene::Scene;
-use issc::sensing::{Estimator, Planar, SensingConfig, StationaryEchoes, Status, Trials};
+use issc::sensing::{
+    CoherentEstimator, CoherentFrames, Estimator, Planar, SensingConfig, StationaryEchoes, Status, Trials,
+};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -30,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 #[test]
-fn estimates_and_the_removal_of_stationary_echoes_allocate_nothing() {
+fn estimates_of_one_and_of_several_frames_and_the_removal_of_stationary_echoes_allocate_nothing() {
     for (power_dbm, expected) in [(0.0, Status::Located), (-60.0, Status::Located), (-100.0, Status::BelowThreshold)] {
         let mut scene = Scene::paper();
         scene.constraints.power_dbm = power_dbm;
@@ -47,6 +49,20 @@ fn estimates_and_the_removal_of_stationary_echoes_allocate_nothing() {
             assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "at {power_dbm} dBm");
             assert_eq!(estimate.status, expected);
         }
+    }
+    let scene = Scene::from_toml(include_str!("../scenes/coherent.toml"), "coherent").unwrap();
+    let beams = Problem::from_scene(&scene).solve().beams;
+    let config = SensingConfig { moving: true, ..SensingConfig::from_scene(&scene) };
+    let frames = CoherentFrames::of_scene(&scene, 4).unwrap();
+    let mut coherent = CoherentEstimator::new(config.clone(), Trials::window_samples(&config), frames).unwrap();
+    let mut trials = Trials::new(&scene, &config, &beams, 1).unwrap();
+    for index in 0..8 {
+        trials.make_frame(index as u64 / 4, index % 4, &coherent);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let estimate = trials.take_in(index % 4, &mut coherent);
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "frame {index} of several");
+        let expected = (index % 4 == 3).then_some(Status::Located);
+        assert_eq!(estimate.map(|estimate| estimate.status), expected);
     }
     let scene = Scene::paper();
     let config = SensingConfig::from_scene(&scene);

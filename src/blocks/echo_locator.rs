@@ -13,8 +13,10 @@ use super::stationary::{StationaryKeys, StationaryRemover};
 use super::{Context, settings};
 use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::{FrameClock, Layout, SENSING_WINDOW};
-use crate::scene::TimingErrorHold;
-use crate::sensing::{Estimate, Estimator, Fix, Planar, SensingConfig, TrackSettings, Tracker};
+use crate::scene::{Scene, TimingErrorHold};
+use crate::sensing::{
+    CoherentEstimator, CoherentFrames, EchoFrame, Estimate, Planar, SensingConfig, Track, TrackSettings, Tracker,
+};
 use crate::stream::{Block, Event, Flow, Frame, LeftOut, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
 use crate::{Error, Result};
 
@@ -38,9 +40,26 @@ struct Keys {
     /// Frames under the same beams that are learned from; absent: all.
     #[serde(default)]
     learn_frames: Option<usize>,
+    /// Frames that are added up in phase for one position; absent: 1.
+    #[serde(default)]
+    coherent_frames: Option<usize>,
+    /// Fastest growth or shrinking of the path that is searched where frames are added up, in m/s.
+    #[serde(default)]
+    path_rate_max_m_s: Option<f64>,
 }
 
 impl Keys {
+    fn coherent_frames(&self, scene: &Scene) -> Result<CoherentFrames> {
+        let usual = CoherentFrames::of_scene(scene, self.coherent_frames.unwrap_or(1))
+            .map_err(|error| Error::input(format!("coherent_frames: {error}")))?;
+        match self.path_rate_max_m_s {
+            Some(rate) if usual.frames == 1 || !self.moving => {
+                Err(Error::input(format!("path_rate_max_m_s = {rate} needs coherent_frames above 1 and moving = true")))
+            }
+            rate => Ok(CoherentFrames { path_rate_max_m_s: rate.unwrap_or(usual.path_rate_max_m_s), ..usual }),
+        }
+    }
+
     fn track_settings(&self, hold: TimingErrorHold) -> Result<TrackSettings> {
         let positive = |key: &str, value: Option<f64>, default: f64| match value {
             Some(value) if !(value.is_finite() && value > 0.0) => {
@@ -65,6 +84,7 @@ impl Keys {
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
     let track_settings = keys.track_settings(context.scene.channel.timing_error_hold)?;
+    let frames = keys.coherent_frames(&context.scene)?;
     let stationary = StationaryKeys { remove: keys.remove_stationary, learn_frames: keys.learn_frames };
     let reference = keys.reference;
     let Some(tap) = context.taps.remove(&reference) else {
@@ -75,8 +95,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let samples_per_symbol = context.scene.waveform.samples_per_symbol;
     let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&context.scene) };
     let first_lag = config.lag_range()[0] as i64;
-    let estimator = Estimator::new(config, samples_per_symbol * SENSING_WINDOW)?;
     let window = samples_per_symbol * SENSING_WINDOW;
+    let estimator = CoherentEstimator::new(config, window, frames)?;
     let remover = stationary.make(&context.scene, estimator.config(), window)?;
     let rows = context.scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
@@ -95,6 +115,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         samples_per_symbol,
         first_lag,
         estimator,
+        first_held: 0,
         tap,
         waiting: VecDeque::with_capacity(2),
         rows,
@@ -120,7 +141,9 @@ struct EchoLocator {
     antennas: usize,
     samples_per_symbol: usize,
     first_lag: i64,
-    estimator: Estimator,
+    estimator: CoherentEstimator,
+    /// The first frame that the estimator holds.
+    first_held: u64,
     tap: TapReader,
     /// The reference whose echo is not all there yet.
     waiting: VecDeque<Box<Frame<Complex32>>>,
@@ -177,15 +200,15 @@ impl EchoLocator {
                 self.waiting.push_front(reference);
                 break;
             }
-            let fix = if self.left_out.contains(reference.head.sequence) {
-                None
+            let sequence = reference.head.sequence;
+            if self.left_out.contains(sequence) {
+                self.pass_over(sequence);
             } else if first >= self.begin {
-                self.locate(&reference, (first - self.begin) as usize, window)
+                self.locate(&reference, (first - self.begin) as usize, window);
             } else {
                 self.telemetry.report(Event::Lost { frames: 1 });
-                None
-            };
-            self.track(reference.head.sequence, fix);
+                self.pass_over(sequence);
+            }
             self.tap.give_back(reference);
         }
     }
@@ -206,7 +229,8 @@ impl EchoLocator {
         self.begin += drop as i64;
     }
 
-    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) -> Option<Fix> {
+    /// Works on one frame's echo, and reports what came of it.
+    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) {
         let frame = reference.head.sequence;
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
         let mut echo = (Planar::new(&self.history, self.length), echo_start);
@@ -214,24 +238,72 @@ impl EchoLocator {
             let next = self.waiting.front().filter(|next| !self.left_out.contains(next.head.sequence));
             let next = next.map(|next| (&**next, &self.next_plans.of_epoch(next.head.epoch).beams));
             let Some(left) = remover.clean(echo.0, echo_start, (reference, beams), next, window) else {
-                self.telemetry.report(Event::Sensed { frame, estimate: Estimate::LEARNING });
-                return None;
+                self.interrupt();
+                return self.conclude([frame; 2], Estimate::LEARNING);
             };
             echo = (left, 0);
         }
-        let streams = Planar::new(reference.samples(), reference.capacity());
+        let held = self.estimator.held() as u64;
+        let mut interrupted = None;
+        if !self.estimator.goes_on_with(beams) || (held > 0 && frame != self.first_held + held) {
+            interrupted = self.estimator.interrupt();
+        }
+        let before = [self.first_held, self.first_held + held.saturating_sub(1)];
+        if self.estimator.held() == 0 {
+            self.first_held = frame;
+        }
         // Beams may have the same echo from several places: the track tells them apart.
-        let time_s = self.clock.start_s(frame);
+        let time_s = self.clock.middle_s([self.first_held, frame]);
         self.estimator.expect(self.tracker.best().map(|track| track.predict(time_s)));
-        let estimate = self.estimator.estimate(echo.0, echo.1, streams, window, beams);
-        self.snapshots.echo.offer(frame, |held| held.fill(echo, (streams, window), beams, estimate));
-        self.telemetry.report(Event::Sensed { frame, estimate });
-        estimate.fix
+        let streams = Planar::new(reference.samples(), reference.capacity());
+        let estimate = self.estimator.take_in(&EchoFrame {
+            echo: echo.0,
+            echo_start: echo.1,
+            reference: streams,
+            window_start: window,
+            beams,
+            time_s: self.clock.start_s(frame) + window as f64 * self.estimator.config().sample_period_s(),
+        });
+        if let Some(estimate) = estimate {
+            self.snapshots.echo.offer(frame, |held| held.fill(echo, (streams, window), beams, estimate));
+        }
+        if let Some(interrupted) = interrupted {
+            self.conclude(before, interrupted);
+        }
+        match estimate {
+            Some(estimate) => self.conclude([self.first_held, frame], estimate),
+            None => self.report_track(frame, None),
+        }
     }
 
-    fn track(&mut self, frame: u64, fix: Option<Fix>) {
-        self.tracker.step(self.clock.start_s(frame), fix.as_slice());
-        let event = Event::Tracked { frame, track: self.tracker.best().copied() };
+    /// Gives up on the frames that wait for others.
+    fn interrupt(&mut self) {
+        let held = self.estimator.held() as u64;
+        if let Some(estimate) = self.estimator.interrupt() {
+            self.conclude([self.first_held, self.first_held + held - 1], estimate);
+        }
+    }
+
+    /// Reports what the frames from the first to the last gave, and lets the track take it in.
+    fn conclude(&mut self, frames: [u64; 2], estimate: Estimate) {
+        let middle = frames[0] + (frames[1] - frames[0]) / 2;
+        self.telemetry.report(Event::Sensed { frame: middle, estimate });
+        self.tracker.step(self.clock.middle_s(frames), estimate.fix.as_slice());
+        self.report_track(middle, self.tracker.best().copied());
+        if frames[1] > middle {
+            self.report_track(frames[1], None);
+        }
+    }
+
+    /// A frame without an echo.
+    fn pass_over(&mut self, frame: u64) {
+        self.interrupt();
+        self.tracker.step(self.clock.start_s(frame), &[]);
+        self.report_track(frame, self.tracker.best().copied());
+    }
+
+    fn report_track(&mut self, frame: u64, track: Option<Track>) {
+        let event = Event::Tracked { frame, track };
         self.telemetry.report(event);
         self.feedback.report(event);
     }

@@ -1,7 +1,7 @@
-//! `issc sense --scene S [--weights W] [--trials T]`: how well the echo locates the target, beside the bound.
+//! `issc sense --scene S [--weights W] [--trials T] [--frames K]`: how well the echo locates the target, beside the bound.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nalgebra::{Matrix2, Vector2};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::{inputs, sense_drawings};
 use crate::array::Beams;
 use crate::optimize::{BoundModel, Problem};
 use crate::scene::Scene;
-use crate::sensing::{Estimator, SensingConfig, Trials};
+use crate::sensing::{CoherentEstimator, CoherentFrames, Estimate, SensingConfig, Trials, Truth};
 use crate::{Error, Result};
 
 /// Options of `issc sense`.
@@ -22,15 +22,8 @@ pub struct Arguments {
     /// Weights file (JSON); without it the optimal beams fly, or those of the smallest bound where Π cannot be met.
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// Frames, each with fresh symbols, timing error, phase and noise.
-    #[arg(long, default_value_t = 1000)]
-    trials: u64,
-    /// Let the receiver estimate the Doppler shift within a frame, as it must where targets move.
-    #[arg(long)]
-    moving: bool,
-    /// Seed of everything random.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    sampling: Sampling,
     /// Folder for drawings (PNG, SVG, CSV) of the errors beside the bound, and of the error over the power by as many
     /// trials at each; made where it does not exist.
     #[arg(long, value_name = "DIR")]
@@ -38,6 +31,24 @@ pub struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// What is drawn.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Sampling {
+    /// Trials, each with fresh symbols, timing error, phase and noise.
+    #[arg(long, default_value_t = 1000)]
+    pub trials: u64,
+    /// Consecutive frames that are added up in phase in each trial: they share timing error and phase, as the scene
+    /// must say (timing_error_hold = "run", reflection_phase = "random-per-run").
+    #[arg(long, default_value_t = 1)]
+    frames: usize,
+    /// Let the receiver estimate the Doppler shift, as it must where targets move.
+    #[arg(long)]
+    moving: bool,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 /// An error is an outlier from this many roots of the bound (and of what element errors add to it) on.
@@ -51,6 +62,8 @@ pub struct Sums {
     /// Of every trial that gave a position, in m.
     pub errors: Vec<Vector2<f64>>,
     normalised_error: f64,
+    /// Of the path's rate where it was estimated, squared, as it is and over its variance.
+    rate_errors: [f64; 2],
     times_s: Vec<f64>,
 }
 
@@ -82,14 +95,14 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Some(path) => inputs::weights(path, &scene)?,
         None => Problem::from_scene(&scene).solve().beams,
     };
-    let Arguments { moving, trials, seed, .. } = arguments;
-    let study = study(&scene, &beams, moving, trials, seed)?;
+    let sampling = arguments.sampling;
+    let study = study(&scene, &beams, sampling)?;
     if let Some(folder) = &arguments.out {
         inputs::make_folder(folder)?;
         sense_drawings::errors(folder, &study)?;
-        sense_drawings::over_power(folder, &scene, moving, trials, seed)?;
+        sense_drawings::over_power(folder, &scene, sampling)?;
     }
-    let report = report(&study, trials);
+    let report = report(&study, sampling);
     if arguments.json {
         println!("{report}");
     } else {
@@ -98,21 +111,35 @@ pub fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Trial `number`, and how long the receiver worked on it.
+fn try_out(source: &mut Trials, number: u64, estimator: &mut CoherentEstimator) -> (Truth, Estimate, Duration) {
+    let (mut frame, mut took) = (0, Duration::ZERO);
+    loop {
+        let truth = source.make_frame(number, frame, estimator);
+        let begin = Instant::now();
+        let estimate = source.take_in(frame, estimator);
+        took += begin.elapsed();
+        if let Some(estimate) = estimate {
+            return (truth, estimate, took);
+        }
+        frame += 1;
+    }
+}
+
 /// Runs trials of fresh frames.
-pub fn study(scene: &Scene, beams: &Beams, moving: bool, trials: u64, seed: u64) -> Result<Study> {
+pub fn study(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<Study> {
+    let Sampling { trials, frames, moving, seed } = sampling;
     let config = SensingConfig { moving, ..SensingConfig::from_scene(scene) };
     let mut source = Trials::new(scene, &config, beams, seed)?;
     let window = Trials::window_samples(&config);
     let window_symbols = window / config.samples_per_symbol;
-    let model = BoundModel::new(scene, scene.geometry.target, window_symbols);
+    let mut estimator = CoherentEstimator::new(config, window, CoherentFrames::of_scene(scene, frames)?)?;
+    let model = BoundModel::new(scene, scene.geometry.target, window_symbols).over_frames(frames);
     let bound_m2 = model.of_beams(beams).position_covariance().ok();
-    let mut estimator = Estimator::new(config, window)?;
     let mut sums = Sums::default();
     for number in 0..trials {
-        let truth = source.make(number, &estimator);
-        let begin = Instant::now();
-        let estimate = source.estimate(&mut estimator);
-        sums.times_s.push(begin.elapsed().as_secs_f64());
+        let (truth, estimate, took) = try_out(&mut source, number, &mut estimator);
+        sums.times_s.push(took.as_secs_f64() / frames as f64);
         let Some(fix) = estimate.fix else {
             sums.no_position += 1;
             continue;
@@ -124,12 +151,18 @@ pub fn study(scene: &Scene, beams: &Beams, moving: bool, trials: u64, seed: u64)
             Error::failure(format!("trial {number}: the estimate's covariance {:?} m² is singular", fix.covariance_m2))
         })?;
         sums.errors.push(error);
+        if let Some(rate) = fix.measurement.path_rate {
+            let squared = (rate.value_m_s - truth.path_rate_m_s).powi(2);
+            sums.rate_errors[0] += squared;
+            sums.rate_errors[1] += squared / rate.variance_m2_s2;
+        }
     }
     Ok(Study { sums, bound_m2, window_symbols })
 }
 
-fn report(study: &Study, trials: u64) -> Value {
+fn report(study: &Study, sampling: Sampling) -> Value {
     let sums = &study.sums;
+    let of_rate = |sum: f64| sums.mean(sum).filter(|_| sampling.moving);
     let mut times_s = sums.times_s.clone();
     times_s.sort_unstable_by(f64::total_cmp);
     let error: Vector2<f64> = sums.errors.iter().sum();
@@ -141,7 +174,10 @@ fn report(study: &Study, trials: u64) -> Value {
         "no_position": sums.no_position,
         "bias_m": sums.mean(error[0]).zip(sums.mean(error[1])).map(|(x, y)| [x, y]),
         "nees": sums.mean(sums.normalised_error),
-        "trials": trials,
+        "path_rate_rmse_m_s": of_rate(sums.rate_errors[0]).map(f64::sqrt),
+        "path_rate_normalised_error": of_rate(sums.rate_errors[1]),
+        "trials": sampling.trials,
+        "frames": sampling.frames,
         "median_time_per_frame_s": times_s.get(times_s.len() / 2),
     })
 }
@@ -154,14 +190,17 @@ fn print_table(report: &Value) {
         ("bias (x, y)", "bias_m", " m"),
         ("normalised squared error", "nees", " (2 where the covariance is true)"),
         ("outliers, above 10 bounds", "outliers", ""),
-        ("frames without a position", "no_position", ""),
-        ("frames", "trials", ""),
+        ("path rate, RMSE", "path_rate_rmse_m_s", " m/s"),
+        ("its normalised squared error", "path_rate_normalised_error", " (1 where its variance is true)"),
+        ("trials without a position", "no_position", ""),
+        ("trials", "trials", ""),
+        ("frames in a trial", "frames", ""),
         ("median time per frame", "median_time_per_frame_s", " s"),
     ];
     for (label, key, unit) in rows {
         match &report[key] {
-            Value::Null => println!("{label:28}-"),
-            value => println!("{label:28}{value}{unit}"),
+            Value::Null => println!("{label:30}-"),
+            value => println!("{label:30}{value}{unit}"),
         }
     }
 }

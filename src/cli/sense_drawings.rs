@@ -5,7 +5,7 @@ use std::path::Path;
 use indicatif::ProgressBar;
 use nalgebra::{Matrix2, Vector2};
 
-use super::sense::{Study, study};
+use super::sense::{Sampling, Study, study};
 use crate::Result;
 use crate::optimize::Problem;
 use crate::plot::{Chart, Corner, Series, Stroke};
@@ -56,7 +56,7 @@ fn ellipse(name: &str, covariance: Matrix2<f64>, stroke: Stroke, colour: usize) 
 }
 
 /// The error over the power, with the beams that are optimal where the threshold is twice the smallest bound.
-pub fn over_power(folder: &Path, scene: &Scene, moving: bool, trials: u64, seed: u64) -> Result<()> {
+pub fn over_power(folder: &Path, scene: &Scene, sampling: Sampling) -> Result<()> {
     let (mut found, mut bounds) = (Vec::new(), Vec::new());
     let progress = ProgressBar::new(POWERS_DBM.len() as u64);
     for power_dbm in POWERS_DBM {
@@ -65,7 +65,7 @@ pub fn over_power(folder: &Path, scene: &Scene, moving: bool, trials: u64, seed:
         let problem = Problem::from_scene(&scene);
         let smallest = problem.solve().smallest_hcrb_trace_m2;
         let beams = problem.with_hcrb_max_m2(SLACK * smallest).solve().beams;
-        let study = study(&scene, &beams, moving, trials, seed)?;
+        let study = study(&scene, &beams, sampling)?;
         found.extend(study.sums.rmse_m().map(|rmse_m| (power_dbm, rmse_m)));
         bounds.extend(study.bound_m2.map(|bound| (power_dbm, bound.trace().sqrt())));
         progress.inc(1);
@@ -81,7 +81,7 @@ pub fn over_power(folder: &Path, scene: &Scene, moving: bool, trials: u64, seed:
         legend: Corner::UpperRight,
         series: vec![
             line("√Tr HCRB".into(), bounds, Stroke::Solid, 1),
-            line(format!("estimator, {trials} frames each"), found, Stroke::Marks, 0),
+            line(format!("estimator, {} trials each", sampling.trials), found, Stroke::Marks, 0),
         ],
     }
     .write(folder, "position-error-over-power")

@@ -312,7 +312,7 @@ pub struct Collector {
     samples: u64,
     energy: f64,
     world: BTreeMap<u64, Point>,
-    bound: Option<((u64, Point), Option<f64>)>,
+    bound: Option<((u64, Point, usize), Option<f64>)>,
     last_located: Option<u64>,
     track: Option<Track>,
     tracks: u64,
@@ -438,7 +438,9 @@ impl Collector {
                 self.last_located = Some(frame);
                 self.located.add(error);
                 self.normalised_error_sum += truth.and_then(|truth| fix.normalised_error(truth)).unwrap_or_default();
-                if let (Some(error), Some(bound)) = (error, truth.and_then(|truth| self.bound(frame, truth))) {
+                if let (Some(error), Some(bound)) =
+                    (error, truth.and_then(|truth| self.bound(frame, truth, estimate.frames)))
+                {
                     self.bound_sum += bound;
                     self.outliers += u64::from(error > OUTLIER * (bound + fix.displacement_m2).sqrt());
                 }
@@ -457,15 +459,15 @@ impl Collector {
         self.track = Some(track);
     }
 
-    /// Trace of the bound for a frame's window, weights and true target.
-    fn bound(&mut self, frame: u64, truth: Point) -> Option<f64> {
+    /// Trace of the bound for a frame's window, weights and true target, and as many frames together.
+    fn bound(&mut self, frame: u64, truth: Point, frames: usize) -> Option<f64> {
         let plan = self.plans.in_force(frame);
         match self.bound {
-            Some((of, bound)) if of == (plan.epoch, truth) => bound,
+            Some((of, bound)) if of == (plan.epoch, truth, frames) => bound,
             _ => {
-                let model = BoundModel::new(&self.scene, truth, SENSING_WINDOW);
+                let model = BoundModel::new(&self.scene, truth, SENSING_WINDOW).over_frames(frames);
                 let bound = model.of_beams(&plan.beams).trace_m2().ok();
-                self.bound = Some(((plan.epoch, truth), bound));
+                self.bound = Some(((plan.epoch, truth, frames), bound));
                 bound
             }
         }

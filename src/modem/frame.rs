@@ -116,6 +116,11 @@ impl FrameClock {
         }
     }
 
+    /// The middle of the starts of the first and the last of some frames, in seconds from the first frame's start.
+    pub fn middle_s(&self, [first, last]: [u64; 2]) -> f64 {
+        0.5 * (self.start_s(first) + self.start_s(last))
+    }
+
     /// Whether every frame ends before the next begins; the error names what is accepted.
     pub fn check(&self) -> Result<(), String> {
         let least = (self.plain_samples + self.sounding_samples) as f64 * self.sample_period_s;

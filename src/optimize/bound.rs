@@ -95,6 +95,15 @@ impl BoundModel {
         }
     }
 
+    /// The same for `frames` frames that share target, β_0 and timing error: the echo tells as much more, the prior counts
+    /// once.
+    pub fn over_frames(mut self, frames: usize) -> Self {
+        for form in [&mut self.plain, &mut self.gauged] {
+            form.terms.iter_mut().for_each(|term| *term *= frames as f64);
+        }
+        self
+    }
+
     /// Number of parameters: 3, or 5 where β_0 is unknown.
     pub fn parameters(&self) -> usize {
         self.parameters

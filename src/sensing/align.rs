@@ -226,14 +226,9 @@ impl Correlator {
         let best = self.energy.iter().copied().fold(0f32, |a, b| if b > a { b } else { a });
         let index = self.energy.iter().position(|energy| *energy == best).unwrap_or(0);
         let best = f64::from(best);
-        let fraction = match (index.checked_sub(1).map(|before| self.energy[before]), self.energy.get(index + 1)) {
-            (Some(before), Some(after)) => {
-                let [before, best, after] = [f64::from(before), best, f64::from(*after)].map(f64::ln);
-                let curvature = before - 2.0 * best + after;
-                if curvature < 0.0 { (0.5 * (before - after) / curvature).clamp(-0.5, 0.5) } else { 0.0 }
-            }
-            _ => 0.0,
-        };
+        let beside =
+            |index: Option<usize>| index.and_then(|index| self.energy.get(index)).map(|energy| (*energy).into());
+        let fraction = vertex(beside(index.checked_sub(1)), best, beside(Some(index + 1)));
         let streams = used.iter().filter(|used| **used).count();
         Peak {
             lag: self.first_lag + index as isize,
@@ -242,6 +237,14 @@ impl Correlator {
             threshold: self.thresholds[streams.max(1) - 1],
         }
     }
+}
+
+/// Where a parabola through the logarithms of a maximum and its neighbours has its vertex, −0.5 … 0.5; 0 at an end.
+pub(super) fn vertex(before: Option<f64>, best: f64, after: Option<f64>) -> f64 {
+    let (Some(before), Some(after)) = (before, after) else { return 0.0 };
+    let [before, best, after] = [before, best, after].map(f64::ln);
+    let curvature = before - 2.0 * best + after;
+    if curvature < 0.0 { (0.5 * (before - after) / curvature).clamp(-0.5, 0.5) } else { 0.0 }
 }
 
 /// The smallest length 2^a·3^b that is not below `least`: what FFTs like.

@@ -7,11 +7,12 @@ use nalgebra::{Matrix2, Vector2, Vector3};
 use num_complex::Complex64;
 use serde::{Deserialize, Serialize};
 
-use super::align::{Alignment, Sought};
+use super::align::{Alignment, Peak, Sought};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum};
 use super::search::{CANDIDATES, Candidate, Search, climb};
-use super::spectrum::{Correlations, Gram, Spectrum};
+use super::spectra::{Spectra, no_correlations};
+use super::spectrum::{Correlations, Gram};
 use super::track::{Measurement, PathRate};
 use super::{Planar, Reflection, STREAMS, SensingConfig};
 use crate::array::Beams;
@@ -46,6 +47,8 @@ pub enum Status {
     OutOfView,
     /// What stands still is not known well enough yet to be removed, so nothing was looked for.
     Learning,
+    /// The frames that should have been added up do not belong together: one is missing, or the beams changed.
+    Interrupted,
 }
 
 /// Where the target is.
@@ -98,12 +101,23 @@ pub struct Estimate {
     pub coarse_delay_samples: isize,
     /// The energy that both streams explain at that delay over the noise's, summed over antennas and streams.
     pub detection_energy: f64,
+    /// Frames that it is made of.
+    pub frames: usize,
 }
 
 impl Estimate {
     /// Of a frame in which nothing was looked for yet.
     pub const LEARNING: Self =
-        Self { status: Status::Learning, fix: None, coarse_delay_samples: 0, detection_energy: 0.0 };
+        Self { status: Status::Learning, fix: None, coarse_delay_samples: 0, detection_energy: 0.0, frames: 1 };
+
+    /// Of this many frames that were taken in, but that the one after them does not belong to.
+    pub(super) const fn interrupted(frames: usize) -> Self {
+        Self { status: Status::Interrupted, frames, ..Self::LEARNING }
+    }
+
+    pub(super) fn without_fix(status: Status, peak: &Peak, frames: usize) -> Self {
+        Self { status, fix: None, coarse_delay_samples: peak.lag, detection_energy: peak.energy, frames }
+    }
 }
 
 /// The estimator, with all its scratch.
@@ -113,7 +127,7 @@ pub struct Estimator {
     wavenumber: f64,
     geometry: Geometry,
     alignment: Alignment,
-    spectrum: Spectrum,
+    spectra: Spectra,
     search: Search,
     correlations: Correlations,
     slope_correlations: Correlations,
@@ -124,15 +138,20 @@ pub struct Estimator {
 
 /// What the fine stage works with besides the correlations.
 #[derive(Clone, Copy)]
-struct Window {
-    gram: Gram,
-    lag: isize,
-    fraction: f64,
+pub(super) struct Window {
+    pub gram: Gram,
+    pub lag: isize,
+    pub fraction: f64,
 }
 
 impl Estimator {
     /// An estimator for windows of `window` samples.
     pub fn new(config: SensingConfig, window: usize) -> Result<Self> {
+        Self::over_frames(config, window, 1)
+    }
+
+    /// The fine stage for `frames` frames together.
+    pub(super) fn over_frames(config: SensingConfig, window: usize, frames: usize) -> Result<Self> {
         let [first, last] = config.lag_range();
         if last < first || window < 8 * config.samples_per_symbol {
             return Err(Error::input(format!(
@@ -147,10 +166,10 @@ impl Estimator {
             wavenumber: wavenumber(config.spacing_wavelengths),
             geometry: Geometry::new(&config),
             alignment: Alignment::new(window, [first, last], rows, noise, config.false_alarm_probability),
-            spectrum: Spectrum::new(window, rows, sps, config.roll_off),
+            spectra: Spectra::new(&config, window, frames),
             search: Search::new(transmit, rows, config.spacing_wavelengths),
-            correlations: std::array::from_fn(|_| vec![[Complex64::ZERO; STREAMS]; rows]),
-            slope_correlations: std::array::from_fn(|_| vec![[Complex64::ZERO; STREAMS]; rows]),
+            correlations: no_correlations(rows),
+            slope_correlations: no_correlations(rows),
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
             expectation: None,
@@ -189,40 +208,50 @@ impl Estimator {
         self.fly(beams);
         let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
         let peak = self.alignment.search(&Sought { echo, start: echo_start, reference, window_start, powers });
-        let nothing =
-            |status| Estimate { status, fix: None, coarse_delay_samples: peak.lag, detection_energy: peak.energy };
-        if peak.energy < peak.threshold {
-            return nothing(Status::BelowThreshold);
-        }
-        if self.config.reflection == Reflection::Unknown && self.leverage < NO_LEVERAGE {
-            return nothing(Status::Unidentifiable);
+        let nothing = |status| Estimate::without_fix(status, &peak, 1);
+        if let Some(status) = self.refusal(&peak) {
+            return nothing(status);
         }
         let first = echo_start + (peak.lag - self.alignment.first_lag()) as usize;
         let rows = self.config.receive_antennas;
         let streams = (0..STREAMS).map(|stream| &reference.row(stream)[window_start..]);
-        let gram = self.spectrum.load_streams(streams.clone());
-        if self.config.moving {
-            self.spectrum.load_slopes(streams);
-        }
-        self.spectrum.load_echo((0..rows).map(|row| &echo.row(row)[first..]));
+        let gram = self.spectra.load_streams(0, streams, self.config.moving);
+        self.spectra.load_echo(0, (0..rows).map(|row| &echo.row(row)[first..]));
         match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
             Err(status) => nothing(status),
         }
     }
 
+    /// Why no position can follow from this peak under the beams that fly, if there is a reason.
+    pub(super) fn refusal(&self, peak: &Peak) -> Option<Status> {
+        if peak.energy < peak.threshold {
+            return Some(Status::BelowThreshold);
+        }
+        (self.config.reflection == Reflection::Unknown && self.leverage < NO_LEVERAGE).then_some(Status::Unidentifiable)
+    }
+
+    /// Whether these beams fly already.
+    pub(super) fn flies(&self, beams: &Beams) -> bool {
+        self.beams.iter().zip([&beams.w_c, &beams.w_0]).all(|(row, beam)| row.iter().eq(beam.iter()))
+    }
+
+    /// The spectra that [`Self::locate`] works on.
+    pub(super) fn spectra(&mut self) -> &mut Spectra {
+        &mut self.spectra
+    }
+
     /// Takes new beams into the tables; the same ones cost nothing.
-    fn fly(&mut self, beams: &Beams) {
-        let same = self.beams.iter().zip([&beams.w_c, &beams.w_0]).all(|(row, beam)| row.iter().eq(beam.iter()));
-        if !same {
+    pub(super) fn fly(&mut self, beams: &Beams) {
+        if !self.flies(beams) {
             set_beams(&mut self.beams, &beams.w_c, &beams.w_0);
             self.leverage = self.search.tabulate(&self.beams, self.wavenumber);
         }
     }
 
     /// The fine stage, on loaded spectra.
-    fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
-        self.spectrum.correlate(window.fraction, &mut self.correlations);
+    pub(super) fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
+        self.spectra.correlate(window.fraction, &mut self.correlations);
         let mut points = [Vector3::zeros(); CANDIDATES];
         let likelihood =
             likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
@@ -231,12 +260,12 @@ impl Estimator {
         count = self.settle(&mut window, &mut points, count, behind_part)?;
         let mut turning = None;
         if self.config.moving {
-            let mut so_far = Turning::default();
+            let mut so_far = Turning { rate: self.spectra.rate(), variance: 0.0 };
             for _ in 0..TURNS {
                 let more = self.turning(&window, &points[0]);
                 so_far = Turning { rate: so_far.rate + more.rate, ..more };
-                window.gram = self.spectrum.turn(so_far.rate);
-                self.spectrum.correlate(window.fraction, &mut self.correlations);
+                window.gram = self.spectra.turn(so_far.rate);
+                self.spectra.correlate(window.fraction, &mut self.correlations);
                 count = self.settle(&mut window, &mut points, count, 0.0)?;
             }
             turning = Some(so_far);
@@ -269,7 +298,7 @@ impl Estimator {
             }
             window.fraction += moved;
             points[..count].iter_mut().for_each(|point| point[2] -= moved);
-            self.spectrum.correlate(window.fraction, &mut self.correlations);
+            self.spectra.correlate(window.fraction, &mut self.correlations);
         }
         Ok(count)
     }
@@ -277,8 +306,8 @@ impl Estimator {
     /// How fast the echo turns beyond what the streams do already: the least-squares fit of β b + jν β b' with
     /// b' = t·b(t) to what the array receives from `point`, ν real.
     fn turning(&mut self, window: &Window, point: &Parameters) -> Turning {
-        self.spectrum.correlate_slopes(window.fraction, &mut self.slope_correlations);
-        let (slope_gram, cross) = self.spectrum.slope_grams();
+        self.spectra.correlate_slopes(window.fraction, &mut self.slope_correlations);
+        let (slope_gram, cross) = self.spectra.slope_grams();
         let of = |correlations| {
             likelihood_of(&self.config, correlations, window.gram, &self.beams, self.wavenumber, self.window)
         };

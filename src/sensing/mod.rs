@@ -8,18 +8,21 @@
 mod align;
 pub mod cfar;
 mod clutter;
+mod coherent;
 mod config;
 mod estimator;
 mod likelihood;
 pub mod maps;
 mod position;
 mod search;
+mod spectra;
 mod spectrum;
 mod targets;
 mod track;
 mod trial;
 
 pub use clutter::StationaryEchoes;
+pub use coherent::{CoherentEstimator, CoherentFrames, EchoFrame};
 pub use config::{Planar, Reflection, SensingConfig};
 pub use estimator::{Estimate, Estimator, Fix, Status};
 pub use targets::{TargetEcho, TargetSearch};

@@ -195,7 +195,7 @@ impl Spectrum {
 }
 
 /// Gram matrix of the two streams over the bins in use.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Gram {
     /// Q_cc.
     pub semantic: f64,

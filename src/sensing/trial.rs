@@ -9,7 +9,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::{Estimate, Estimator, Planar, Reflection, SensingConfig};
+use super::{CoherentEstimator, EchoFrame, Estimate, Estimator, Planar, Reflection, SensingConfig};
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, path_rate_m_s, steering_vector};
 use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, tail_samples};
 use crate::modem::frame::{Content, HEADER, Layout, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
@@ -23,8 +23,8 @@ pub struct Trials {
     /// |β_0|.
     reflection: f64,
     target: Point,
-    /// Radians by which the echo turns in a sample.
-    turn: f64,
+    velocity_m_s: Point,
+    wavelength_m: f64,
     beams: Beams,
     array: Array,
     errors: ElementErrors,
@@ -48,6 +48,8 @@ pub struct Truth {
     pub position_m: Point,
     /// T = τ + Δτ.
     pub delay_s: f64,
+    /// How fast the path TR → target → SRE grows.
+    pub path_rate_m_s: f64,
 }
 
 impl Trials {
@@ -69,11 +71,8 @@ impl Trials {
         let shaped = layout.symbols() * sps + tail_samples(sps);
         Ok(Self {
             reflection: scene.channel.reflection_coefficient,
-            turn: {
-                let velocity = scene.target.velocity_m_s;
-                let rate_m_s = path_rate_m_s(geometry.transmitter, target, geometry.sensing_receiver, velocity);
-                -TAU * rate_m_s / scene.wavelength_m() * config.sample_period_s()
-            },
+            velocity_m_s: scene.target.velocity_m_s,
+            wavelength_m: scene.wavelength_m(),
             target,
             beams: beams.clone(),
             array: scene.array.clone(),
@@ -103,20 +102,61 @@ impl Trials {
 
     /// Makes trial `number`; it does not depend on the trials before it.
     pub fn make(&mut self, number: u64, estimator: &Estimator) -> Truth {
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(self.seed);
-        random = Xoshiro256PlusPlus::seed_from_u64(random.next_u64() ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = self.random(number);
         self.send(number, &mut random);
-        let geometry = (self.config.transmitter, self.config.receiver);
-        let path_m = distance_m(geometry.0, self.target) + distance_m(self.target, geometry.1);
-        let error: f64 = StandardNormal.sample(&mut random);
-        let delay_s = path_m / SPEED_OF_LIGHT_M_S + error * self.config.timing_error_std_s;
+        let (error_s, phase) = self.draw(&mut random);
+        let truth = self.truth(self.target, error_s);
+        self.receive(&truth, self.reflection * Complex64::cis(phase), estimator.echo_samples(), &mut random);
+        truth
+    }
+
+    /// Makes frame `frame` of trial `number` over the frames of `estimator`: they share the timing error and β_0's
+    /// phase, and the target moves on from one to the next. The truth returned is that of their middle.
+    pub fn make_frame(&mut self, number: u64, frame: usize, estimator: &CoherentEstimator) -> Truth {
+        let frames = estimator.frames();
+        if frames.frames == 1 {
+            return self.make(number, estimator.single());
+        }
+        let (error_s, phase) = {
+            let mut random = self.random(number);
+            self.draw(&mut random)
+        };
+        let index = number * frames.frames as u64 + frame as u64;
+        let mut random = self.random(!index);
+        self.send(index, &mut random);
+        let after_s = frames.interval_s * (frame as f64 - (frames.frames as f64 - 1.0) / 2.0);
+        let moved = [0, 1].map(|axis| self.target[axis] + self.velocity_m_s[axis] * after_s);
+        let (here, middle) = (self.truth(moved, error_s), self.truth(self.target, error_s));
+        let turned = TAU * (here.delay_s - middle.delay_s) * SPEED_OF_LIGHT_M_S / self.wavelength_m;
+        let reflection = self.reflection * Complex64::cis(phase - turned);
+        self.receive(&here, reflection, estimator.echo_samples(), &mut random);
+        middle
+    }
+
+    fn random(&self, number: u64) -> Xoshiro256PlusPlus {
+        let first = Xoshiro256PlusPlus::seed_from_u64(self.seed).next_u64();
+        Xoshiro256PlusPlus::seed_from_u64(first ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Draws Δτ and the phase of β_0, which are returned, and the elements' errors.
+    fn draw(&mut self, random: &mut impl Rng) -> (f64, f64) {
+        let error: f64 = StandardNormal.sample(random);
         let phase = match self.config.reflection {
             Reflection::Known(_) => 0.0,
-            Reflection::Unknown => random.random_range(0.0..std::f64::consts::TAU),
+            Reflection::Unknown => random.random_range(0.0..TAU),
         };
-        self.errors = ElementErrors::draw(&self.array, &mut random);
-        self.receive(delay_s, self.reflection * Complex64::cis(phase), estimator, &mut random);
-        Truth { position_m: self.target, delay_s }
+        self.errors = ElementErrors::draw(&self.array, random);
+        (error * self.config.timing_error_std_s, phase)
+    }
+
+    fn truth(&self, position_m: Point, error_s: f64) -> Truth {
+        let (from, to) = (self.config.transmitter, self.config.receiver);
+        let path_m = distance_m(from, position_m) + distance_m(position_m, to);
+        Truth {
+            position_m,
+            delay_s: path_m / SPEED_OF_LIGHT_M_S + error_s,
+            path_rate_m_s: path_rate_m_s(from, position_m, to, self.velocity_m_s),
+        }
     }
 
     /// s_c and s_0 of the frame made last, as shaped.
@@ -128,6 +168,18 @@ impl Trials {
     pub fn estimate(&self, estimator: &mut Estimator) -> Estimate {
         let echo = Planar::new(&self.echo, estimator.echo_samples());
         estimator.estimate(echo, 0, self.reference(), self.window_start(), &self.beams)
+    }
+
+    /// Hands the frame made last to an estimator over several frames.
+    pub fn take_in(&self, frame: usize, estimator: &mut CoherentEstimator) -> Option<Estimate> {
+        estimator.take_in(&EchoFrame {
+            echo: Planar::new(&self.echo, estimator.echo_samples()),
+            echo_start: 0,
+            reference: self.reference(),
+            window_start: self.window_start(),
+            beams: &self.beams,
+            time_s: estimator.frames().interval_s * frame as f64,
+        })
     }
 
     /// Shapes a fresh frame.
@@ -150,26 +202,18 @@ impl Trials {
         }
     }
 
-    /// The echo rows over the samples that the estimator reads.
-    pub(super) fn receive(
-        &mut self,
-        delay_s: f64,
-        reflection: Complex64,
-        estimator: &Estimator,
-        random: &mut impl Rng,
-    ) {
+    /// The echo rows over the `count` samples that the estimator reads.
+    fn receive(&mut self, truth: &Truth, reflection: Complex64, count: usize, random: &mut impl Rng) {
         let config = &self.config;
         let spacing = config.spacing_wavelengths;
-        let mut departure =
-            steering_vector(config.transmit_antennas, spacing, direction_rad(config.transmitter, self.target));
+        let towards = |array: Point| direction_rad(array, truth.position_m);
+        let mut departure = steering_vector(config.transmit_antennas, spacing, towards(config.transmitter));
         departure.iter_mut().zip(&self.errors.transmit).for_each(|(element, error)| *element *= error.conj());
-        let mut arrival =
-            steering_vector(config.receive_antennas, spacing, direction_rad(config.receiver, self.target));
+        let mut arrival = steering_vector(config.receive_antennas, spacing, towards(config.receiver));
         arrival.iter_mut().zip(&self.errors.receive).for_each(|(element, error)| *element *= error);
         let single = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
         let [g_c, g_0] = [&self.beams.w_c, &self.beams.w_0].map(|beam| single(departure.dotc(beam)));
-        let taps = DelayTaps::new(delay_s / config.sample_period_s());
-        let count = estimator.echo_samples();
+        let taps = DelayTaps::new(truth.delay_s / config.sample_period_s());
         // Output sample 0 is the frame's sample `window_start + first lag`; the filter reads from `reach_back` earlier.
         let from = self.window_start() as i64 + config.lag_range()[0] as i64 - taps.reach_back();
         let (s_c, s_0) = self.reference.split_at(self.reference.len() / 2);
@@ -182,7 +226,8 @@ impl Trials {
         }));
         self.delayed.resize(count, Complex32::default());
         taps.apply(&self.sent, &mut self.delayed);
-        rotate(&mut self.delayed, 0.0, self.turn);
+        let turn = -TAU * truth.path_rate_m_s / self.wavelength_m * config.sample_period_s();
+        rotate(&mut self.delayed, 0.0, turn);
         let deviation = (config.samples_per_symbol as f64 * config.noise_power_w / 2.0).sqrt();
         self.echo.clear();
         for element in arrival.iter() {

@@ -92,9 +92,9 @@ pub enum Event {
         /// Conjugated entries of h_c as received (gain per antenna for unit transmit amplitude).
         gains: [Complex32; MAX_SOUNDED_ANTENNAS],
     },
-    /// The sensing receiver worked on a frame's echo.
+    /// The sensing receiver worked on a frame's echo, or on those of several together.
     Sensed {
-        /// Frame number by the reference.
+        /// Frame number by the reference, of the middle one of several.
         frame: u64,
         /// What was found.
         estimate: Estimate,
@@ -103,7 +103,7 @@ pub enum Event {
     Tracked {
         /// Frame number by the reference.
         frame: u64,
-        /// The confirmed track with most fixes.
+        /// The confirmed track with most fixes; none either where the frame waits for others.
         track: Option<Track>,
     },
     /// A radio began to send: its own time at sample 0 of the stream.
