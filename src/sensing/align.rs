@@ -223,7 +223,8 @@ impl Correlator {
 
     fn peak(&self, used: [bool; STREAMS]) -> Peak {
         let scale = (self.length as f64).powi(-2) / self.noise_variance;
-        let best = self.energy.iter().copied().fold(0f32, |a, b| if b > a { b } else { a });
+        let mut best = 0.0;
+        largest(&self.energy, &mut best);
         let index = self.energy.iter().position(|energy| *energy == best).unwrap_or(0);
         let best = f64::from(best);
         let beside =
@@ -299,6 +300,24 @@ fn powers_body(values: &[Complex32], energy: &mut [f32]) {
     }
 }
 
+dispatched! {
+    /// The largest of `values` and 0.
+    pub fn largest(values: &[f32], best: &mut f32) = largest_body
+}
+
+#[inline(always)]
+fn largest_body(values: &[f32], best: &mut f32) {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (groups, rest) = values.as_chunks::<16>();
+    let mut lanes = [0f32; 16];
+    for group in groups {
+        for (lane, value) in lanes.iter_mut().zip(group) {
+            *lane = larger(*lane, *value);
+        }
+    }
+    *best = lanes.iter().chain(rest).copied().fold(0.0, larger);
+}
+
 impl Gram {
     /// The Gram matrix of two rows of samples.
     fn of_samples(first: &[Complex32], second: &[Complex32]) -> Self {
@@ -334,6 +353,19 @@ fn sample_gram_body(first: &[Complex32], second: &[Complex32], sums: &mut [f32; 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_is_found_wherever_it_stands() {
+        for length in [1, 15, 16, 50] {
+            for at in 0..length {
+                let mut values = vec![-1.0; length];
+                values[at] = 2.5;
+                let mut best = 0.0;
+                largest(&values, &mut best);
+                assert_eq!(best, 2.5, "{at} of {length}");
+            }
+        }
+    }
 
     #[test]
     fn lengths_are_smooth_and_tight() {

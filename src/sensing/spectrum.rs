@@ -33,7 +33,7 @@ pub(super) struct Spectrum {
     still: Vec<f32>,
     slopes: Vec<f32>,
     ramped: Vec<Complex32>,
-    /// S_u* e^{jωT} ω^p: `[order][stream][part][bin]`.
+    /// S_u* e^{jωT}: `[stream][part][bin]`.
     replicas: Vec<f32>,
     padded: usize,
     rows: usize,
@@ -91,7 +91,7 @@ impl Spectrum {
             still: vec![0.0; STREAMS * 2 * padded],
             slopes: vec![0.0; STREAMS * 2 * padded],
             ramped: vec![Complex32::default(); window],
-            replicas: vec![0.0; ORDERS * STREAMS * 2 * padded],
+            replicas: vec![0.0; STREAMS * 2 * padded],
             padded,
             rows,
         }
@@ -160,13 +160,12 @@ impl Spectrum {
     /// C and its derivatives at a delay of `delay` samples.
     pub fn correlate(&mut self, delay: f64, correlations: &mut Correlations) {
         self.replicate(delay);
-        let replica = STREAMS * 2 * self.padded;
         let mut sums = [0f32; ORDERS * STREAMS * 2];
         for row in 0..self.rows {
             let echo = &self.echo[row * 2 * self.padded..][..2 * self.padded];
-            correlate_row(echo, &self.replicas[..ORDERS * replica], &mut sums);
+            correlate_row(echo, &self.replicas, self.frequencies(), &mut sums);
             for (order, values) in correlations.iter_mut().enumerate() {
-                // The p-th derivative carries (jω)^p; the replicas carry ω^p.
+                // The p-th derivative carries (jω)^p; the sums carry ω^p.
                 let turn = [Complex64::ONE, Complex64::I, -Complex64::ONE][order];
                 for (stream, value) in values[row].iter_mut().enumerate() {
                     let at = (order * STREAMS + stream) * 2;
@@ -176,7 +175,13 @@ impl Spectrum {
         }
     }
 
-    /// Writes S_u* e^{jωT} ω^p for all orders.
+    /// ω of the first bin, and the distance of bins.
+    fn frequencies(&self) -> [f32; 2] {
+        let step = TAU / self.window as f64;
+        [(-step * self.reach as f64) as f32, step as f32]
+    }
+
+    /// Writes S_u* e^{jωT}.
     fn replicate(&mut self, delay: f64) {
         let step = TAU / self.window as f64;
         // Phases inside one group of lanes are single precision, those from group to group double.
@@ -189,8 +194,7 @@ impl Spectrum {
             phase *= turn;
         }
         let start = Complex64::cis(-step * delay * self.reach as f64);
-        let first = -step * self.reach as f64;
-        replicate(&self.streams, &within, [start, phase], [first, step], &mut self.replicas);
+        replicate(&self.streams, &within, [start, phase], &mut self.replicas);
     }
 }
 
@@ -256,11 +260,10 @@ dispatched! {
 
 #[inline(always)]
 fn gram_body(streams: &[f32], padded: usize, sums: &mut [f32; 4]) {
-    let part = |index: usize| &streams[index * padded..][..padded];
-    let (a_re, a_im, b_re, b_im) = (part(0), part(1), part(2), part(3));
+    let part = |index: usize| streams[index * padded..][..padded].as_chunks::<LANES>().0;
+    let parts = part(0).iter().zip(part(1)).zip(part(2).iter().zip(part(3)));
     let mut lanes = [[0f32; LANES]; 4];
-    for first in (0..padded).step_by(LANES) {
-        let [a_re, a_im, b_re, b_im] = [a_re, a_im, b_re, b_im].map(|part| &part[first..][..LANES]);
+    for ((a_re, a_im), (b_re, b_im)) in parts {
         for lane in 0..LANES {
             lanes[0][lane] += a_re[lane] * a_re[lane] + a_im[lane] * a_im[lane];
             lanes[1][lane] += b_re[lane] * b_re[lane] + b_im[lane] * b_im[lane];
@@ -275,98 +278,83 @@ fn gram_body(streams: &[f32], padded: usize, sums: &mut [f32; 4]) {
 
 dispatched! {
     /// All replicas. `within` are the phases inside a group of lanes, `turns` the first bin's phase and the turn from
-    /// group to group, `frequencies` the first bin's ω and the distance of bins.
+    /// group to group.
     pub fn replicate(
         streams: &[f32],
         within: &[[f32; LANES]; 2],
         turns: [Complex64; 2],
-        frequencies: [f64; 2],
         replicas: &mut [f32],
     ) = replicate_body
 }
 
 #[inline(always)]
-fn replicate_body(
-    streams: &[f32],
-    within: &[[f32; LANES]; 2],
-    turns: [Complex64; 2],
-    frequencies: [f64; 2],
-    replicas: &mut [f32],
-) {
+fn replicate_body(streams: &[f32], within: &[[f32; LANES]; 2], turns: [Complex64; 2], replicas: &mut [f32]) {
     let padded = streams.len() / (2 * STREAMS);
-    let mut turn = turns[0];
-    for first in (0..padded).step_by(LANES) {
-        let frequency = (frequencies[0] + first as f64 * frequencies[1]) as f32;
-        let turn_single = [turn.re as f32, turn.im as f32];
-        replicate_group(streams, padded, first, within, turn_single, [frequency, frequencies[1] as f32], replicas);
-        turn *= turns[1];
-    }
-}
-
-#[inline(always)]
-fn replicate_group(
-    streams: &[f32],
-    padded: usize,
-    first: usize,
-    within: &[[f32; LANES]; 2],
-    turn: [f32; 2],
-    frequency: [f32; 2],
-    replicas: &mut [f32],
-) {
-    let mut phase = [[0f32; LANES]; 2];
-    let mut omega = [0f32; LANES];
-    for lane in 0..LANES {
-        phase[0][lane] = turn[0] * within[0][lane] - turn[1] * within[1][lane];
-        phase[1][lane] = turn[0] * within[1][lane] + turn[1] * within[0][lane];
-        omega[lane] = frequency[0] + frequency[1] * lane as f32;
-    }
-    for stream in 0..STREAMS {
-        let re = &streams[(2 * stream) * padded + first..][..LANES];
-        let im = &streams[(2 * stream + 1) * padded + first..][..LANES];
-        let mut value = [[0f32; LANES]; 2];
-        for lane in 0..LANES {
-            value[0][lane] = re[lane] * phase[0][lane] + im[lane] * phase[1][lane];
-            value[1][lane] = re[lane] * phase[1][lane] - im[lane] * phase[0][lane];
-        }
-        for order in 0..ORDERS {
-            for part in 0..2 {
-                let out = &mut replicas[((order * STREAMS + stream) * 2 + part) * padded + first..][..LANES];
-                out.copy_from_slice(&value[part]);
-                for lane in 0..LANES {
-                    value[part][lane] *= omega[lane];
-                }
+    let rows = streams.chunks_exact(2 * padded).zip(replicas.chunks_exact_mut(2 * padded));
+    for (stream, replica) in rows {
+        let (re, im) = stream.split_at(padded);
+        let (out_re, out_im) = replica.split_at_mut(padded);
+        let groups = re.as_chunks::<LANES>().0.iter().zip(im.as_chunks::<LANES>().0);
+        let outs = out_re.as_chunks_mut::<LANES>().0.iter_mut().zip(out_im.as_chunks_mut::<LANES>().0);
+        let mut turn = turns[0];
+        for ((re, im), (out_re, out_im)) in groups.zip(outs) {
+            let (turn_re, turn_im) = (turn.re as f32, turn.im as f32);
+            for lane in 0..LANES {
+                let phase_re = turn_re * within[0][lane] - turn_im * within[1][lane];
+                let phase_im = turn_re * within[1][lane] + turn_im * within[0][lane];
+                out_re[lane] = re[lane] * phase_re + im[lane] * phase_im;
+                out_im[lane] = re[lane] * phase_im - im[lane] * phase_re;
             }
+            turn *= turns[1];
         }
     }
 }
 
 dispatched! {
-    /// Sums of echo × replica over all bins: `[order][stream][part]`.
-    pub fn correlate_row(echo: &[f32], replicas: &[f32], sums: &mut [f32; ORDERS * STREAMS * 2]) = correlate_body
+    /// Sums of echo × replica × ω^p over all bins: `[order][stream][part]`. `frequencies` are ω of the first bin and the
+    /// distance of bins.
+    pub fn correlate_row(
+        echo: &[f32],
+        replicas: &[f32],
+        frequencies: [f32; 2],
+        sums: &mut [f32; ORDERS * STREAMS * 2],
+    ) = correlate_body
 }
 
 #[inline(always)]
-fn correlate_body(echo: &[f32], replicas: &[f32], sums: &mut [f32; ORDERS * STREAMS * 2]) {
+fn correlate_body(echo: &[f32], replicas: &[f32], frequencies: [f32; 2], sums: &mut [f32; ORDERS * STREAMS * 2]) {
     let padded = echo.len() / 2;
-    // One order at a time, both streams together, so that the echo is loaded once for them.
-    for (replicas, sums) in replicas.chunks_exact(2 * STREAMS * padded).zip(sums.chunks_exact_mut(2 * STREAMS)) {
-        let mut lanes = [[0f32; LANES]; 2 * STREAMS];
-        for first in (0..padded).step_by(LANES) {
-            let part = |row: &'_ [f32], index: usize| -> [f32; LANES] {
-                row[index * padded + first..][..LANES].try_into().expect("a whole group")
-            };
-            let (re, im) = (part(echo, 0), part(echo, 1));
-            for stream in 0..STREAMS {
-                let (r_re, r_im) = (part(replicas, 2 * stream), part(replicas, 2 * stream + 1));
-                for lane in 0..LANES {
-                    lanes[2 * stream][lane] += re[lane] * r_re[lane] - im[lane] * r_im[lane];
-                    lanes[2 * stream + 1][lane] += re[lane] * r_im[lane] + im[lane] * r_re[lane];
+    let part = |row: &[f32], index: usize, first: usize| -> [f32; LANES] {
+        row[index * padded + first..][..LANES].try_into().expect("a whole group")
+    };
+    let mut lanes = [[0f32; LANES]; ORDERS * STREAMS * 2];
+    for first in (0..padded).step_by(LANES) {
+        let (re, im) = (part(echo, 0, first), part(echo, 1, first));
+        let begin = frequencies[0] + first as f32 * frequencies[1];
+        let mut omega = [0f32; LANES];
+        for lane in 0..LANES {
+            omega[lane] = begin + lane as f32 * frequencies[1];
+        }
+        for stream in 0..STREAMS {
+            let (r_re, r_im) = (part(replicas, 2 * stream, first), part(replicas, 2 * stream + 1, first));
+            let mut product = [[0f32; LANES]; 2];
+            for lane in 0..LANES {
+                product[0][lane] = re[lane] * r_re[lane] - im[lane] * r_im[lane];
+                product[1][lane] = re[lane] * r_im[lane] + im[lane] * r_re[lane];
+            }
+            for order in 0..ORDERS {
+                for (part, product) in product.iter_mut().enumerate() {
+                    let sum = &mut lanes[(order * STREAMS + stream) * 2 + part];
+                    for lane in 0..LANES {
+                        sum[lane] += product[lane];
+                        product[lane] *= omega[lane];
+                    }
                 }
             }
         }
-        for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-            *sum = total(lanes);
-        }
+    }
+    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+        *sum = total(lanes);
     }
 }
 
@@ -420,11 +408,10 @@ mod tests {
         let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(5);
         let padded = 5 * LANES;
         let mut floats = |count: usize| -> Vec<f32> { (0..count).map(|_| random.random::<f32>() - 0.5).collect() };
-        let (echo, replicas) = (floats(2 * padded), floats(ORDERS * STREAMS * 2 * padded));
-        let echo_and_more = floats(STREAMS * 2 * padded);
+        let (echo, replicas) = (floats(2 * padded), floats(STREAMS * 2 * padded));
         let (mut fast, mut slow) = ([0f32; ORDERS * STREAMS * 2], [0f32; ORDERS * STREAMS * 2]);
-        correlate_row(&echo, &replicas, &mut fast);
-        correlate_body(&echo, &replicas, &mut slow);
+        correlate_row(&echo, &replicas, [-0.3, 0.01], &mut fast);
+        correlate_body(&echo, &replicas, [-0.3, 0.01], &mut slow);
         assert_eq!(fast, slow);
         let (mut fast, mut slow) = ([0f32; 4], [0f32; 4]);
         gram(&replicas, padded, &mut fast);
@@ -433,8 +420,8 @@ mod tests {
         let within = [[0.6; LANES], [0.8; LANES]];
         let (mut fast, mut slow) = (vec![0.0; replicas.len()], vec![0.0; replicas.len()]);
         let turns = [Complex64::cis(0.3), Complex64::cis(0.1)];
-        replicate(&echo_and_more, &within, turns, [-0.3, 0.01], &mut fast);
-        replicate_body(&echo_and_more, &within, turns, [-0.3, 0.01], &mut slow);
+        replicate(&replicas, &within, turns, &mut fast);
+        replicate_body(&replicas, &within, turns, &mut slow);
         assert_eq!(fast, slow);
     }
 }
