@@ -332,8 +332,8 @@ fn correlate_body(echo: &[f32], replicas: &[f32], frequencies: [f32; 2], sums: &
         let (re, im) = (part(echo, 0, first), part(echo, 1, first));
         let begin = frequencies[0] + first as f32 * frequencies[1];
         let mut omega = [0f32; LANES];
-        for lane in 0..LANES {
-            omega[lane] = begin + lane as f32 * frequencies[1];
+        for (lane, omega) in omega.iter_mut().enumerate() {
+            *omega = begin + lane as f32 * frequencies[1];
         }
         for stream in 0..STREAMS {
             let (r_re, r_im) = (part(replicas, 2 * stream, first), part(replicas, 2 * stream + 1, first));
