@@ -36,29 +36,30 @@ impl Shaping {
         modulation: Modulation,
     ) -> Result<(Self, LdpcCode, Constellation)> {
         let dimensions = 2 * symbols;
-        // Measured to serve best, with little to choose between them: code rates of 0.66, 0.82 and 0.86.
+        // Measured to serve best, with little to choose between them: code rates of 0.63, 0.66, 0.82 and 0.86. The first
+        // fills all columns of the code (Z 64 for 256 symbols, twice that punctured) and so only where there is such a Z.
+        let low = information_bits as f64 <= 1.4 * symbols as f64 && symbols.is_multiple_of(256);
         let (uniform_share, graph) = match modulation {
             Modulation::Qpsk => {
                 return Err(Error::input(
                     "qpsk has one amplitude and cannot be shaped; accepted: 16qam, 64qam, 256qam",
                 ));
             }
+            Modulation::Qam16 if low => (128, BaseGraph::Two),
             Modulation::Qam16 => (160, BaseGraph::Two),
             Modulation::Qam64 => (240, BaseGraph::One),
             Modulation::Qam256 => (224, BaseGraph::One),
         };
         let uniform_bits = uniform_share * dimensions / 512;
         let levels = modulation.amplitudes();
-        let most = uniform_bits + Matcher::most_bits(dimensions, levels);
-        let matcher = (uniform_bits + 1..=most)
-            .contains(&information_bits)
-            .then(|| Matcher::new(information_bits - uniform_bits, dimensions, levels))
-            .ok_or_else(|| {
-                Error::input(format!(
-                    "{information_bits} information bits in a shaped block of {symbols} symbols of {modulation}; accepted: {} to {most}",
-                    uniform_bits + 1
-                ))
-            })?;
+        let (least, most) = (uniform_bits + 1, uniform_bits + Matcher::most_bits(dimensions, levels));
+        if !(least..=most).contains(&information_bits) {
+            let bound = if information_bits < least { format!("at least {least}") } else { format!("at most {most}") };
+            return Err(Error::input(format!(
+                "{information_bits} information bits in a shaped block of {symbols} symbols of {modulation}; accepted: {bound}"
+            )));
+        }
+        let matcher = Matcher::new(information_bits - uniform_bits, dimensions, levels);
         let constellation = Constellation::shaped(modulation, &matcher.counts);
         let shaping = Self { matcher, uniform_bits, dimensions, modulation };
         let code = shaping.code(graph)?;
@@ -72,7 +73,9 @@ impl Shaping {
 
     fn code(&self, graph: BaseGraph) -> Result<LdpcCode> {
         let information = self.uniform_bits + self.dimensions * self.label_bits();
-        let lifting = graph.lifting_for(information).filter(|z| 2 * z <= self.uniform_bits).ok_or_else(|| {
+        // The standard's rule would leave columns empty.
+        let mut fitting = BaseGraph::liftings().into_iter().filter(|z| graph.columns_k() * z >= information);
+        let lifting = fitting.next().filter(|z| 2 * z <= self.uniform_bits).ok_or_else(|| {
             Error::input(format!("blocks of {} symbols cannot be shaped; accepted: 256 to 1024", self.dimensions / 2))
         })?;
         let parity = graph.columns_k() * lifting;
@@ -306,7 +309,7 @@ mod tests {
     #[test]
     fn a_block_of_one_level_only_and_other_modulations_are_refused() {
         for (bits, symbols, modulation) in [
-            (160, 256, Modulation::Qam16),
+            (128, 256, Modulation::Qam16),
             (700, 256, Modulation::Qam16),
             (300, 256, Modulation::Qpsk),
             (6, 8, Modulation::Qam16),
