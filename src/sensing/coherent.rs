@@ -7,6 +7,9 @@
 //! T_f being the time between frames; the fine stage then works on the frames' summed correlations ([`Spectra`]) and
 //! estimates the rate from all samples. Targets at rest (`moving = false`) are added up as they are.
 //!
+//! Frames that do not add up, because each has a timing error or a phase of its own, are told by what the coherent sum leaves
+//! of their energies, wherever each has its own maximum ([`Status::Incoherent`]).
+//!
 //! Limits, checked at construction: rates that differ by λ/T_f cannot be told apart; the path must not grow by more than
 //! half a sample in all frames (one delay is searched for all); directions are those of the middle of the frames.
 //!
@@ -28,6 +31,8 @@ use crate::{Error, Result};
 
 /// Steps of the rate's grid in one resolution cell 1/(K·T_f): 0.2 dB are lost between them at most.
 const STEPS: f64 = 4.0;
+/// Echoes of which more than this part stays behind do not add up; between two steps of the grid it is 0.05.
+const LEFT_PART: f64 = 0.2;
 /// Most frames of one estimate.
 const MAX_FRAMES: usize = 256;
 
@@ -205,8 +210,11 @@ impl CoherentEstimator {
 
     fn estimate(&mut self) -> Option<Estimate> {
         let search = self.search.as_mut()?;
-        let (peak, rate) = search.peak(&self.times_s);
+        let Found { peak, rate, rest } = search.peak(&self.times_s);
         let nothing = |status| Some(Estimate::without_fix(status, &peak, self.settings.frames));
+        if rest > search.rest_limit(&peak) {
+            return nothing(Status::Incoherent);
+        }
         if let Some(status) = self.estimator.refusal(&peak) {
             return nothing(status);
         }
@@ -224,6 +232,16 @@ impl CoherentEstimator {
             Err(status) => nothing(status),
         }
     }
+}
+
+/// What the search found.
+struct Found {
+    /// The maximum of E.
+    peak: Peak,
+    /// Its rate in radians a second.
+    rate: f64,
+    /// Σ_k max_d Σ_ru |p_kru(d)|² − E: the energy that each frame has at its own best delay and that does not add up.
+    rest: f64,
 }
 
 /// The frames held, and the search for their delay and path rate.
@@ -245,6 +263,9 @@ struct RateSearch {
     energies: Vec<f32>,
     /// Thresholds for one and for two streams in use.
     thresholds: [f64; STREAMS],
+    /// max_d Σ_ru |p_kru(d)|² of each frame, and what noise alone reaches once in 100 frames.
+    frame_peaks: Vec<f64>,
+    noise_peaks: [f64; STREAMS],
 }
 
 impl RateSearch {
@@ -272,6 +293,8 @@ impl RateSearch {
             sums: vec![Complex32::default(); lags],
             energies: vec![0.0; rates.len() * lags],
             thresholds: [1, 2].map(|streams| energy_threshold(rows * streams, false_alarm / tried)),
+            frame_peaks: vec![0.0; frames],
+            noise_peaks: [1, 2].map(|streams| energy_threshold(rows * streams, 0.01 / lags as f64)),
             rates,
             correlator,
         }
@@ -284,6 +307,11 @@ impl RateSearch {
         for (row, held) in held.enumerate() {
             held.copy_from_slice(&sought.echo.row(row)[sought.start..][..self.echo_samples]);
         }
+        let energies = &mut self.energies[..self.sums.len()];
+        energies.fill(0.0);
+        let profiles = self.profiles[index * length..][..length].chunks_exact(energies.len());
+        profiles.for_each(|profile| add_powers(profile, energies));
+        self.frame_peaks[index] = energies.iter().copied().fold(0f32, f32::max).into();
     }
 
     /// The rows of frame `index` from a lag on.
@@ -293,8 +321,18 @@ impl RateSearch {
         rows.map(move |row| &row[first..][..window])
     }
 
-    /// The maximum of E, and its rate in radians a second.
-    fn peak(&mut self, times_s: &[f64]) -> (Peak, f64) {
+    /// The most that is left beside this peak of echoes that add up: from each frame what noise alone reaches at its best
+    /// delay, and the part of the echo that a rate between two steps of the grid leaves.
+    fn rest_limit(&self, peak: &Peak) -> f64 {
+        self.frames as f64 * self.noise_peaks[self.streams() - 1] + LEFT_PART * peak.energy
+    }
+
+    /// Streams in use.
+    fn streams(&self) -> usize {
+        self.used.iter().filter(|used| **used).count().max(1)
+    }
+
+    fn peak(&mut self, times_s: &[f64]) -> Found {
         let (lags, chains) = (self.sums.len(), self.rows * STREAMS);
         for (rate, energies) in self.rates.iter().zip(self.energies.chunks_exact_mut(lags)) {
             energies.fill(0.0);
@@ -317,14 +355,14 @@ impl RateSearch {
         let across = |before, after| vertex(before, self.energies[best].into(), after);
         let steps = across(energy(row.checked_sub(1), Some(lag)), energy(Some(row + 1), Some(lag)));
         let step = self.rates.get(1).map_or(0.0, |second| second - self.rates[0]);
-        let streams = self.used.iter().filter(|used| **used).count();
         let peak = Peak {
             lag: self.first_lag + lag as isize,
             fraction: across(energy(Some(row), lag.checked_sub(1)), energy(Some(row), Some(lag + 1))),
             energy: f64::from(self.energies[best]) / self.frames as f64,
-            threshold: self.thresholds[streams.max(1) - 1],
+            threshold: self.thresholds[self.streams() - 1],
         };
-        (peak, self.rates[row] + steps * step)
+        let all: f64 = self.frame_peaks.iter().sum();
+        Found { rate: self.rates[row] + steps * step, rest: all - peak.energy, peak }
     }
 }
 
@@ -482,6 +520,25 @@ mod tests {
         // What is interrupted leaves nothing behind, not even where nobody asked.
         assert_eq!(give(&mut before, 1, &mut estimator), [None]);
         assert_eq!(give(&mut after, 3, &mut estimator), three);
+    }
+
+    #[test]
+    fn frames_with_timing_errors_and_phases_of_their_own_give_no_position_but_say_that_they_do_not_add_up() {
+        let scene = outdoor([-20.0, 15.0]);
+        let beams = Problem::from_scene(&scene).solve().beams;
+        let mut estimator = estimator(&scene, 8, true).unwrap();
+        let mut source = Trials::new(&scene, estimator.config(), &beams, 7).unwrap();
+        let mut found = vec![];
+        for number in 0..40 {
+            let estimates = (0..8).map(|frame| {
+                source.make_frame(8 * number + frame as u64, frame, &estimator);
+                source.take_in(frame, &mut estimator)
+            });
+            let estimate = estimates.last().flatten().unwrap();
+            found.push(estimate.status);
+        }
+        let incoherent = found.iter().filter(|status| **status == Status::Incoherent).count();
+        assert!(incoherent >= 38 && !found.contains(&Status::Located), "{found:?}");
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub enum Status {
     Learning,
     /// The frames that should have been added up do not belong together: one is missing, or the beams changed.
     Interrupted,
+    /// The frames' echoes do not add up in phase: each has a timing error or a phase of its own, or the path's rate is none
+    /// of those searched.
+    Incoherent,
 }
 
 /// Where the target is.
