@@ -37,8 +37,9 @@ impl Shaping {
     ) -> Result<(Self, LdpcCode, Constellation)> {
         let dimensions = 2 * symbols;
         // Measured to serve best, with little to choose between them: code rates of 0.63, 0.66, 0.82 and 0.86. The first
-        // fills all columns of the code (Z 64 for 256 symbols, twice that punctured) and so only where there is such a Z.
-        let low = information_bits as f64 <= 1.4 * symbols as f64 && symbols.is_multiple_of(256);
+        // fills all columns of the code (Z 64 for 256 symbols, twice that punctured) and so only where there is such a Z; above
+        // 1.3 bit/symbol its errors fall off more slowly.
+        let low = information_bits as f64 <= 1.3 * symbols as f64 && symbols.is_multiple_of(256);
         let (uniform_share, graph) = match modulation {
             Modulation::Qpsk => {
                 return Err(Error::input(
