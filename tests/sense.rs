@@ -26,3 +26,19 @@ fn drawings_show_the_estimator_at_the_bound_from_minus_40_to_20_dbm() {
         assert!(std::fs::metadata(out.join(name)).unwrap().len() > 1000, "{name}");
     }
 }
+
+#[test]
+fn the_delay_doppler_map_of_frames_in_phase_peaks_at_the_targets_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = ["sense", "--scene", "coherent", "--moving", "--frames", "16", "--trials", "2", "--out"];
+    let status = Command::new(env!("CARGO_BIN_EXE_issc")).args(scene).arg(folder.path()).status().unwrap();
+    assert!(status.success());
+    let map = std::fs::read_to_string(folder.path().join("delay-doppler-map.csv")).unwrap();
+    let rows = map.lines().skip(1).map(|line| line.split(',').map(|field| field.parse::<f64>().unwrap()).collect());
+    let peak: Vec<f64> = rows.max_by(|a: &Vec<f64>, b| a[2].total_cmp(&b[2])).unwrap();
+    // (−20, 15) m/s at (100, 50) m: (−20·2 + 15)/√5 along the first leg, −20 along the second. The rate's deviation is
+    // 1 m/s, the map's step 2 m/s.
+    let rate_m_s = -25.0 / 5f64.sqrt() - 20.0;
+    assert!((peak[1] - rate_m_s).abs() < 5.0, "{peak:?}, {rate_m_s}");
+    assert!(peak[2] > 13.0, "{peak:?}");
+}

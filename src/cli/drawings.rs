@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use super::maps::{Axis, heat};
 use super::patterns::beam_patterns;
 use crate::Result;
 use crate::array::{direction_rad, distance_m};
@@ -14,12 +15,6 @@ use crate::plot::{Chart, Corner, Heat, Series, Stroke};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene, decibel};
 use crate::sensing::maps::{Map, Profiles};
 use crate::sensing::{Planar, SensingConfig};
-
-/// Delays shown on either side of the strongest echo, in samples.
-const REACH: usize = 40;
-/// Colours begin this many decibels under the strongest echo, or here under the mean noise where that is higher.
-const DEPTH_DB: f64 = 50.0;
-const UNDER_NOISE_DB: f64 = 5.0;
 
 /// Writes what can be drawn of a run into a folder that is there.
 pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshots) -> Result<()> {
@@ -121,25 +116,12 @@ fn delay_angle_map(report: &Report, frame: u64, snapshot: &Echo) -> Option<Heat>
     let angles: Vec<f64> = (-90..=90).map(f64::from).collect();
     let sines: Vec<f64> = angles.iter().map(|degrees| degrees.to_radians().sin()).collect();
     let map = profiles.delay_angle(&sines);
-    let (peak, _) = map.peak();
-    let first = peak.saturating_sub(REACH).min(map.path_m.len().saturating_sub(2 * REACH + 1));
-    let last = (first + 2 * REACH + 1).min(map.path_m.len());
-    let level = |row: usize, column: usize| decibel(f64::from(map.at(row, column)));
-    let values = (0..angles.len()).flat_map(|column| (first..last).map(move |row| (row, column)));
-    let values: Vec<f64> = values.map(|(row, column)| level(row, column)).collect();
-    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let top = highest.ceil().max(UNDER_NOISE_DB);
-    Some(Heat {
+    let axis = Axis {
         title: format!("Echo of frame {frame} over delay and arrival angle"),
-        x_label: "path TR → target → SRE with timing error, m".into(),
-        y_label: "arrival angle φ, °".into(),
-        value_label: "power over mean noise, dB".into(),
-        x: map.path_m[first..last].to_vec(),
-        y: angles,
-        values,
-        range: (top - DEPTH_DB).max(-UNDER_NOISE_DB)..top,
-        rings: rings(report, frame, snapshot, config, &map),
-    })
+        label: "arrival angle φ, °",
+        values: angles,
+    };
+    Some(heat(&map, axis, rings(report, frame, snapshot, config, &map)))
 }
 
 /// Where the receiver found the target in this frame, and where it was.

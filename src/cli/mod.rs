@@ -14,6 +14,7 @@ mod fly;
 mod hcrb;
 mod inputs;
 mod link;
+mod maps;
 mod optimize;
 mod patterns;
 mod prepare;

@@ -25,7 +25,7 @@ pub struct Arguments {
     #[command(flatten)]
     sampling: Sampling,
     /// Folder for drawings (PNG, SVG, CSV) of the errors beside the bound, and of the error over the power by as many
-    /// trials at each; made where it does not exist.
+    /// trials at each, and of several frames of a moving target over delay and Doppler shift; made where it does not exist.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print one JSON object.
@@ -101,6 +101,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         inputs::make_folder(folder)?;
         sense_drawings::errors(folder, &study)?;
         sense_drawings::over_power(folder, &scene, sampling)?;
+        if sampling.frames > 1 && sampling.moving {
+            sense_drawings::delay_doppler(folder, &scene, &beams, sampling)?;
+        }
     }
     let report = report(&study, sampling);
     if arguments.json {
@@ -109,6 +112,15 @@ pub fn run(arguments: Arguments) -> Result<()> {
         print_table(&report);
     }
     Ok(())
+}
+
+/// The trials, and the receiver that works on them.
+pub fn trials(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<(Trials, CoherentEstimator)> {
+    let config = SensingConfig { moving: sampling.moving, ..SensingConfig::from_scene(scene) };
+    let source = Trials::new(scene, &config, beams, sampling.seed)?;
+    let window = Trials::window_samples(&config);
+    let frames = CoherentFrames::of_scene(scene, sampling.frames)?;
+    Ok((source, CoherentEstimator::new(config, window, frames)?))
 }
 
 /// Trial `number`, and how long the receiver worked on it.
@@ -128,16 +140,13 @@ fn try_out(source: &mut Trials, number: u64, estimator: &mut CoherentEstimator) 
 
 /// Runs trials of fresh frames.
 pub fn study(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<Study> {
-    let Sampling { trials, frames, moving, seed } = sampling;
-    let config = SensingConfig { moving, ..SensingConfig::from_scene(scene) };
-    let mut source = Trials::new(scene, &config, beams, seed)?;
-    let window = Trials::window_samples(&config);
-    let window_symbols = window / config.samples_per_symbol;
-    let mut estimator = CoherentEstimator::new(config, window, CoherentFrames::of_scene(scene, frames)?)?;
+    let frames = sampling.frames;
+    let (mut source, mut estimator) = trials(scene, beams, sampling)?;
+    let window_symbols = Trials::window_samples(estimator.config()) / estimator.config().samples_per_symbol;
     let model = BoundModel::new(scene, scene.geometry.target, window_symbols).over_frames(frames);
     let bound_m2 = model.of_beams(beams).position_covariance().ok();
     let mut sums = Sums::default();
-    for number in 0..trials {
+    for number in 0..sampling.trials {
         let (truth, estimate, took) = try_out(&mut source, number, &mut estimator);
         sums.times_s.push(took.as_secs_f64() / frames as f64);
         let Some(fix) = estimate.fix else {

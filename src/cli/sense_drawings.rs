@@ -5,11 +5,15 @@ use std::path::Path;
 use indicatif::ProgressBar;
 use nalgebra::{Matrix2, Vector2};
 
-use super::sense::{Sampling, Study, study};
+use super::maps::{Axis, heat};
+use super::sense::{Sampling, Study, study, trials};
 use crate::Result;
+use crate::array::Beams;
 use crate::optimize::Problem;
 use crate::plot::{Chart, Corner, Series, Stroke};
-use crate::scene::Scene;
+use crate::scene::{SPEED_OF_LIGHT_M_S, Scene};
+use crate::sensing::Trials;
+use crate::sensing::maps::Profiles;
 
 /// Squared radius of the ellipse that holds 95 % of a Gaussian in the plane: −2 ln 0.05.
 const RADIUS_95_SQUARED: f64 = 5.991;
@@ -53,6 +57,42 @@ fn ellipse(name: &str, covariance: Matrix2<f64>, stroke: Stroke, colour: usize) 
         (at[0], at[1])
     };
     Series { name: name.into(), points: (0..=120).map(point).collect(), stroke, colour }
+}
+
+/// Rates of the path in a delay–Doppler map.
+const RATES: usize = 121;
+
+/// The first trial's echo over delay and the rate of its path, with what the receiver finds in it.
+pub fn delay_doppler(folder: &Path, scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<()> {
+    let (mut source, mut estimator) = trials(scene, beams, sampling)?;
+    let config = estimator.config().clone();
+    let frames = *estimator.frames();
+    let mut profiles = Profiles::new(&config, Trials::window_samples(&config));
+    let mut rings = Vec::new();
+    for frame in 0..frames.frames {
+        let truth = source.make_frame(0, frame, &estimator);
+        source.push(frame as f64 * frames.interval_s, &mut profiles);
+        let fix = source.take_in(frame, &mut estimator).and_then(|estimate| estimate.fix);
+        if frame + 1 == frames.frames {
+            let found = fix.and_then(|fix| Some((fix.delay_s, fix.measurement.path_rate?.value_m_s)));
+            let mut ring = |name: &str, (delay_s, rate_m_s), colour| {
+                rings.push((String::from(name), (delay_s * SPEED_OF_LIGHT_M_S, rate_m_s), colour));
+            };
+            if let Some(found) = found {
+                ring("found", found, 6);
+            }
+            ring("true", (truth.delay_s, truth.path_rate_m_s), 11);
+        }
+    }
+    let fastest = frames.path_rate_max_m_s;
+    let rates: Vec<f64> = (0..RATES).map(|n| fastest * (2.0 * n as f64 / (RATES - 1) as f64 - 1.0)).collect();
+    let shifts_hz: Vec<f64> = rates.iter().map(|rate| -rate / config.wavelength_m).collect();
+    let axis = Axis {
+        title: format!("Echo of {} frames over delay and Doppler shift", frames.frames),
+        label: "rate of the path, m/s",
+        values: rates,
+    };
+    heat(&profiles.delay_doppler(&shifts_hz), axis, rings).write(folder, "delay-doppler-map")
 }
 
 /// The error over the power, with the beams that are optimal where the threshold is twice the smallest bound.

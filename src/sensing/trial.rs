@@ -9,6 +9,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::maps::Profiles;
 use super::{CoherentEstimator, EchoFrame, Estimate, Estimator, Planar, Reflection, SensingConfig};
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, path_rate_m_s, steering_vector};
 use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, tail_samples};
@@ -168,6 +169,12 @@ impl Trials {
     pub fn estimate(&self, estimator: &mut Estimator) -> Estimate {
         let echo = Planar::new(&self.echo, estimator.echo_samples());
         estimator.estimate(echo, 0, self.reference(), self.window_start(), &self.beams)
+    }
+
+    /// Hands the frame made last to a map's profiles, as one that was sent at `time_s`.
+    pub fn push(&self, time_s: f64, profiles: &mut Profiles) {
+        let echo = Planar::new(&self.echo, profiles.echo_samples());
+        profiles.push(time_s, echo, 0, self.reference(), self.window_start(), &self.beams);
     }
 
     /// Hands the frame made last to an estimator over several frames.
