@@ -148,6 +148,13 @@ pub struct Channel {
     pub leakage_db: Option<f64>,
 }
 
+impl Channel {
+    /// Whether timing error and phase hold for the run, so that frames can be compared with one another.
+    pub fn holds_for_the_run(&self) -> bool {
+        self.timing_error_hold == TimingErrorHold::Run && self.reflection_phase == Some(ReflectionPhase::RandomPerRun)
+    }
+}
+
 /// A reflector that stands still. Like the target it is the simulation's: no receiver knows of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -233,6 +233,11 @@ impl EchoLocator {
     fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) {
         let frame = reference.head.sequence;
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
+        let follows = frame == self.first_held + self.estimator.held() as u64;
+        if !(follows && self.estimator.goes_on_with(beams)) {
+            self.interrupt();
+        }
+        let beams = &self.plans.of_epoch(reference.head.epoch).beams;
         let mut echo = (Planar::new(&self.history, self.length), echo_start);
         if let Some(remover) = &mut self.remover {
             let next = self.waiting.front().filter(|next| !self.left_out.contains(next.head.sequence));
@@ -243,12 +248,6 @@ impl EchoLocator {
             };
             echo = (left, 0);
         }
-        let held = self.estimator.held() as u64;
-        let mut interrupted = None;
-        if !self.estimator.goes_on_with(beams) || (held > 0 && frame != self.first_held + held) {
-            interrupted = self.estimator.interrupt();
-        }
-        let before = [self.first_held, self.first_held + held.saturating_sub(1)];
         if self.estimator.held() == 0 {
             self.first_held = frame;
         }
@@ -266,9 +265,6 @@ impl EchoLocator {
         });
         if let Some(estimate) = estimate {
             self.snapshots.echo.offer(frame, |held| held.fill(echo, (streams, window), beams, estimate));
-        }
-        if let Some(interrupted) = interrupted {
-            self.conclude(before, interrupted);
         }
         match estimate {
             Some(estimate) => self.conclude([self.first_held, frame], estimate),

@@ -9,7 +9,7 @@ use num_complex::{Complex32, Complex64};
 use crate::array::Beams;
 use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::Layout;
-use crate::scene::{ReflectionPhase, Scene, TimingErrorHold};
+use crate::scene::Scene;
 use crate::sensing::{Planar, SensingConfig, StationaryEchoes};
 use crate::stream::Frame;
 use crate::{Error, Result};
@@ -38,10 +38,7 @@ impl StationaryKeys {
             _ if !self.remove => return Ok(None),
             _ => {}
         }
-        let channel = &scene.channel;
-        let holds = channel.timing_error_hold == TimingErrorHold::Run
-            && channel.reflection_phase == Some(ReflectionPhase::RandomPerRun);
-        if !holds {
+        if !scene.channel.holds_for_the_run() {
             return Err(Error::input(
                 "remove_stationary = true learns over frames; accepted with channel.timing_error_hold = \"run\" and \
                  channel.reflection_phase = \"random-per-run\"",

@@ -126,7 +126,7 @@ impl Correlator {
             echo: vec![Complex32::default(); rows * length],
             product: vec![Complex32::default(); STREAMS * length],
             energy: vec![0.0; lags],
-            thresholds: [1, 2].map(|streams| energy_threshold(rows * streams, false_alarm / lags as f64)),
+            thresholds: energy_thresholds(rows, false_alarm / lags as f64),
         }
     }
 
@@ -230,12 +230,11 @@ impl Correlator {
         let beside =
             |index: Option<usize>| index.and_then(|index| self.energy.get(index)).map(|energy| (*energy).into());
         let fraction = vertex(beside(index.checked_sub(1)), best, beside(Some(index + 1)));
-        let streams = used.iter().filter(|used| **used).count();
         Peak {
             lag: self.first_lag + index as isize,
             fraction,
             energy: best * scale,
-            threshold: self.thresholds[streams.max(1) - 1],
+            threshold: self.thresholds[streams_in_use(used) - 1],
         }
     }
 }
@@ -255,6 +254,16 @@ pub(super) fn smooth_length(least: usize) -> usize {
         .map(|three| three * least.div_ceil(three).next_power_of_two())
         .min()
         .unwrap_or(1)
+}
+
+/// How many streams count, one at least.
+pub(super) fn streams_in_use(used: [bool; STREAMS]) -> usize {
+    used.iter().filter(|used| **used).count().max(1)
+}
+
+/// What the energy of `rows` antennas exceeds with `probability` on noise alone, for one and for two streams in use.
+pub(super) fn energy_thresholds(rows: usize, probability: f64) -> [f64; STREAMS] {
+    [1, 2].map(|streams| energy_threshold(rows * streams, probability))
 }
 
 /// What a sum of `terms` unit exponentials exceeds with `probability`: e^{−x} Σ_{i<terms} x^i/i! = probability.

@@ -20,13 +20,13 @@ use std::f64::consts::TAU;
 use nalgebra::Matrix2;
 use num_complex::{Complex32, Complex64};
 
-use super::align::{Correlator, Peak, Sought, add_powers, energy_threshold, vertex};
+use super::align::{Correlator, Peak, Sought, add_powers, energy_thresholds, largest, streams_in_use, vertex};
 use super::estimator::Window;
 use super::{Estimate, Estimator, Planar, Reflection, STREAMS, SensingConfig, Status};
 use crate::array::Beams;
 use crate::dsp::dispatched;
 use crate::modem::frame::FrameClock;
-use crate::scene::{Point, ReflectionPhase, Scene, TimingErrorHold};
+use crate::scene::{Point, Scene};
 use crate::{Error, Result};
 
 /// Steps of the rate's grid in one resolution cell 1/(K·T_f): 0.2 dB are lost between them at most.
@@ -53,10 +53,7 @@ impl CoherentFrames {
 
     /// K frames of a scene, as its waveform sends them. Fails where it lets them share neither timing error nor phase.
     pub fn of_scene(scene: &Scene, frames: usize) -> Result<Self> {
-        let channel = &scene.channel;
-        let holds = channel.timing_error_hold == TimingErrorHold::Run
-            && channel.reflection_phase == Some(ReflectionPhase::RandomPerRun);
-        if frames > 1 && !holds {
+        if frames > 1 && !scene.channel.holds_for_the_run() {
             return Err(Error::input(format!(
                 "adding up {frames} frames in phase needs channel.timing_error_hold = \"run\" and \
                  channel.reflection_phase = \"random-per-run\""
@@ -292,9 +289,9 @@ impl RateSearch {
             used: [false; STREAMS],
             sums: vec![Complex32::default(); lags],
             energies: vec![0.0; rates.len() * lags],
-            thresholds: [1, 2].map(|streams| energy_threshold(rows * streams, false_alarm / tried)),
+            thresholds: energy_thresholds(rows, false_alarm / tried),
             frame_peaks: vec![0.0; frames],
-            noise_peaks: [1, 2].map(|streams| energy_threshold(rows * streams, 0.01 / lags as f64)),
+            noise_peaks: energy_thresholds(rows, 0.01 / lags as f64),
             rates,
             correlator,
         }
@@ -311,7 +308,9 @@ impl RateSearch {
         energies.fill(0.0);
         let profiles = self.profiles[index * length..][..length].chunks_exact(energies.len());
         profiles.for_each(|profile| add_powers(profile, energies));
-        self.frame_peaks[index] = energies.iter().copied().fold(0f32, f32::max).into();
+        let mut best = 0.0;
+        largest(energies, &mut best);
+        self.frame_peaks[index] = best.into();
     }
 
     /// The rows of frame `index` from a lag on.
@@ -324,12 +323,7 @@ impl RateSearch {
     /// The most that is left beside this peak of echoes that add up: from each frame what noise alone reaches at its best
     /// delay, and the part of the echo that a rate between two steps of the grid leaves.
     fn rest_limit(&self, peak: &Peak) -> f64 {
-        self.frames as f64 * self.noise_peaks[self.streams() - 1] + LEFT_PART * peak.energy
-    }
-
-    /// Streams in use.
-    fn streams(&self) -> usize {
-        self.used.iter().filter(|used| **used).count().max(1)
+        self.frames as f64 * self.noise_peaks[streams_in_use(self.used) - 1] + LEFT_PART * peak.energy
     }
 
     fn peak(&mut self, times_s: &[f64]) -> Found {
@@ -359,7 +353,7 @@ impl RateSearch {
             lag: self.first_lag + lag as isize,
             fraction: across(energy(Some(row), lag.checked_sub(1)), energy(Some(row), Some(lag + 1))),
             energy: f64::from(self.energies[best]) / self.frames as f64,
-            threshold: self.thresholds[self.streams() - 1],
+            threshold: self.thresholds[streams_in_use(self.used) - 1],
         };
         let all: f64 = self.frame_peaks.iter().sum();
         Found { rate: self.rates[row] + steps * step, rest: all - peak.energy, peak }
@@ -386,7 +380,7 @@ mod tests {
 
     use super::*;
     use crate::optimize::{BoundModel, Problem};
-    use crate::scene::Reflectivity;
+    use crate::scene::{ReflectionPhase, Reflectivity, TimingErrorHold};
     use crate::sensing::{Trials, Truth};
 
     /// The scene `outdoor`, whose frames share timing error and phase, with a target that moves.

@@ -9,7 +9,7 @@ use std::f64::consts::TAU;
 
 use num_complex::{Complex32, Complex64};
 
-use super::align::{Correlator, Sought};
+use super::align::{Correlator, Sought, streams_in_use};
 use super::{Planar, STREAMS, SensingConfig};
 use crate::array::Beams;
 
@@ -87,7 +87,7 @@ impl Profiles {
         let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
         let sought = Sought { echo, start: echo_start, reference, window_start, powers };
         let used = self.correlator.write_profiles(&sought, &mut self.values[begin..]);
-        self.used = used.iter().filter(|used| **used).count().max(1);
+        self.used = streams_in_use(used);
         self.times_s.push(time_s);
     }
 

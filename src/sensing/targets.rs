@@ -7,7 +7,7 @@
 
 use num_complex::{Complex32, Complex64};
 
-use super::align::{Correlator, Sought, energy_threshold};
+use super::align::{Correlator, Sought, energy_threshold, streams_in_use};
 use super::likelihood::wavenumber;
 use super::spectrum::{Correlations, Gram, Spectrum};
 use super::{Planar, STREAMS, SensingConfig};
@@ -125,7 +125,7 @@ impl TargetSearch {
         let sought =
             Sought { echo, start: 0, reference: sent.reference, window_start: sent.window_start, powers: sent.powers };
         let used = self.correlator.write_profiles(&sought, &mut self.profiles);
-        let looks = used.iter().filter(|used| **used).count().max(1);
+        let looks = streams_in_use(used);
         let cells = GRID * rows;
         let mut best = (0.0, 0, 0.0);
         let mut energy = vec![0f32; lags];
