@@ -13,6 +13,8 @@ use crate::scene::Point;
 
 /// A climb is given up where even so many of its decrements would not lift it to the floor.
 const HOPELESS: f64 = 5.0;
+/// A climb that has not arrived after so many steps is not at a maximum.
+const MOST_STEPS: usize = 60;
 
 /// Geometry and prior, lengths in metres, delays in samples.
 #[derive(Debug, Clone, Copy)]
@@ -136,8 +138,7 @@ impl Geometry {
 
     /// Climbs the posterior from the better one of two places: where the lines of a point cross, and where the delay
     /// puts the target along the departure direction. `reference_delay` is where the correlations were taken. `None`
-    /// where no place is in view, the climb leaves the view, or no maximum is reached. One that will stay far below `floor`
-    /// is given up on the way.
+    /// where no place is in view, the climb leaves the view, no maximum is reached, or it will stay far below `floor`.
     pub fn climb(
         &self,
         likelihood: &Likelihood<'_>,
@@ -153,7 +154,8 @@ impl Geometry {
                 .map(|point| (point, self.posterior(likelihood, reference_delay, &point)))
                 .max_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
         let mut damping = 0.0f64;
-        for _ in 0..40 {
+        let mut steps = 0;
+        loop {
             let (_, gradient, hessian, _) = &here;
             let scale = hessian.diagonal().map(|h| h.abs().max(1e-30).sqrt().recip());
             let scaled = Matrix3::from_fn(|i, j| -hessian[(i, j)] * scale[i] * scale[j]);
@@ -168,8 +170,8 @@ impl Geometry {
             let next = point + step;
             let decrement = gradient.dot(&step);
             // Near a maximum half the decrement is all that is left to climb.
-            if here.0 + HOPELESS * decrement < floor && damping < UNDAMPED {
-                break;
+            if steps == MOST_STEPS || here.0 + HOPELESS * decrement < floor && damping < UNDAMPED {
+                return None;
             }
             if decrement < NEAR_NATS && damping < UNDAMPED {
                 (point, here.0) = (next, here.0 + 0.5 * decrement);
@@ -179,6 +181,7 @@ impl Geometry {
             match there {
                 Some(there) if there.0 >= here.0 - 1e-13 * here.0.abs() => {
                     (point, here) = (next, there);
+                    steps += 1;
                     damping *= 0.1;
                     if damping < 1e-9 {
                         damping = 0.0;
