@@ -22,12 +22,25 @@ pub trait Lanes: Copy {
     fn splat(value: f32) -> Self;
     /// `a * b + self`, rounded once.
     fn fused(self, a: Self, b: Self) -> Self;
+    /// `self - a * b`, rounded once.
+    fn fused_minus(self, a: Self, b: Self) -> Self;
+    /// Lane by lane.
+    fn plus(self, other: Self) -> Self;
+    /// Lane by lane.
+    fn minus(self, other: Self) -> Self;
     /// Lane by lane.
     fn times(self, other: Self) -> Self;
     /// Lane by lane.
     fn over(self, other: Self) -> Self;
     /// Lane by lane, the larger.
     fn or_larger(self, other: Self) -> Self;
+    /// Real and imaginary parts of [`LANES`] numbers that follow each other.
+    ///
+    /// # Safety
+    /// `from` is readable for 32 floats.
+    unsafe fn load_complex(from: *const f32) -> [Self; 2];
+    /// Lane i of vector k becomes lane k of vector i.
+    fn transpose(square: &mut [Self; LANES]);
 }
 
 impl Lanes for [f32; LANES] {
@@ -51,6 +64,18 @@ impl Lanes for [f32; LANES] {
         std::array::from_fn(|i| a[i].mul_add(b[i], self[i]))
     }
     #[inline(always)]
+    fn fused_minus(self, a: Self, b: Self) -> Self {
+        std::array::from_fn(|i| (-a[i]).mul_add(b[i], self[i]))
+    }
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i] + other[i])
+    }
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i] - other[i])
+    }
+    #[inline(always)]
     fn times(self, other: Self) -> Self {
         std::array::from_fn(|i| self[i] * other[i])
     }
@@ -61,6 +86,15 @@ impl Lanes for [f32; LANES] {
     #[inline(always)]
     fn or_larger(self, other: Self) -> Self {
         std::array::from_fn(|i| if self[i] > other[i] { self[i] } else { other[i] })
+    }
+    #[inline(always)]
+    unsafe fn load_complex(from: *const f32) -> [Self; 2] {
+        // SAFETY: the caller promises 32 readable floats.
+        std::array::from_fn(|part| std::array::from_fn(|i| unsafe { *from.add(2 * i + part) }))
+    }
+    #[inline(always)]
+    fn transpose(square: &mut [Self; LANES]) {
+        *square = std::array::from_fn(|i| std::array::from_fn(|k| square[k][i]));
     }
 }
 
@@ -96,6 +130,21 @@ impl Lanes for Avx2 {
         unsafe { Self(_mm256_fmadd_ps(a.0, b.0, self.0), _mm256_fmadd_ps(a.1, b.1, self.1)) }
     }
     #[inline(always)]
+    fn fused_minus(self, a: Self, b: Self) -> Self {
+        // SAFETY: feature as in `load`.
+        unsafe { Self(_mm256_fnmadd_ps(a.0, b.0, self.0), _mm256_fnmadd_ps(a.1, b.1, self.1)) }
+    }
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        // SAFETY: feature as in `load`.
+        unsafe { Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        // SAFETY: feature as in `load`.
+        unsafe { Self(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
     fn times(self, other: Self) -> Self {
         // SAFETY: feature as in `load`.
         unsafe { Self(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
@@ -109,6 +158,76 @@ impl Lanes for Avx2 {
     fn or_larger(self, other: Self) -> Self {
         // SAFETY: feature as in `load`.
         unsafe { Self(_mm256_max_ps(self.0, other.0), _mm256_max_ps(self.1, other.1)) }
+    }
+    #[inline(always)]
+    unsafe fn load_complex(from: *const f32) -> [Self; 2] {
+        // SAFETY: 32 readable floats by contract; feature as in `load`.
+        unsafe {
+            let ([re, im], [more_re, more_im]) = (load_eight(from), load_eight(from.add(LANES)));
+            [Self(re, more_re), Self(im, more_im)]
+        }
+    }
+    #[inline(always)]
+    fn transpose(square: &mut [Self; LANES]) {
+        for from in [0, 8] {
+            let mut halves = [[square[0].0; 8]; 2];
+            for i in 0..8 {
+                (halves[0][i], halves[1][i]) = (square[from + i].0, square[from + i].1);
+            }
+            transpose_eight(&mut halves[0]);
+            transpose_eight(&mut halves[1]);
+            for i in 0..8 {
+                (square[from + i].0, square[from + i].1) = (halves[0][i], halves[1][i]);
+            }
+        }
+        // The blocks beside the diagonal change places.
+        for i in 0..8 {
+            (square[i].1, square[8 + i].0) = (square[8 + i].0, square[i].1);
+        }
+    }
+}
+
+/// Real and imaginary parts of eight numbers.
+///
+/// # Safety
+/// 16 floats are readable, and the machine has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn load_eight(from: *const f32) -> [__m256; 2] {
+    // SAFETY: by contract.
+    unsafe {
+        let (low, high) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8)));
+        let (re, im) = (_mm256_shuffle_ps::<0x88>(low, high), _mm256_shuffle_ps::<0xdd>(low, high));
+        // The middle pairs change places.
+        let (re, im) = (_mm256_castps_pd(re), _mm256_castps_pd(im));
+        let (re, im) = (_mm256_permute4x64_pd::<0xd8>(re), _mm256_permute4x64_pd::<0xd8>(im));
+        [_mm256_castpd_ps(re), _mm256_castpd_ps(im)]
+    }
+}
+
+/// Of an 8 × 8 block.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn transpose_eight(x: &mut [__m256; 8]) {
+    // SAFETY: only reached through `Avx2`.
+    unsafe {
+        let mut pairs = [_mm256_setzero_ps(); 8];
+        for i in (0..8).step_by(2) {
+            pairs[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+            pairs[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+        }
+        let mut fours = [_mm256_setzero_ps(); 8];
+        for i in (0..8).step_by(4) {
+            for c in [0, 2] {
+                let (a, b) = (pairs[i + c / 2], pairs[i + c / 2 + 2]);
+                fours[i + c] = _mm256_shuffle_ps::<0x44>(a, b);
+                fours[i + c + 1] = _mm256_shuffle_ps::<0xee>(a, b);
+            }
+        }
+        for i in 0..4 {
+            x[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+            x[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+        }
     }
 }
 
@@ -141,6 +260,21 @@ impl Lanes for Avx512 {
         unsafe { Self(_mm512_fmadd_ps(a.0, b.0, self.0)) }
     }
     #[inline(always)]
+    fn fused_minus(self, a: Self, b: Self) -> Self {
+        // SAFETY: feature as in `load`.
+        unsafe { Self(_mm512_fnmadd_ps(a.0, b.0, self.0)) }
+    }
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        // SAFETY: feature as in `load`.
+        unsafe { Self(_mm512_add_ps(self.0, other.0)) }
+    }
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        // SAFETY: feature as in `load`.
+        unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
+    }
+    #[inline(always)]
     fn times(self, other: Self) -> Self {
         // SAFETY: feature as in `load`.
         unsafe { Self(_mm512_mul_ps(self.0, other.0)) }
@@ -155,6 +289,46 @@ impl Lanes for Avx512 {
         // SAFETY: feature as in `load`.
         unsafe { Self(_mm512_max_ps(self.0, other.0)) }
     }
+    #[inline(always)]
+    unsafe fn load_complex(from: *const f32) -> [Self; 2] {
+        // SAFETY: 32 readable floats by contract; feature as in `load`.
+        unsafe {
+            let (low, high) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(LANES)));
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+            [Self(_mm512_permutex2var_ps(low, even, high)), Self(_mm512_permutex2var_ps(low, odd, high))]
+        }
+    }
+    #[inline(always)]
+    fn transpose(square: &mut [Self; LANES]) {
+        // SAFETY: feature as in `load`.
+        unsafe {
+            let mut pairs = [_mm512_setzero_pd(); LANES];
+            for i in (0..LANES).step_by(2) {
+                let (a, b) = (square[i].0, square[i + 1].0);
+                pairs[i] = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+                pairs[i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+            }
+            // Vector 4 r + c holds lanes c, c + 4, c + 8 and c + 12 of the vectors 4 r … 4 r + 3.
+            let mut fours = [_mm512_setzero_ps(); LANES];
+            for i in (0..LANES).step_by(4) {
+                for c in [0, 2] {
+                    let (a, b) = (pairs[i + c / 2], pairs[i + c / 2 + 2]);
+                    fours[i + c] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    fours[i + c + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
+            for c in 0..4 {
+                let (a, b, d, e) = (fours[c], fours[4 + c], fours[8 + c], fours[12 + c]);
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (more_even, more_odd) = (_mm512_shuffle_f32x4::<0x88>(d, e), _mm512_shuffle_f32x4::<0xdd>(d, e));
+                square[c] = Self(_mm512_shuffle_f32x4::<0x88>(even, more_even));
+                square[c + 4] = Self(_mm512_shuffle_f32x4::<0x88>(odd, more_odd));
+                square[c + 8] = Self(_mm512_shuffle_f32x4::<0xdd>(even, more_even));
+                square[c + 12] = Self(_mm512_shuffle_f32x4::<0xdd>(odd, more_odd));
+            }
+        }
+    }
 }
 
 /// Which lanes to use. A value other than `Scalar` exists only where the machine has the feature.
@@ -162,7 +336,7 @@ impl Lanes for Avx512 {
 pub struct Simd(Width);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Width {
+pub(crate) enum Width {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -206,7 +380,44 @@ impl Simd {
         }
     }
 
-    pub(super) fn width(self) -> Width {
+    pub(crate) fn width(self) -> Width {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moves<V: Lanes>() {
+        let floats: Vec<f32> = (0..LANES * LANES).map(|value| value as f32).collect();
+        let read = |vector: V| {
+            let mut lanes = [0.0; LANES];
+            // SAFETY: sixteen floats.
+            unsafe { vector.store(lanes.as_mut_ptr()) };
+            lanes
+        };
+        // SAFETY: 256 floats are readable.
+        let (complex, mut square) = unsafe {
+            (V::load_complex(floats.as_ptr()), std::array::from_fn(|k| V::load(floats.as_ptr().add(LANES * k))))
+        };
+        assert_eq!(complex.map(read), [0, 1].map(|part| std::array::from_fn(|i| floats[2 * i + part])));
+        V::transpose(&mut square);
+        for (i, vector) in square.into_iter().enumerate() {
+            assert_eq!(read(vector), std::array::from_fn(|k| floats[LANES * k + i]), "{i}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_taken_apart_and_squares_transposed() {
+        for simd in Simd::all() {
+            match simd.width() {
+                Width::Scalar => moves::<[f32; LANES]>(),
+                #[cfg(target_arch = "x86_64")]
+                Width::Avx2 => moves::<Avx2>(),
+                #[cfg(target_arch = "x86_64")]
+                Width::Avx512 => moves::<Avx512>(),
+            }
+        }
     }
 }

@@ -4,12 +4,16 @@
 //! so white noise of `sps`·σ² per complex sample becomes σ² per symbol.
 
 mod delay;
+mod dft;
 mod fir;
+pub mod lanes;
 mod mix;
 mod pulse;
 mod superpose;
 
 pub use delay::{DelayTaps, FILTER_LATENCY, FILTER_TAPS};
+pub use dft::PlanarDft;
+pub(crate) use dft::split;
 pub use fir::{fir, fir_accumulate};
 pub use mix::{correlate, mean_power, rotate, scale, scale_add};
 pub use pulse::{MatchedFilter, PulseShaper, SPAN_SYMBOLS, root_raised_cosine, tail_samples};

@@ -10,8 +10,8 @@ use image::RgbImage;
 use num_complex::Complex32;
 
 use super::bank::Bank;
-use super::lanes::Simd;
 use super::transform::{AnalysisSpace, SynthesisSpace};
+use crate::dsp::lanes::Simd;
 
 /// Latents of a block that are sent, one choice per bandwidth ratio.
 const LATENTS: [usize; 3] = [48, 96, 192];

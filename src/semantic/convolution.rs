@@ -5,7 +5,7 @@
 //! is four such convolutions, one per output phase; a 1×1 layer has a single run. In every output the sum goes over
 //! the runs and inside each from left to right, one fused multiply-add a step, on every machine alike: hence bit-exact.
 
-use super::lanes::{LANES, Lanes, Simd, Width};
+use crate::dsp::lanes::{LANES, Lanes, Simd, Width};
 
 /// A map of `channels` floats a pixel with `border` zero pixels around it.
 #[derive(Debug, Default)]
@@ -175,14 +175,14 @@ impl Convolution {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn run_avx2(&self, input: &[f32], output: &mut [f32], row: &Row, finish: Finish) {
         // SAFETY: bounds were checked by the caller, the feature is enabled here.
-        unsafe { self.run::<super::lanes::Avx2>(input, output, row, finish) }
+        unsafe { self.run::<crate::dsp::lanes::Avx2>(input, output, row, finish) }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
     unsafe fn run_avx512(&self, input: &[f32], output: &mut [f32], row: &Row, finish: Finish) {
         // SAFETY: bounds were checked by the caller, the feature is enabled here.
-        unsafe { self.run::<super::lanes::Avx512>(input, output, row, finish) }
+        unsafe { self.run::<crate::dsp::lanes::Avx512>(input, output, row, finish) }
     }
 
     /// # Safety

@@ -7,10 +7,10 @@ use image::RgbImage;
 
 use super::bank::Bank;
 use super::bitstream::{self, HEADER_BYTES, Header, Segment, SliceMap};
-use super::lanes::Simd;
 use super::predictor::{GROUPS, Prediction, group_start};
 use super::range_coder::RangeDecoder;
 use super::transform::SynthesisSpace;
+use crate::dsp::lanes::Simd;
 use crate::{Error, Result};
 
 /// What became of a picture.

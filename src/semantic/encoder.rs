@@ -6,11 +6,11 @@ use image::RgbImage;
 
 use super::bank::Bank;
 use super::bitstream::{self, Header, PIXELS_MAX, Segment, SliceMap};
-use super::lanes::Simd;
 use super::layers::STRIDE;
 use super::predictor::{GROUPS, Prediction, group_start};
 use super::range_coder::{RangeEncoder, SYMBOL_MAX, Table};
 use super::transform::AnalysisSpace;
+use crate::dsp::lanes::Simd;
 use crate::{Error, Result};
 
 /// Mean payload of a slice that is not exceeded, in bits; with its CRC a slice has 800 at most, on average.

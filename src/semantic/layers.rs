@@ -1,9 +1,9 @@
 //! Layers of the codec as rows of [`Convolution`]s, packed from PyTorch's weight layouts.
 
 use super::convolution::{Convolution, Finish, Map, Row};
-use super::lanes::{LANES, Simd};
 use super::weights::Weights;
 use crate::Result;
+use crate::dsp::lanes::{LANES, Simd};
 
 /// A k×k convolution of a given stride; output i reads inputs from `stride · i − padding` on.
 #[derive(Debug)]

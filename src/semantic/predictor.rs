@@ -5,10 +5,10 @@
 //! alone once z is there.
 
 use super::convolution::{Convolution, Finish, Map, Row};
-use super::lanes::{LANES, Simd};
 use super::layers::{Doubling, signed_root};
 use super::weights::Weights;
 use crate::Result;
+use crate::dsp::lanes::{LANES, Simd};
 
 /// Latent channels per group; a group's tables depend on all groups before it.
 pub const GROUPS: [usize; 8] = [8, 8, 16, 16, 16, 32, 32, 64];

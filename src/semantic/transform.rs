@@ -5,11 +5,11 @@
 use image::RgbImage;
 
 use super::convolution::{Convolution, Finish, Map, Row};
-use super::lanes::{LANES, Simd};
 use super::layers::{BLOCK, BlockSynthesis, Doubling, Gdn, LastDoubling, OVERLAP, STRIDE, Strided, signed_root};
 use super::predictor::{Prediction, Predictor};
 use super::weights::Weights;
 use crate::Result;
+use crate::dsp::lanes::{LANES, Simd};
 
 /// Unit of the fine branch's latents, as in training.
 const FINE_UNIT: f32 = 5.7;

@@ -3,27 +3,25 @@
 //! For each lag d the statistic is E(d) = Σ_r c_rᴴ Q⁻¹ c_r / (sps·σ_s²), c_ru = Σ_n y_r[n + d] s_u[n]*, Q the Gram matrix
 //! of the streams: the energy that the two streams explain together, whatever their spatial response. On noise alone it
 //! is a sum of N_R·(streams in use) unit exponentials, so its threshold follows from the false-alarm probability.
-//! Correlation is linear (zero-padded FFTs), not circular. A part of the window as one antenna hears it is tried first;
-//! where its peak does not stand out by far, the whole window of all antennas decides.
+//! Correlation is linear (zero-padded FFTs), not circular. One antenna at the symbol rate is tried first; where its peak
+//! does not stand out by far, the whole window of all antennas decides.
 
 use std::sync::Arc;
 
 use num_complex::{Complex32, Complex64};
 use rustfft::{Fft, FftPlanner};
 
-use super::spectrum::Gram;
-use super::{Planar, STREAMS};
+use super::spectrum::{Gram, Spectrum};
+use super::symbol_rate::SymbolRate;
+use super::{Planar, STREAMS, SensingConfig};
 use crate::dsp::dispatched;
 
 /// A stream with less than this part of the transmit power is not correlated: it would add noise only.
 const NEGLIGIBLE_POWER: f64 = 1e-9;
 
-/// The short search decides where its peak is this many times the threshold, which noise does not move.
-const BEYOND_DOUBT: f64 = 3.0;
-
-/// The delay search: first over a part of the window of one antenna, then over all of it.
+/// The delay search: the quick one, where the window is long enough for it, and that over the whole window.
 pub(super) struct Alignment {
-    short: Correlator,
+    quick: Option<SymbolRate>,
     whole: Correlator,
 }
 
@@ -55,14 +53,23 @@ pub(super) struct Sought<'a> {
     pub powers: [f64; STREAMS],
 }
 
+impl Sought<'_> {
+    /// Which streams are not [`NEGLIGIBLE_POWER`].
+    pub fn used(&self) -> [bool; STREAMS] {
+        let total = self.powers[0] + self.powers[1];
+        self.powers.map(|power| power > NEGLIGIBLE_POWER * total)
+    }
+}
+
 impl Alignment {
-    /// `noise_variance` is that of a complex sample, sps·σ_s².
-    pub fn new(window: usize, lags: [isize; 2], rows: usize, noise_variance: f64, false_alarm: f64) -> Self {
-        let correlator = |section, rows| Correlator::new(section, lags, rows, noise_variance, false_alarm);
-        // At least an eighth of the window, and then what fills a transform that is a power of two.
-        let others = (lags[1] - lags[0]) as usize;
-        let short = ((others + window / 8).next_power_of_two() - others).min(window);
-        Self { short: correlator(short, 1), whole: correlator(window, rows) }
+    /// A search of all delays for windows of `window` samples.
+    pub fn new(config: &SensingConfig, window: usize) -> Self {
+        let (sps, lags, false_alarm) = (config.samples_per_symbol, config.lag_range(), config.false_alarm_probability);
+        let noise = sps as f64 * config.noise_power_w;
+        Self {
+            quick: SymbolRate::new(window, sps, lags, noise, false_alarm),
+            whole: Correlator::new(window, lags, config.receive_antennas, noise, false_alarm),
+        }
     }
 
     /// Samples of one echo row that [`Self::search`] reads.
@@ -75,10 +82,10 @@ impl Alignment {
         self.whole.first_lag
     }
 
-    /// Searches the delay.
-    pub fn search(&mut self, sought: &Sought<'_>) -> Peak {
-        let peak = self.short.search(sought);
-        if peak.energy > BEYOND_DOUBT * peak.threshold { peak } else { self.whole.search(sought) }
+    /// Searches the delay; `spectrum` has the window's streams.
+    pub fn search(&mut self, sought: &Sought<'_>, spectrum: &Spectrum) -> Peak {
+        let quick = self.quick.as_mut().and_then(|quick| quick.search(sought, spectrum));
+        quick.unwrap_or_else(|| self.whole.search(sought))
     }
 }
 
@@ -160,8 +167,7 @@ impl Correlator {
             space[..self.section].copy_from_slice(&row[..self.section]);
             space[self.section..].fill(Complex32::default());
         }
-        let total = sought.powers[0] + sought.powers[1];
-        let used = sought.powers.map(|power| power > NEGLIGIBLE_POWER * total);
+        let used = sought.used();
         self.whiten(used);
         self.forward.process_with_scratch(&mut self.streams, &mut self.scratch);
         used

@@ -161,14 +161,12 @@ impl Estimator {
                 "sensing: a search over delays {first} to {last} in a window of {window} samples is empty"
             )));
         }
-        let sps = config.samples_per_symbol;
         let (transmit, rows) = (config.transmit_antennas, config.receive_antennas);
-        let noise = sps as f64 * config.noise_power_w;
         Ok(Self {
             window,
             wavenumber: wavenumber(config.spacing_wavelengths),
             geometry: Geometry::new(&config),
-            alignment: Alignment::new(window, [first, last], rows, noise, config.false_alarm_probability),
+            alignment: Alignment::new(&config, window),
             spectra: Spectra::new(&config, window, frames),
             search: Search::new(transmit, rows, config.spacing_wavelengths),
             correlations: no_correlations(rows),
@@ -210,15 +208,16 @@ impl Estimator {
     ) -> Estimate {
         self.fly(beams);
         let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
-        let peak = self.alignment.search(&Sought { echo, start: echo_start, reference, window_start, powers });
+        let streams = (0..STREAMS).map(|stream| &reference.row(stream)[window_start..]);
+        let gram = self.spectra.load_streams(0, streams, self.config.moving);
+        let sought = Sought { echo, start: echo_start, reference, window_start, powers };
+        let peak = self.alignment.search(&sought, self.spectra.first());
         let nothing = |status| Estimate::without_fix(status, &peak, 1);
         if let Some(status) = self.refusal(&peak) {
             return nothing(status);
         }
         let first = echo_start + (peak.lag - self.alignment.first_lag()) as usize;
         let rows = self.config.receive_antennas;
-        let streams = (0..STREAMS).map(|stream| &reference.row(stream)[window_start..]);
-        let gram = self.spectra.load_streams(0, streams, self.config.moving);
         self.spectra.load_echo(0, (0..rows).map(|row| &echo.row(row)[first..]));
         match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },

@@ -17,6 +17,7 @@ mod position;
 mod search;
 mod spectra;
 mod spectrum;
+mod symbol_rate;
 mod targets;
 mod track;
 mod trial;

@@ -64,6 +64,11 @@ impl Spectra {
         frame.gram
     }
 
+    /// The first frame's spectrum.
+    pub fn first(&self) -> &Spectrum {
+        &self.frames[0].spectrum
+    }
+
     /// Loads the echo of frame `index`.
     pub fn load_echo<'a>(&mut self, index: usize, rows: impl Iterator<Item = &'a [Complex32]>) {
         self.frames[index].spectrum.load_echo(rows);

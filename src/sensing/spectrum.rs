@@ -3,16 +3,12 @@
 //! rate. ω_k in radians per sample; forward DFT not normalised.
 
 use std::f64::consts::TAU;
-use std::sync::Arc;
 
 use num_complex::{Complex32, Complex64};
-use rustfft::{Fft, FftPlanner};
 
 use super::STREAMS;
-use crate::dsp::dispatched;
-
-/// Bins worked on together.
-const LANES: usize = 16;
+use crate::dsp::lanes::LANES;
+use crate::dsp::{PlanarDft, dispatched};
 
 /// Derivatives of C by T that are kept: 0, 1 and 2.
 pub(super) const ORDERS: usize = 3;
@@ -39,53 +35,36 @@ pub(super) struct Spectrum {
     rows: usize,
 }
 
-/// One row's DFT, taken apart.
+/// A row's DFT, of which the bins in use are kept.
 struct Transformer {
     reach: usize,
     padded: usize,
-    fft: Arc<dyn Fft<f32>>,
-    scratch: Vec<Complex32>,
-    bins: Vec<Complex32>,
+    dft: PlanarDft,
 }
 
 impl Transformer {
     /// Writes real and imaginary parts of the bins −reach … reach of each row.
     fn load<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>, parts: &mut [f32]) {
-        let window = self.bins.len();
+        let (reach, window) = (self.reach, self.dft.length());
         for (row, parts) in rows.zip(parts.chunks_exact_mut(2 * self.padded)) {
-            self.fft.process_immutable_with_scratch(&row[..window], &mut self.bins, &mut self.scratch);
-            let (re, im) = parts.split_at_mut(self.padded);
-            let reach = self.reach;
-            split(&self.bins[window - reach..], &mut re[..reach], &mut im[..reach]);
-            split(&self.bins[..=reach], &mut re[reach..=2 * reach], &mut im[reach..=2 * reach]);
+            let bins = self.dft.forward(&row[..window]);
+            for (bins, part) in bins.into_iter().zip(parts.chunks_exact_mut(self.padded)) {
+                part[..reach].copy_from_slice(&bins[window - reach..]);
+                part[reach..=2 * reach].copy_from_slice(&bins[..=reach]);
+            }
         }
-    }
-}
-
-dispatched! {
-    /// Takes complex numbers apart.
-    pub fn split(values: &[Complex32], re: &mut [f32], im: &mut [f32]) = split_body
-}
-
-#[inline(always)]
-fn split_body(values: &[Complex32], re: &mut [f32], im: &mut [f32]) {
-    for ((value, re), im) in values.iter().zip(re).zip(im) {
-        *re = value.re;
-        *im = value.im;
     }
 }
 
 impl Spectrum {
     pub fn new(window: usize, rows: usize, samples_per_symbol: usize, roll_off: f64) -> Self {
-        let fft = FftPlanner::new().plan_fft_forward(window);
         let edge = (1.0 + roll_off) / 2.0 / samples_per_symbol as f64;
         let reach = ((edge * window as f64).floor() as usize).min((window - 1) / 2);
         let padded = (2 * reach + 1).next_multiple_of(LANES);
-        let scratch = vec![Complex32::default(); fft.get_immutable_scratch_len()];
         Self {
             window,
             reach,
-            transformer: Transformer { reach, padded, fft, scratch, bins: vec![Complex32::default(); window] },
+            transformer: Transformer { reach, padded, dft: PlanarDft::new(window) },
             echo: vec![0.0; rows * 2 * padded],
             streams: vec![0.0; STREAMS * 2 * padded],
             still: vec![0.0; STREAMS * 2 * padded],
@@ -101,6 +80,17 @@ impl Spectrum {
     pub fn load_streams<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) -> Gram {
         self.transformer.load(rows, &mut self.streams);
         Gram::of(&self.streams, self.padded)
+    }
+
+    /// The streams' spectra at `points` samples a window in place of all: `[stream][part][bin]`, from zero frequency up.
+    pub fn alias_streams(&self, points: usize, aliased: &mut [f32]) {
+        let add = |bins: &mut [f32], part: &[f32]| bins.iter_mut().zip(part).for_each(|(bin, value)| *bin += value);
+        aliased.fill(0.0);
+        for (part, bins) in self.streams.chunks_exact(self.padded).zip(aliased.chunks_exact_mut(points)) {
+            let (negative, rest) = part.split_at(self.reach);
+            rest[..=self.reach].chunks(points).for_each(|part| add(bins, part));
+            negative.rchunks(points).for_each(|part| add(&mut bins[points - part.len()..], part));
+        }
     }
 
     /// Prepares [`Self::turn`] for the streams loaded last, from the same rows.
@@ -210,7 +200,8 @@ pub(super) struct Gram {
 }
 
 impl Gram {
-    fn of(streams: &[f32], padded: usize) -> Self {
+    /// Of two planar rows, `[stream][part][bin]`, whole groups of lanes.
+    pub fn of(streams: &[f32], padded: usize) -> Self {
         let mut sums = [0f32; 4];
         gram(streams, padded, &mut sums);
         let [semantic, sensing, re, im] = sums.map(f64::from);

@@ -1,0 +1,251 @@
+//! The delay search of a strong echo: at one sample a symbol and one antenna, then at the whole lags about the best.
+//!
+//! The echo, begun in the middle of the lags searched, is correlated circularly with the streams' spectra, which the fine
+//! stage needs anyway: aliased to the symbol rate they are those of the samples at that rate. What an echo at another lag
+//! loses is the part of the window that has gone round. Where the peak stands out by far, the energies at the whole lags
+//! near it follow from a section of the window.
+
+use num_complex::{Complex32, Complex64};
+
+use super::STREAMS;
+use super::align::{Peak, Sought, energy_thresholds, largest, streams_in_use, vertex};
+use super::spectrum::{Gram, Spectrum};
+use crate::dsp::lanes::LANES;
+use crate::dsp::{PlanarDft, dispatched, split};
+
+/// The search decides where its peaks are this many times the threshold, which noise does not move.
+const BEYOND_DOUBT: f64 = 3.0;
+/// Samples from which the energies at whole lags are made, at most.
+const SECTION: usize = 320;
+
+/// The search, with its scratch.
+pub(super) struct SymbolRate {
+    dft: PlanarDft,
+    samples_per_symbol: usize,
+    first_lag: isize,
+    lags: usize,
+    /// The lag, counted from the first, that is symbol 0 of the circle.
+    middle: usize,
+    noise_variance: f64,
+    /// For one and for two streams in use.
+    thresholds: [f64; STREAMS],
+    echo: Vec<Complex32>,
+    products: Vec<Complex32>,
+    /// The streams' spectra: `[stream][part][bin]`.
+    streams: Vec<f32>,
+    /// Both parts of the correlation with the first stream.
+    first: Vec<f32>,
+    energy: Vec<f32>,
+    section: Section,
+}
+
+/// A section of the window, real and imaginary parts.
+struct Section {
+    samples: usize,
+    /// `[stream][part][sample]`
+    streams: Vec<f32>,
+    /// `[part][sample]`
+    echo: Vec<f32>,
+    sums: Vec<[f32; 2 * STREAMS]>,
+}
+
+impl SymbolRate {
+    /// `None` where the window is too short for a circle of all lags, or no whole number of symbols.
+    pub fn new(
+        window: usize,
+        samples_per_symbol: usize,
+        [first_lag, last_lag]: [isize; 2],
+        noise_variance: f64,
+        false_alarm: f64,
+    ) -> Option<Self> {
+        let (symbols, lags) = (window / samples_per_symbol, (last_lag - first_lag + 1) as usize);
+        let samples = window.min(SECTION) / LANES * LANES;
+        if !window.is_multiple_of(samples_per_symbol) || lags > window || !symbols.is_multiple_of(LANES) || samples == 0
+        {
+            return None;
+        }
+        // The lags on either side of a symbol's, and one more on each.
+        let near = samples_per_symbol / 2 * 2 + 3;
+        Some(Self {
+            dft: PlanarDft::new(symbols),
+            samples_per_symbol,
+            first_lag,
+            lags,
+            middle: (lags - 1) / 2 / samples_per_symbol * samples_per_symbol,
+            noise_variance,
+            thresholds: energy_thresholds(1, false_alarm / lags as f64),
+            echo: vec![Complex32::default(); symbols],
+            products: vec![Complex32::default(); STREAMS * symbols],
+            streams: vec![0.0; STREAMS * 2 * symbols],
+            first: vec![0.0; 2 * symbols],
+            energy: vec![0.0; symbols],
+            section: Section {
+                samples,
+                streams: vec![0.0; STREAMS * 2 * samples],
+                echo: vec![0.0; 2 * (samples + near - 1)],
+                sums: vec![[0.0; 2 * STREAMS]; near],
+            },
+        })
+    }
+
+    /// The peak, where there is no doubt of it; `spectrum` has the window's streams.
+    pub fn search(&mut self, sought: &Sought<'_>, spectrum: &Spectrum) -> Option<Peak> {
+        let used = sought.used();
+        let threshold = self.thresholds[streams_in_use(used) - 1];
+        let (symbol, energy) = self.best_symbol(sought, spectrum, used);
+        if energy < BEYOND_DOUBT * threshold {
+            return None;
+        }
+        let peak = self.best_lag(sought, symbol, used, threshold);
+        (peak.energy > BEYOND_DOUBT * threshold).then_some(peak)
+    }
+
+    /// The lag, counted from the first, of the symbol with most energy, and that energy.
+    fn best_symbol(&mut self, sought: &Sought<'_>, spectrum: &Spectrum, used: [bool; STREAMS]) -> (usize, f64) {
+        let symbols = self.echo.len();
+        let row = &sought.echo.row(0)[sought.start + self.middle..];
+        self.echo.iter_mut().zip(row.iter().step_by(self.samples_per_symbol)).for_each(|(to, from)| *to = *from);
+        spectrum.alias_streams(symbols, &mut self.streams);
+        let gram = Gram::of(&self.streams, symbols);
+        let [re, im] = self.dft.forward(&self.echo);
+        let streams = self.streams.chunks_exact(2 * symbols);
+        for (product, stream) in self.products.chunks_exact_mut(symbols).zip(streams) {
+            let (stream_re, stream_im) = stream.split_at(symbols);
+            conjugate_product([re, im], [stream_re, stream_im], product);
+        }
+        for (part, first) in self.dft.forward(&self.products[..symbols]).into_iter().zip(self.first.chunks_mut(symbols))
+        {
+            first.copy_from_slice(part);
+        }
+        let second = self.dft.forward(&self.products[symbols..]);
+        let whitening = gram.whitening(used);
+        let scale = 1.0 / (symbols as f64 * self.noise_variance);
+        // The parts have changed places on the way in and out, which takes the share's conjugate.
+        let share = [whitening.share.re, -whitening.share.im].map(|part| part as f32);
+        let weights = whitening.weights.map(|weight| (scale * weight) as f32);
+        energies(self.first.split_at(symbols).into(), second, share, weights, &mut self.energy);
+        // Lags before the middle stand at the circle's end.
+        let before = self.middle / self.samples_per_symbol;
+        let after = (self.lags - 1 - self.middle) / self.samples_per_symbol;
+        let [mut early, mut late] = [0.0; 2];
+        largest(&self.energy[symbols - before..], &mut early);
+        largest(&self.energy[..=after], &mut late);
+        let from = if early > late { symbols - before } else { 0 };
+        let best = early.max(late);
+        let at = from + self.energy[from..].iter().position(|energy| *energy == best).unwrap_or(0);
+        ((self.middle + at * self.samples_per_symbol) % (symbols * self.samples_per_symbol), best.into())
+    }
+
+    /// The best whole lag about one that was found at the symbol rate.
+    fn best_lag(&mut self, sought: &Sought<'_>, symbol: usize, used: [bool; STREAMS], threshold: f64) -> Peak {
+        let Section { samples, streams, echo, sums } = &mut self.section;
+        let samples = *samples;
+        let from = symbol.saturating_sub(sums.len() / 2);
+        let count = sums.len().min(self.lags - from);
+        for (stream, parts) in streams.chunks_exact_mut(2 * samples).enumerate() {
+            let (re, im) = parts.split_at_mut(samples);
+            split(&sought.reference.row(stream)[sought.window_start..][..samples], re, im);
+        }
+        let heard = samples + count - 1;
+        let (re, im) = echo.split_at_mut(samples + sums.len() - 1);
+        split(&sought.echo.row(0)[sought.start + from..][..heard], &mut re[..heard], &mut im[..heard]);
+        correlate_lags(streams, [re, im], &mut sums[..count]);
+        let whitening = Gram::of(streams, samples).whitening(used);
+        let energy = |index: usize| {
+            let [re, im, other_re, other_im] = sums[index].map(f64::from);
+            let c = [Complex64::new(re, im), Complex64::new(other_re, other_im)];
+            whitening.energy(c) / self.noise_variance
+        };
+        let best = (0..count).max_by(|a, b| energy(*a).total_cmp(&energy(*b))).unwrap_or(0);
+        let beside = |index: Option<usize>| index.filter(|index| *index < count).map(energy);
+        Peak {
+            lag: self.first_lag + (from + best) as isize,
+            fraction: vertex(beside(best.checked_sub(1)), energy(best), beside(Some(best + 1))),
+            energy: energy(best),
+            threshold,
+        }
+    }
+}
+
+/// What makes the second stream orthogonal to the first, and weights both by their power.
+struct Whitening {
+    /// Σ s_0 s_c* / Σ |s_c|².
+    share: Complex64,
+    /// One over the power that is left of each stream, 0 for one that is not used.
+    weights: [f64; STREAMS],
+}
+
+impl Gram {
+    fn whitening(&self, used: [bool; STREAMS]) -> Whitening {
+        let both = used[0] && used[1] && self.semantic > 0.0;
+        let share = if both { self.cross.conj() / self.semantic } else { Complex64::ZERO };
+        let left = [self.semantic, self.sensing - share.norm_sqr() * self.semantic];
+        let weight = |stream: usize| if used[stream] && left[stream] > 0.0 { left[stream].recip() } else { 0.0 };
+        Whitening { share, weights: [weight(0), weight(1)] }
+    }
+}
+
+impl Whitening {
+    /// cᴴ Q⁻¹ c of an antenna's correlations with both streams.
+    fn energy(&self, [first, second]: [Complex64; STREAMS]) -> f64 {
+        self.weights[0] * first.norm_sqr() + self.weights[1] * (second - self.share.conj() * first).norm_sqr()
+    }
+}
+
+dispatched! {
+    /// `product = echo·stream*` with real and imaginary part in each other's place, so that a forward transform of it is the
+    /// inverse one, its parts changed over too.
+    fn conjugate_product(echo: [&[f32]; 2], stream: [&[f32]; 2], product: &mut [Complex32]) = product_body
+}
+
+#[inline(always)]
+fn product_body(echo: [&[f32]; 2], stream: [&[f32]; 2], product: &mut [Complex32]) {
+    let parts = echo[0].iter().zip(echo[1]).zip(stream[0].iter().zip(stream[1]));
+    for (product, ((re, im), (stream_re, stream_im))) in product.iter_mut().zip(parts) {
+        *product = Complex32::new(im * stream_re - re * stream_im, re * stream_re + im * stream_im);
+    }
+}
+
+dispatched! {
+    /// Energies of two correlations, the first stream's share taken out of the second.
+    fn energies(first: [&[f32]; 2], second: [&[f32]; 2], share: [f32; 2], weights: [f32; 2], energy: &mut [f32]) = energies_body
+}
+
+#[inline(always)]
+fn energies_body(first: [&[f32]; 2], second: [&[f32]; 2], share: [f32; 2], weights: [f32; 2], energy: &mut [f32]) {
+    let parts = first[0].iter().zip(first[1]).zip(second[0].iter().zip(second[1]));
+    for (energy, ((re, im), (second_re, second_im))) in energy.iter_mut().zip(parts) {
+        let left_re = second_re - (share[0] * re - share[1] * im);
+        let left_im = second_im - (share[0] * im + share[1] * re);
+        *energy = weights[0] * (re * re + im * im) + weights[1] * (left_re * left_re + left_im * left_im);
+    }
+}
+
+dispatched! {
+    /// Real and imaginary part of Σ echo[n + lag]·stream[n]* of both streams, for as many lags as there are sums; whole groups
+    /// of lanes.
+    fn correlate_lags(streams: &[f32], echo: [&[f32]; 2], sums: &mut [[f32; 2 * STREAMS]]) = correlate_lags_body
+}
+
+#[inline(always)]
+fn correlate_lags_body(streams: &[f32], echo: [&[f32]; 2], sums: &mut [[f32; 2 * STREAMS]]) {
+    let samples = streams.len() / (2 * STREAMS);
+    let part = |row: &[f32], first: usize| -> [f32; LANES] { row[first..][..LANES].try_into().expect("a whole group") };
+    for (lag, sums) in sums.iter_mut().enumerate() {
+        let mut lanes = [[0f32; LANES]; 2 * STREAMS];
+        for first in (0..samples).step_by(LANES) {
+            let (re, im) = (part(echo[0], lag + first), part(echo[1], lag + first));
+            for stream in 0..STREAMS {
+                let stream_re = part(streams, 2 * stream * samples + first);
+                let stream_im = part(streams, (2 * stream + 1) * samples + first);
+                for lane in 0..LANES {
+                    lanes[2 * stream][lane] += re[lane] * stream_re[lane] + im[lane] * stream_im[lane];
+                    lanes[2 * stream + 1][lane] += im[lane] * stream_re[lane] - re[lane] * stream_im[lane];
+                }
+            }
+        }
+        for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+            *sum = lanes.iter().sum();
+        }
+    }
+}
