@@ -135,6 +135,33 @@ fn an_infeasible_update_keeps_the_last_plan_and_says_so() {
 }
 
 #[test]
+fn a_receiver_that_takes_out_the_sensing_stream_does_not_hear_beams_that_leak_it() {
+    let optimum = report(&["optimize", "--json"]);
+    let beam = |name: &str| -> Vec<[f64; 2]> { serde_json::from_value(optimum[name].clone()).unwrap() };
+    let (w_c, w_0) = (beam("w_c"), beam("w_0"));
+    let louder: Vec<[f64; 2]> =
+        w_0.iter().zip(&w_c).map(|(w_0, w_c)| [w_0[0] + 0.35 * w_c[0], w_0[1] + 0.35 * w_c[1]]).collect();
+    let softer: Vec<[f64; 2]> = w_c.iter().map(|w_c| w_c.map(|part| 0.85 * part)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("weights.json"), serde_json::json!({ "w_c": softer, "w_0": louder }).to_string()).unwrap();
+    let loopback = std::fs::read_to_string("flowgraphs/loopback.toml").unwrap();
+    let stage = "kind = \"frame-receiver\"";
+    assert!(loopback.contains(stage));
+    std::fs::write(path("cancelling.toml"), loopback.replace(stage, &format!("{stage}, cancel_sensing = true")))
+        .unwrap();
+    let weights = format!("0:weights=@{}", path("weights.json"));
+    let sinr = |flowgraph: &str| {
+        let report = report(&["run", flowgraph, "--frames", "64", "--at", &weights, "--json"]);
+        ["measured", "predicted"].map(|key| number(&report["sinr_db"][key]))
+    };
+    let [[heard, predicted], [cancelled, _]] = [sinr("loopback"), sinr(&path("cancelling.toml"))];
+    assert!((heard - predicted).abs() < 0.3, "{heard} {predicted}");
+    // |h_cᴴw_0|/|h_cᴴw_c| is 0.35/0.85: at 7.3 dB and more without it, it costs 2 dB and more.
+    assert!(cancelled > predicted + 2.0, "{cancelled} {predicted}");
+}
+
+#[test]
 fn refused_weights_leave_the_optimizer_in_charge() {
     let folder = tempfile::tempdir().unwrap();
     let strong = folder.path().join("strong.json");

@@ -11,7 +11,7 @@ use crate::coding::{BlockScratch, HeaderCode, HeaderScratch};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
 use crate::modem::header::{FrameHeader, HEADER_BITS};
-use crate::modem::words::{Words, sensing_symbols};
+use crate::modem::words::{SensingSequence, Words};
 use crate::stream::{Block, Flow, Frame, Item, PlanReader, Shape, Stage, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
@@ -21,8 +21,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         plans: PlanReader::new(Arc::clone(&context.plans)),
         antennas: context.scene.array.transmit_antennas,
         longest: context.longest_frame(),
-        seed: context.sensing_seed(),
-        probing_bits: context.probing_bits.clone(),
+        sequence: context.sensing_sequence(),
         words: Words::new(context.scene.array.transmit_antennas),
         header_scratch: HeaderScratch::new(&header_code),
         header_code,
@@ -38,8 +37,7 @@ struct FrameBuilder {
     plans: PlanReader,
     antennas: usize,
     longest: usize,
-    seed: u16,
-    probing_bits: Option<Arc<[u8]>>,
+    sequence: SensingSequence,
     words: Words,
     header_code: HeaderCode,
     header_scratch: HeaderScratch,
@@ -73,7 +71,7 @@ impl Block for FrameBuilder {
             code.modulate(&input.row(1 + index)[..code.payload_bits()], coded, symbols, &mut self.block_scratch);
         }
         let number = input.head.sequence;
-        sensing_symbols(self.seed, number, self.probing_bits.as_deref(), &mut self.sensing);
+        self.sequence.write(number, &mut self.sensing);
         let layout = Layout::of(number, self.antennas);
         let content = Content { header: &self.header, payload: &self.payload, sensing: &self.sensing };
         let mut rows = output.rows_mut();

@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use num_complex::Complex32;
+use serde::Deserialize;
 use toml::Table;
 
 use super::snapshots::Snapshots;
-use super::{BIT_ROW, BIT_ROWS, Context, digest, no_settings};
+use super::{BIT_ROW, BIT_ROWS, Context, digest, settings};
 use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
 use crate::modem::constellation::Modulation;
@@ -17,11 +18,19 @@ use crate::modem::header::FrameHeader;
 use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig};
 use crate::stream::{Block, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    /// Whether the sensing stream, which the receiver knows, is taken out of the payload.
+    #[serde(default)]
+    cancel_sensing: bool,
+}
+
 /// Codes kept ready: payload and protected code of a few plans.
 const KEPT_CODES: usize = 8;
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    no_settings(keys)?;
+    let keys: Keys = settings(keys)?;
     let waveform = &context.scene.waveform;
     let config = ReceiverConfig {
         symbol_rate_hz: waveform.bandwidth_hz,
@@ -29,8 +38,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         roll_off: waveform.roll_off,
         transmit_antennas: context.scene.array.transmit_antennas,
     };
+    let receiver = FrameReceiver::new(config, context.longest_samples())?;
     Ok(erase(FrameReceiverBlock {
-        receiver: FrameReceiver::new(config, context.longest_samples())?,
+        receiver: if keys.cancel_sensing { receiver.cancel_sensing(context.sensing_sequence()) } else { receiver },
         codes: Vec::with_capacity(KEPT_CODES),
         scratch: BlockScratch::with_rescue(),
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],

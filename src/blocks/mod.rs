@@ -27,6 +27,7 @@ use toml::Table;
 
 use crate::exchange::Ends;
 use crate::modem::frame::{BLOCKS, Layout};
+use crate::modem::words::SensingSequence;
 use crate::scene::{Point, Scene};
 use crate::semantic::{Bank, Picture};
 pub(crate) use crate::stream::digest;
@@ -140,9 +141,9 @@ impl Context {
         self.longest_frame() * self.scene.waveform.samples_per_symbol
     }
 
-    /// Seed of the sensing stream, as headers carry it.
-    pub(crate) fn sensing_seed(&self) -> u16 {
-        self.seed as u16
+    /// What the sensing stream follows from: the sides of a run agree on it beforehand.
+    pub(crate) fn sensing_sequence(&self) -> SensingSequence {
+        SensingSequence { seed: self.seed as u16, probing_bits: self.probing_bits.clone() }
     }
 }
 
@@ -185,7 +186,7 @@ pub const TABLE: &[Kind] = &[
     },
     Kind {
         name: "frame-receiver",
-        summary: "synchronises, equalises, demaps and decodes: samples to bits",
+        summary: "synchronises, equalises, demaps and decodes: samples to bits; `cancel_sensing` takes out s_0",
         make: frame_receiver::make,
     },
     Kind { name: "picture-sink", summary: "bits to pictures, lost parts concealed", make: picture_sink::make },

@@ -2,15 +2,18 @@
 //!
 //! It knows the air interface (words, layout, pulse), its own sample rate and nothing of the scene. Per frame it refines
 //! timing and carrier on the preamble, fits one phase line through preamble and unique words, and estimates
-//! a = h_cᴴw_c, b = h_cᴴw_0 and the noise by least squares on all known symbols, so γ = |a|²/(|b|² + σ²).
+//! a = h_cᴴw_c, b = h_cᴴw_0 and the noise by least squares on all known symbols, so γ = |a|²/(|b|² + σ²). One that knows what
+//! s_0 follows from can take b·s_0 out of the payload ([`FrameReceiver::cancel_sensing`]), which leaves |a|²/σ².
 
 use num_complex::{Complex32, Complex64};
 
 use super::constellation::Modulation;
-use super::frame::{BLOCK, BLOCKS, HEADER, Layout, PREAMBLE, PREAMBLE_WORD, SOUNDING_GUARD, UNIQUE_WORD, UNIQUE_WORDS};
+use super::frame::{
+    BLOCK, BLOCKS, HEADER, Layout, PREAMBLE, PREAMBLE_WORD, SENSING_SYMBOLS, SOUNDING_GUARD, UNIQUE_WORD, UNIQUE_WORDS,
+};
 use super::header::{FrameHeader, HEADER_BITS, unwrap_count};
 use super::synchronise::{SEARCH, Searcher};
-use super::words::{StreamWords, Words};
+use super::words::{SensingSequence, StreamWords, Words};
 use crate::coding::{HeaderCode, HeaderScratch};
 use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, correlate, rotate};
 
@@ -51,9 +54,9 @@ pub struct FrameStatus {
     pub number: u64,
     /// Sample of the stream at which the frame's first pulse begins.
     pub start_sample: f64,
-    /// Measured SINR, linear.
+    /// Measured SINR of the payload, linear.
     pub sinr: f64,
-    /// Variance of noise and interference on the unit-gain symbols.
+    /// Variance of noise and what interference is left on the unit-gain symbols.
     pub noise_variance: f32,
     /// Carrier offset.
     pub carrier_offset_hz: f64,
@@ -96,6 +99,8 @@ pub struct FrameReceiver {
     header_llrs: Vec<f32>,
     header_bits: Vec<u8>,
     sounding: Vec<Complex32>,
+    /// What s_0 follows from, where it is taken out, and room for a frame's symbols.
+    cancelled: Option<(SensingSequence, Vec<Complex32>)>,
 }
 
 impl FrameReceiver {
@@ -126,8 +131,14 @@ impl FrameReceiver {
             header_llrs: vec![0.0; 2 * HEADER],
             header_bits: vec![0; HEADER_BITS],
             sounding: vec![Complex32::default(); config.transmit_antennas],
+            cancelled: None,
             config,
         })
+    }
+
+    /// Takes b·s_0 out of the payload from now on.
+    pub fn cancel_sensing(self, sequence: SensingSequence) -> Self {
+        Self { cancelled: Some((sequence, vec![Complex32::default(); SENSING_SYMBOLS])), ..self }
     }
 
     /// Takes in the next samples; `time` is the stream's sample count at the first. A gap in time ends the lock.
@@ -306,12 +317,21 @@ impl FrameReceiver {
             let from = layout.block(index);
             self.symbols.copy_within(from..from + BLOCK, index * BLOCK);
         }
+        let number = unwrap_count(u64::from(header.number), 24, near);
+        let mut impairment = impairment;
+        if let Some((sequence, sensing)) = &mut self.cancelled {
+            sequence.write(number, sensing);
+            let share = Complex32::new(b.re as f32, b.im as f32) * gain;
+            let payload = self.symbols.iter_mut().zip(&sensing[HEADER..]);
+            payload.for_each(|(symbol, sensing)| *symbol -= share * sensing);
+            impairment = noise;
+        }
         Some(FrameStatus {
             header,
-            number: unwrap_count(u64::from(header.number), 24, near),
+            number,
             start_sample: start,
             sinr: wanted / impairment,
-            noise_variance,
+            noise_variance: (impairment / wanted) as f32,
             carrier_offset_hz: (carrier + step / std::f64::consts::TAU) * self.config.symbol_rate_hz,
             sounded: layout.sounding > 0,
         })

@@ -1,12 +1,13 @@
 //! The symbols that every receiver knows: preambles, unique words, sounding words, and the sensing stream's sequence.
 
 use std::f64::consts::PI;
+use std::sync::Arc;
 
 use num_complex::Complex32;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::frame::{BLOCK, BLOCKS, HEADER, Layout, PREAMBLE_WORD, UNIQUE_WORD};
+use super::frame::{Layout, PREAMBLE_WORD, SENSING_SYMBOLS, UNIQUE_WORD};
 
 /// Zadoff–Chu roots of the semantic stream: preamble and unique word.
 const SEMANTIC_ROOTS: (usize, usize) = (29, 7);
@@ -61,31 +62,41 @@ pub fn zadoff_chu(length: usize, root: usize) -> Vec<Complex32> {
         .collect()
 }
 
-/// Writes the sensing stream's symbols of frame `number`: QPSK from the seeded sequence, or from the user's probing
-/// bits, repeated. Unit power.
-pub fn sensing_symbols(seed: u16, number: u64, probing_bits: Option<&[u8]>, symbols: &mut [Complex32]) {
-    const AMPLITUDE: f32 = std::f32::consts::FRAC_1_SQRT_2;
-    let point = |first: bool, second: bool| {
-        Complex32::new(if first { -AMPLITUDE } else { AMPLITUDE }, if second { -AMPLITUDE } else { AMPLITUDE })
-    };
-    match probing_bits {
-        Some(bits) if !bits.is_empty() => {
-            let per_frame = 2 * (HEADER + BLOCKS * BLOCK) as u64;
-            let mut position = (number.wrapping_mul(per_frame) % bits.len() as u64) as usize;
-            let mut next = || {
-                let bit = bits[position] == 1;
-                position = if position + 1 == bits.len() { 0 } else { position + 1 };
-                bit
-            };
-            for symbol in symbols {
-                *symbol = point(next(), next());
+/// What the sensing stream's symbols follow from, agreed on beforehand. Who knows it knows s_0.
+#[derive(Debug, Clone, Default)]
+pub struct SensingSequence {
+    /// Seed of the pseudo-random sequence.
+    pub seed: u16,
+    /// Bits that the stream carries in place of it, repeated.
+    pub probing_bits: Option<Arc<[u8]>>,
+}
+
+impl SensingSequence {
+    /// Writes the symbols of frame `number`: QPSK of unit power.
+    pub fn write(&self, number: u64, symbols: &mut [Complex32]) {
+        const AMPLITUDE: f32 = std::f32::consts::FRAC_1_SQRT_2;
+        let point = |first: bool, second: bool| {
+            Complex32::new(if first { -AMPLITUDE } else { AMPLITUDE }, if second { -AMPLITUDE } else { AMPLITUDE })
+        };
+        match self.probing_bits.as_deref() {
+            Some(bits) if !bits.is_empty() => {
+                let per_frame = 2 * SENSING_SYMBOLS as u64;
+                let mut position = (number.wrapping_mul(per_frame) % bits.len() as u64) as usize;
+                let mut next = || {
+                    let bit = bits[position] == 1;
+                    position = if position + 1 == bits.len() { 0 } else { position + 1 };
+                    bit
+                };
+                for symbol in symbols {
+                    *symbol = point(next(), next());
+                }
             }
-        }
-        _ => {
-            let mut random = Xoshiro256PlusPlus::seed_from_u64(u64::from(seed) << 40 ^ number);
-            for symbol in symbols {
-                let bits: u8 = random.random();
-                *symbol = point(bits & 1 == 1, bits & 2 == 2);
+            _ => {
+                let mut random = Xoshiro256PlusPlus::seed_from_u64(u64::from(self.seed) << 40 ^ number);
+                for symbol in symbols {
+                    let bits: u8 = random.random();
+                    *symbol = point(bits & 1 == 1, bits & 2 == 2);
+                }
             }
         }
     }
@@ -122,10 +133,11 @@ mod tests {
     #[test]
     fn probing_bits_run_on_from_frame_to_frame() {
         let bits: Vec<u8> = (0..7001).map(|n| u8::from(n % 3 == 0)).collect();
-        let mut first = vec![Complex32::default(); HEADER + BLOCKS * BLOCK];
+        let mut first = vec![Complex32::default(); SENSING_SYMBOLS];
         let mut second = first.clone();
-        sensing_symbols(0, 0, Some(&bits), &mut first);
-        sensing_symbols(0, 1, Some(&bits), &mut second);
+        let sequence = SensingSequence { seed: 0, probing_bits: Some(bits.clone().into()) };
+        sequence.write(0, &mut first);
+        sequence.write(1, &mut second);
         let sign = |bit: u8| if bit == 1 { -1.0f32 } else { 1.0 };
         assert_eq!(first[0].re.signum(), sign(bits[0]));
         assert_eq!(second[0].re.signum(), sign(bits[2 * first.len()]));

@@ -14,7 +14,7 @@ use super::{CoherentEstimator, EchoFrame, Estimate, Estimator, Planar, Reflectio
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, path_rate_m_s, steering_vector};
 use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, tail_samples};
 use crate::modem::frame::{Content, HEADER, Layout, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
-use crate::modem::words::{Words, sensing_symbols};
+use crate::modem::words::{SensingSequence, Words};
 use crate::scene::{Array, Point, SPEED_OF_LIGHT_M_S, Scene};
 use crate::{Error, Result};
 
@@ -199,7 +199,7 @@ impl Trials {
         };
         let data: [Complex32; SENSING_SYMBOLS] = std::array::from_fn(|_| qpsk());
         let mut sensing = [Complex32::default(); SENSING_SYMBOLS];
-        sensing_symbols(self.seed as u16, number, None, &mut sensing);
+        SensingSequence { seed: self.seed as u16, ..SensingSequence::default() }.write(number, &mut sensing);
         let [s_c, s_0, sounding] = &mut self.symbols;
         let content = Content { header: &data[..HEADER], payload: &data[HEADER..], sensing: &sensing };
         assemble(self.layout, self.config.transmit_antennas, &self.words, content, [s_c, s_0, sounding]);

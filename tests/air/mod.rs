@@ -8,7 +8,7 @@ use issc::modem::constellation::Modulation;
 use issc::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
 use issc::modem::header::{FrameHeader, HEADER_BITS, VERSION};
 use issc::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig};
-use issc::modem::words::{Words, sensing_symbols};
+use issc::modem::words::{SensingSequence, Words};
 use nalgebra::DVector;
 use num_complex::{Complex32, Complex64};
 use rand::{RngExt, SeedableRng};
@@ -59,6 +59,11 @@ impl Transmitter {
         self.beams.iter().flatten().map(Complex32::norm_sqr).sum()
     }
 
+    /// What s_0 follows from.
+    pub fn sensing_sequence(&self) -> SensingSequence {
+        SensingSequence { seed: self.seed as u16, probing_bits: None }
+    }
+
     /// The bits of a block, CRC not included.
     pub fn bits(&self, number: u64, block: usize) -> Vec<u8> {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(self.seed << 32 | number << 2 | block as u64);
@@ -87,7 +92,7 @@ impl Transmitter {
             self.code.modulate(&bits, &mut coded, symbols, &mut self.scratch);
         }
         let mut sensing = vec![Complex32::ZERO; SENSING_SYMBOLS];
-        sensing_symbols(self.seed as u16, number, None, &mut sensing);
+        self.sensing_sequence().write(number, &mut sensing);
         let layout = Layout::of(number, ANTENNAS);
         let content = Content { header: &header, payload: &payload, sensing: &sensing };
         let [s_c, s_0, sounding] = &mut self.symbols[..] else { unreachable!() };
@@ -217,9 +222,24 @@ impl Link {
         self.receive(transmitter, &[(0, &samples)], 3392)
     }
 
+    /// As [`Self::run`], by a receiver that knows s_0 and takes it out.
+    pub fn run_without_sensing(&self, transmitter: &mut Transmitter, numbers: std::ops::Range<u64>) -> Vec<Received> {
+        let samples = self.samples(transmitter, numbers);
+        let receiver = self.receiver(3392).cancel_sensing(transmitter.sensing_sequence());
+        Self::collect(receiver, transmitter, &[(0, &samples)], 3392)
+    }
+
     /// Pushes stretches of samples, each with the time of its first, in chunks and collects the frames.
     pub fn receive(&self, transmitter: &Transmitter, parts: &[(u64, &[Complex32])], chunk: usize) -> Vec<Received> {
-        let mut receiver = self.receiver(chunk);
+        Self::collect(self.receiver(chunk), transmitter, parts, chunk)
+    }
+
+    fn collect(
+        mut receiver: FrameReceiver,
+        transmitter: &Transmitter,
+        parts: &[(u64, &[Complex32])],
+        chunk: usize,
+    ) -> Vec<Received> {
         let (mut frames, mut scratch) = (Vec::new(), BlockScratch::default());
         let mut take = |receiver: &mut FrameReceiver, last: bool| {
             while let Some(status) = receiver.next_frame(last) {
