@@ -141,7 +141,8 @@ impl Correlator {
         self.section + self.lags - 1
     }
 
-    fn search(&mut self, sought: &Sought<'_>) -> Peak {
+    /// The peak over all lags.
+    pub fn search(&mut self, sought: &Sought<'_>) -> Peak {
         let used = self.load(sought);
         let mut energy = std::mem::take(&mut self.energy);
         energy.fill(0.0);
@@ -201,28 +202,20 @@ impl Correlator {
         let lags = self.lags;
         self.profiles(|row, stream, profile| {
             let out = &mut profiles[(row * STREAMS + stream) * lags..][..lags];
-            let scale = if used[stream] { scale } else { 0.0 };
             out.iter_mut().zip(profile).for_each(|(out, value)| *out = value * scale);
         });
         used
     }
 
-    /// Makes the streams in use orthonormal over the section, so that Q⁻¹ is no longer needed.
+    /// Makes the streams in use orthonormal over the section, so that Q⁻¹ is no longer needed, and the others zero.
     fn whiten(&mut self, used: [bool; STREAMS]) {
         let (first, second) = self.streams.split_at_mut(self.length);
         let (first, second) = (&mut first[..self.section], &mut second[..self.section]);
-        let gram = Gram::of_samples(first, second);
-        let mut left = gram.sensing;
-        if used[0] && used[1] && gram.semantic > 0.0 {
-            let project = gram.cross.conj() / gram.semantic;
-            left -= gram.cross.norm_sqr() / gram.semantic;
-            let project = Complex32::new(project.re as f32, project.im as f32);
-            for (b, a) in second.iter_mut().zip(first.iter()) {
-                *b -= project * a;
-            }
-        }
-        for (row, power) in [(first, gram.semantic), (second, left)] {
-            let scale = if power > 0.0 { power.sqrt().recip() as f32 } else { 0.0 };
+        let Whitening { share, weights } = Gram::of_samples(first, second).whitening(used);
+        let share = Complex32::new(share.re as f32, share.im as f32);
+        second.iter_mut().zip(first.iter()).for_each(|(b, a)| *b -= share * a);
+        for (row, weight) in [(first, weights[0]), (second, weights[1])] {
+            let scale = weight.sqrt() as f32;
             row.iter_mut().for_each(|sample| *sample *= scale);
         }
     }
@@ -242,6 +235,31 @@ impl Correlator {
             energy: best * scale,
             threshold: self.thresholds[streams_in_use(used) - 1],
         }
+    }
+}
+
+/// What makes the second stream orthogonal to the first, and weights both by their power.
+pub(super) struct Whitening {
+    /// Σ s_0 s_c* / Σ |s_c|².
+    pub share: Complex64,
+    /// One over the power that is left of each stream, 0 for one that is not used.
+    pub weights: [f64; STREAMS],
+}
+
+impl Gram {
+    pub fn whitening(&self, used: [bool; STREAMS]) -> Whitening {
+        let both = used[0] && used[1] && self.semantic > 0.0;
+        let share = if both { self.cross.conj() / self.semantic } else { Complex64::ZERO };
+        let left = [self.semantic, self.sensing - share.norm_sqr() * self.semantic];
+        let weight = |stream: usize| if used[stream] && left[stream] > 0.0 { left[stream].recip() } else { 0.0 };
+        Whitening { share, weights: [weight(0), weight(1)] }
+    }
+}
+
+impl Whitening {
+    /// cᴴ Q⁻¹ c of an antenna's correlations with both streams.
+    pub fn energy(&self, [first, second]: [Complex64; STREAMS]) -> f64 {
+        self.weights[0] * first.norm_sqr() + self.weights[1] * (second - self.share.conj() * first).norm_sqr()
     }
 }
 

@@ -167,31 +167,6 @@ impl SymbolRate {
     }
 }
 
-/// What makes the second stream orthogonal to the first, and weights both by their power.
-struct Whitening {
-    /// Σ s_0 s_c* / Σ |s_c|².
-    share: Complex64,
-    /// One over the power that is left of each stream, 0 for one that is not used.
-    weights: [f64; STREAMS],
-}
-
-impl Gram {
-    fn whitening(&self, used: [bool; STREAMS]) -> Whitening {
-        let both = used[0] && used[1] && self.semantic > 0.0;
-        let share = if both { self.cross.conj() / self.semantic } else { Complex64::ZERO };
-        let left = [self.semantic, self.sensing - share.norm_sqr() * self.semantic];
-        let weight = |stream: usize| if used[stream] && left[stream] > 0.0 { left[stream].recip() } else { 0.0 };
-        Whitening { share, weights: [weight(0), weight(1)] }
-    }
-}
-
-impl Whitening {
-    /// cᴴ Q⁻¹ c of an antenna's correlations with both streams.
-    fn energy(&self, [first, second]: [Complex64; STREAMS]) -> f64 {
-        self.weights[0] * first.norm_sqr() + self.weights[1] * (second - self.share.conj() * first).norm_sqr()
-    }
-}
-
 dispatched! {
     /// `product = echo·stream*` with real and imaginary part in each other's place, so that a forward transform of it is the
     /// inverse one, its parts changed over too.
@@ -247,5 +222,120 @@ fn correlate_lags_body(streams: &[f32], echo: [&[f32]; 2], sums: &mut [[f32; 2 *
         for (sum, lanes) in sums.iter_mut().zip(&lanes) {
             *sum = lanes.iter().sum();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    use super::super::Planar;
+    use super::super::align::Correlator;
+    use super::*;
+    use crate::dsp::{PulseShaper, tail_samples};
+
+    const LAGS: [isize; 2] = [-20, 700];
+    const ROLL_OFF: f64 = 0.25;
+    const SYMBOLS: usize = 2000;
+    /// Where the window begins at four samples a symbol: all that the longest delay needs is before it.
+    const START: usize = 1600;
+    /// Samples kept from there on, for the longest window.
+    const KEPT: usize = 6100;
+
+    /// Both streams at four samples a symbol, from sample `from` on.
+    fn streams(from: usize) -> Vec<Complex32> {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(3);
+        let mut shaper = PulseShaper::new(SYMBOLS, 4, ROLL_OFF);
+        let mut rows = vec![];
+        for _ in 0..STREAMS {
+            let mut axis = || if random.random::<bool>() { 0.7f32 } else { -0.7 };
+            let symbols: Vec<_> = (0..SYMBOLS).map(|_| Complex32::new(axis(), axis())).collect();
+            let mut samples = vec![Complex32::default(); 4 * SYMBOLS + tail_samples(4)];
+            shaper.shape(&symbols, &mut samples);
+            rows.extend_from_slice(&samples[from..][..KEPT]);
+        }
+        rows
+    }
+
+    /// Every other sample.
+    fn halved(rows: &[Complex32]) -> Vec<Complex32> {
+        rows.iter().step_by(2).copied().collect()
+    }
+
+    /// What the quick search and that over all samples find in an echo of both streams, `delay` half samples late.
+    fn search(window: usize, delay: isize, gains: [f32; STREAMS]) -> (Option<Peak>, Peak) {
+        let reference = halved(&streams(START));
+        let length = reference.len() / 2;
+        let reference = Planar::new(&reference, length);
+        let late = halved(&streams((START as isize - delay + 2 * LAGS[0]) as usize));
+        let late = Planar::new(&late, length);
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(9);
+        let mut noise = || Complex32::new(random.random::<f32>() - 0.5, random.random::<f32>() - 0.5);
+        let count = window + (LAGS[1] - LAGS[0]) as usize;
+        let turned = [Complex32::new(0.6, -0.8), Complex32::new(0.0, 1.0)];
+        let heard = late.row(0).iter().zip(late.row(1)).take(count);
+        let echo: Vec<_> =
+            heard.map(|(a, b)| turned[0] * a * gains[0] + turned[1] * b * gains[1] + noise() * 0.3).collect();
+        let powers = [1.0, if gains[1] == 0.0 && gains[0] > 0.0 { 0.0 } else { 0.5 }];
+        let sought = Sought { echo: Planar::new(&echo, count), start: 0, reference, window_start: 0, powers };
+        let mut spectrum = Spectrum::new(window, 1, 2, ROLL_OFF);
+        spectrum.load_streams((0..STREAMS).map(|stream| reference.row(stream)));
+        let noise_variance = 0.09 / 6.0;
+        let mut quick = SymbolRate::new(window, 2, LAGS, noise_variance, 1e-4).unwrap();
+        let mut whole = Correlator::new(window, LAGS, 1, noise_variance, 1e-4);
+        (quick.search(&sought, &spectrum), whole.search(&sought))
+    }
+
+    #[test]
+    fn the_delay_is_that_of_the_search_over_all_samples() {
+        for window in [1024, 2304] {
+            for delay in [-40, -39, -13, 0, 1, 2, 301, 680, 681, 682, 999, 1399, 1400] {
+                for gains in [[0.3, 0.2], [0.3, 0.0], [0.05, 0.4]] {
+                    let (quick, whole) = search(window, delay, gains);
+                    let quick = quick.unwrap_or_else(|| panic!("{window}, {delay}, {gains:?}: no doubt of it"));
+                    for peak in [quick, whole] {
+                        let off = peak.lag as f64 + peak.fraction - 0.5 * delay as f64;
+                        // The parabola is a little off between two lags, and there is none at the ends.
+                        let limit = if (LAGS[0] + 1..LAGS[1]).contains(&peak.lag) { 0.1 } else { 0.6 };
+                        assert!(off.abs() < limit, "{window}, {delay}, {gains:?}: {peak:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_noise_and_of_an_echo_that_is_hardly_there_it_says_nothing() {
+        for gains in [[0.0, 0.0], [0.01, 0.01]] {
+            assert_eq!(search(1024, 100, gains).0, None);
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_too_short_or_no_whole_symbols_is_left_to_the_other_search() {
+        for (window, samples_per_symbol) in [(704, 2), (1025, 2), (1032, 2), (1024, 3)] {
+            assert!(SymbolRate::new(window, samples_per_symbol, LAGS, 1.0, 1e-4).is_none(), "{window}");
+        }
+    }
+
+    #[test]
+    fn the_dispatched_kernels_equal_their_bodies_bit_for_bit() {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(5);
+        let mut floats = |count: usize| -> Vec<f32> { (0..count).map(|_| random.random::<f32>() - 0.5).collect() };
+        let (a, b, c, d) = (floats(67), floats(67), floats(67), floats(67));
+        let (mut fast, mut slow) = (vec![Complex32::default(); 67], vec![Complex32::default(); 67]);
+        conjugate_product([&a, &b], [&c, &d], &mut fast);
+        product_body([&a, &b], [&c, &d], &mut slow);
+        assert_eq!(fast, slow);
+        let (mut fast, mut slow) = (vec![0.0; 67], vec![0.0; 67]);
+        energies([&a, &b], [&c, &d], [0.3, -0.2], [1.5, 0.7], &mut fast);
+        energies_body([&a, &b], [&c, &d], [0.3, -0.2], [1.5, 0.7], &mut slow);
+        assert_eq!(fast, slow);
+        let streams = floats(4 * 48);
+        let (mut fast, mut slow) = ([[0.0; 2 * STREAMS]; 4], [[0.0; 2 * STREAMS]; 4]);
+        correlate_lags(&streams, [&a, &b], &mut fast);
+        correlate_lags_body(&streams, [&a, &b], &mut slow);
+        assert_eq!(fast, slow);
     }
 }
