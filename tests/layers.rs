@@ -13,7 +13,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("dsp", 1, &[]),
     ("modem", 1, &["coding", "dsp", "channel"]),
     ("coding", 1, &["modem", "dsp"]),
-    ("semantic", 1, &[]),
+    ("semantic", 1, &["dsp"]),
     ("sensing", 1, &["channel", "dsp", "modem"]),
     ("channel", 1, &["dsp"]),
     ("stream", 2, &[]),
