@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::align::{Alignment, Peak, Sought};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
-use super::position::{Geometry, Maximum};
+use super::position::{Geometry, Maximum, Posterior};
 use super::search::{CANDIDATES, Candidate, Search, climb};
 use super::spectra::{Spectra, no_correlations};
 use super::spectrum::{Correlations, Gram};
@@ -369,12 +369,19 @@ impl Estimator {
         reference: f64,
         points: &[Parameters],
     ) -> Result<(Maximum, Parameters), Status> {
+        // The highest start first: what is far below where that leads is given up soon.
+        let mut starts = [None; CANDIDATES];
+        for (start, point) in starts.iter_mut().zip(points) {
+            *start = self.geometry.start(likelihood, reference, *point.as_ref()).map(|start| (start, *point));
+        }
+        let height = |start: &Option<(Posterior, _)>| start.map_or(f64::NEG_INFINITY, |(start, _)| start.log);
+        starts.sort_unstable_by(|a, b| height(b).total_cmp(&height(a)));
         let mut maxima = [None; CANDIDATES];
         let mut leading = f64::NEG_INFINITY;
-        for (maximum, point) in maxima.iter_mut().zip(points) {
+        for (maximum, (start, point)) in maxima.iter_mut().zip(starts.iter().flatten()) {
             *maximum = self
                 .geometry
-                .climb(likelihood, reference, point, leading - self.config.ambiguity_nats)
+                .climb(likelihood, reference, start, leading - self.config.ambiguity_nats)
                 .map(|reached| (reached.log_posterior + self.expected(&reached), reached, *point));
             leading = maximum.map_or(leading, |(score, ..)| leading.max(score));
         }

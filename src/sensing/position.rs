@@ -6,15 +6,19 @@
 use nalgebra::{Matrix2, Matrix3, RowVector3, Vector2, Vector3};
 
 use super::SensingConfig;
-use super::likelihood::{Likelihood, Parameters, Value};
+use super::likelihood::{Likelihood, Value};
 use super::search::{NEAR_NATS, UNDAMPED};
 use crate::array::distance_m;
 use crate::scene::Point;
 
-/// A climb is given up where even so many of its decrements would not lift it to the floor.
+/// A climb is given up where even so many of its decrements would not lift it to the floor, nor its last step's gain in all
+/// the steps that are left.
 const HOPELESS: f64 = 5.0;
 /// A climb that has not arrived after so many steps is not at a maximum.
 const MOST_STEPS: usize = 60;
+
+/// Steps with less damping than this, of a Hessian scaled to a unit diagonal, go as far as the posterior lets them.
+const HARDLY_DAMPED: f64 = 1e-2;
 
 /// Geometry and prior, lengths in metres, delays in samples.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,16 @@ pub(super) struct Maximum {
     /// Variances of sin θ and sin φ by the elements' errors alone.
     pub displacement_variances: [f64; 2],
     pub value: Value,
+}
+
+/// The posterior at a point (x, y, T).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Posterior {
+    point: Vector3<f64>,
+    pub log: f64,
+    gradient: Vector3<f64>,
+    hessian: Matrix3<f64>,
+    value: Value,
 }
 
 /// Directions and delay of a position, with their derivatives by (x, y).
@@ -116,49 +130,53 @@ impl Geometry {
     }
 
     /// The posterior at a point, with its gradient and Gauss–Newton Hessian by (x, y, T).
-    fn posterior(
-        &self,
-        likelihood: &Likelihood<'_>,
-        reference_delay: f64,
-        point: &Vector3<f64>,
-    ) -> (f64, Vector3<f64>, Matrix3<f64>, Value) {
+    fn posterior(&self, likelihood: &Likelihood<'_>, reference_delay: f64, point: Vector3<f64>) -> Posterior {
         let seen = self.see([point[0], point[1]]);
         let value = likelihood.evaluate(&Vector3::new(seen.sines[0], seen.sines[1], point[2]));
         let jacobian = seen.jacobian();
         let prior = RowVector3::new(-seen.delay_slope[0], -seen.delay_slope[1], 1.0);
         let weight = self.timing_error_std.powi(-2);
         let error = reference_delay + point[2] - seen.delay;
-        (
-            value.log_likelihood - 0.5 * weight * error * error,
-            jacobian.transpose() * value.gradient - prior.transpose() * (weight * error),
-            jacobian.transpose() * value.hessian * jacobian - prior.transpose() * prior * weight,
+        Posterior {
+            point,
+            log: value.log_likelihood - 0.5 * weight * error * error,
+            gradient: jacobian.transpose() * value.gradient - prior.transpose() * (weight * error),
+            hessian: jacobian.transpose() * value.hessian * jacobian - prior.transpose() * prior * weight,
             value,
-        )
+        }
     }
 
-    /// Climbs the posterior from the better one of two places: where the lines of a point cross, and where the delay
-    /// puts the target along the departure direction. `reference_delay` is where the correlations were taken. `None`
-    /// where no place is in view, the climb leaves the view, no maximum is reached, or it will stay far below `floor`.
+    /// Where a climb begins: at the better one of two places, where the lines of a point cross, and where the delay puts
+    /// the target along the departure direction. `reference_delay` is where the correlations were taken. `None` where no
+    /// place is in view.
+    pub fn start(
+        &self,
+        likelihood: &Likelihood<'_>,
+        reference_delay: f64,
+        [u, v, delta]: [f64; 3],
+    ) -> Option<Posterior> {
+        [self.crossing(u, v), self.along(u, reference_delay + delta)]
+            .into_iter()
+            .flatten()
+            .map(|place| self.posterior(likelihood, reference_delay, Vector3::new(place[0], place[1], delta)))
+            .max_by(|a, b| a.log.total_cmp(&b.log))
+    }
+
+    /// Climbs the posterior from a start. `None` where the climb leaves the view, no maximum is reached, or it will stay
+    /// far below `floor`.
     pub fn climb(
         &self,
         likelihood: &Likelihood<'_>,
         reference_delay: f64,
-        start: &Parameters,
+        start: &Posterior,
         floor: f64,
     ) -> Option<Maximum> {
-        let (mut point, mut here) =
-            [self.crossing(start[0], start[1]), self.along(start[0], reference_delay + start[2])]
-                .into_iter()
-                .flatten()
-                .map(|place| Vector3::new(place[0], place[1], start[2]))
-                .map(|point| (point, self.posterior(likelihood, reference_delay, &point)))
-                .max_by(|a, b| a.1.0.total_cmp(&b.1.0))?;
+        let mut here = *start;
         let mut damping = 0.0f64;
         let mut steps = 0;
         loop {
-            let (_, gradient, hessian, _) = &here;
-            let scale = hessian.diagonal().map(|h| h.abs().max(1e-30).sqrt().recip());
-            let scaled = Matrix3::from_fn(|i, j| -hessian[(i, j)] * scale[i] * scale[j]);
+            let scale = here.hessian.diagonal().map(|h| h.abs().max(1e-30).sqrt().recip());
+            let scaled = Matrix3::from_fn(|i, j| -here.hessian[(i, j)] * scale[i] * scale[j]);
             let Some(factor) = (scaled + Matrix3::identity() * damping).cholesky() else {
                 damping = (4.0 * damping).max(1e-4);
                 if damping > 1e6 {
@@ -166,22 +184,26 @@ impl Geometry {
                 }
                 continue;
             };
-            let step = factor.solve(&gradient.component_mul(&scale)).component_mul(&scale);
-            let next = point + step;
-            let decrement = gradient.dot(&step);
+            let step = factor.solve(&here.gradient.component_mul(&scale)).component_mul(&scale);
+            let next = here.point + step;
+            let decrement = here.gradient.dot(&step);
             // Near a maximum half the decrement is all that is left to climb.
-            if steps == MOST_STEPS || here.0 + HOPELESS * decrement < floor && damping < UNDAMPED {
+            if steps == MOST_STEPS || here.log + HOPELESS * decrement < floor && damping < UNDAMPED {
                 return None;
             }
             if decrement < NEAR_NATS && damping < UNDAMPED {
-                (point, here.0) = (next, here.0 + 0.5 * decrement);
+                (here.point, here.log) = (next, here.log + 0.5 * decrement);
                 break;
             }
-            let there = self.in_view([next[0], next[1]]).then(|| self.posterior(likelihood, reference_delay, &next));
+            let there = self.in_view([next[0], next[1]]).then(|| self.posterior(likelihood, reference_delay, next));
             match there {
-                Some(there) if there.0 >= here.0 - 1e-13 * here.0.abs() => {
-                    (point, here) = (next, there);
+                Some(there) if there.log >= here.log - 1e-13 * here.log.abs() => {
+                    let pace = there.log - here.log;
+                    here = there;
                     steps += 1;
+                    if damping < HARDLY_DAMPED && here.log + (MOST_STEPS - steps) as f64 * pace < floor {
+                        return None;
+                    }
                     damping *= 0.1;
                     if damping < 1e-9 {
                         damping = 0.0;
@@ -195,15 +217,15 @@ impl Geometry {
                 }
             }
         }
-        let inverse = inverse_information(&-here.2)?;
+        let inverse = inverse_information(&-here.hessian)?;
         let mut maximum = Maximum {
-            position: [point[0], point[1]],
-            delta: point[2],
-            log_posterior: here.0,
+            position: [here.point[0], here.point[1]],
+            delta: here.point[2],
+            log_posterior: here.log,
             covariance: inverse.fixed_view::<2, 2>(0, 0).into(),
             displacement_m2: 0.0,
             displacement_variances: [0.0; 2],
-            value: here.3,
+            value: here.value,
         };
         self.displace(&mut maximum, likelihood, &inverse);
         Some(maximum)
