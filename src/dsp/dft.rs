@@ -17,6 +17,10 @@ use super::lanes::{LANES, Simd, TransformLanes, Width};
 
 /// Points of the outer transforms together.
 const SQUARE: usize = LANES * LANES;
+/// R of the lengths that are taken.
+const FACTORS: [usize; 7] = [2, 3, 4, 6, 8, 9, 12];
+/// A length of ours is faster than one of the library's that is so many times shorter.
+const WORTH: f64 = 1.35;
 
 /// Forward transforms of one length, not normalised, with their scratch.
 pub struct PlanarDft {
@@ -75,7 +79,7 @@ impl Tables {
     /// `None` for a length that is not taken.
     fn new(length: usize) -> Option<Self> {
         let factor = length / SQUARE;
-        if !length.is_multiple_of(SQUARE) || !matches!(factor, 2 | 3 | 4 | 6 | 8 | 9) {
+        if !length.is_multiple_of(SQUARE) || !FACTORS.contains(&factor) {
             return None;
         }
         let mut outer = Aligned::zeros(2 * length);
@@ -111,6 +115,13 @@ impl PlanarDft {
         Self { kernel, result: Aligned::zeros(2 * length.next_multiple_of(LANES)), length }
     }
 
+    /// The length from `least` on that is fastest here, for samples followed by zeros.
+    pub fn fast_length(least: usize) -> usize {
+        let smooth = smooth_length(least);
+        let own = FACTORS.map(|factor| factor * SQUARE).into_iter().find(|length| *length >= least);
+        own.filter(|own| Simd::best().is_wide() && *own as f64 <= WORTH * smooth as f64).unwrap_or(smooth)
+    }
+
     /// Points.
     pub fn length(&self) -> usize {
         self.length
@@ -133,6 +144,15 @@ impl PlanarDft {
         }
         [re, im]
     }
+}
+
+/// The smallest length 2^a·3^b that is not below `least`: what the library's transforms like.
+pub(crate) fn smooth_length(least: usize) -> usize {
+    (0..8)
+        .map(|power| 3usize.pow(power))
+        .map(|three| three * least.div_ceil(three).next_power_of_two())
+        .min()
+        .unwrap_or(1)
 }
 
 dispatched! {
@@ -177,7 +197,8 @@ impl Tables {
             4 => self.inner_points::<V, 4>(work_re, work_im),
             6 => self.inner_points::<V, 6>(work_re, work_im),
             8 => self.inner_points::<V, 8>(work_re, work_im),
-            _ => self.inner_points::<V, 9>(work_re, work_im),
+            9 => self.inner_points::<V, 9>(work_re, work_im),
+            _ => self.inner_points::<V, 12>(work_re, work_im),
         }
         for (k, (work_re, work_im)) in work_re.chunks_exact(SQUARE).zip(work_im.chunks_exact(SQUARE)).enumerate() {
             let mut points = [Parts::<V>::zero(); LANES];
@@ -353,6 +374,16 @@ const NINTHS: [[f32; 2]; 5] = [
     [-0.5, -SINE_THIRD],
     [-0.939_692_6, -0.342_020_15],
 ];
+/// e^{−j2πk/12}, k = 0 … 6.
+const TWELFTHS: [[f32; 2]; 7] = [
+    [1.0, 0.0],
+    [SINE_THIRD, -0.5],
+    [0.5, -SINE_THIRD],
+    [0.0, -1.0],
+    [-0.5, -SINE_THIRD],
+    [-SINE_THIRD, -0.5],
+    [-1.0, 0.0],
+];
 /// e^{−j2πk/8}, k = 0 … 3.
 const EIGHTHS: [[f32; 2]; 4] = [[1.0, 0.0], [ROOT_HALF, -ROOT_HALF], [0.0, -1.0], [-ROOT_HALF, -ROOT_HALF]];
 /// e^{−j2πk/6}, k = 0 … 2.
@@ -398,7 +429,8 @@ fn few<V: TransformLanes, const R: usize>(points: [Parts<V>; R]) -> [Parts<V>; R
         4 => values.copy_from_slice(&four([points[0], points[1], points[2], points[3]])),
         6 => values = of_factors!(points, 2 by two, 3 by three, SIXTHS),
         8 => values = of_factors!(points, 4 by four, 2 by two, EIGHTHS),
-        _ => values = of_factors!(points, 3 by three, 3 by three, NINTHS),
+        9 => values = of_factors!(points, 3 by three, 3 by three, NINTHS),
+        _ => values = of_factors!(points, 4 by four, 3 by three, TWELFTHS),
     }
     values
 }
@@ -415,7 +447,7 @@ mod tests {
 
     #[test]
     fn bins_are_the_sums_written_out() {
-        for length in [24, 512, 768, 1024, 1152, 1536, 2048, 2304] {
+        for length in [24, 512, 768, 1024, 1152, 1536, 2048, 2304, 3072] {
             let samples = noise(length);
             for lanes in [None, Some(Simd::SCALAR), Some(Simd::best())] {
                 let mut dft = PlanarDft::with(length, lanes);
@@ -437,8 +469,19 @@ mod tests {
     }
 
     #[test]
+    fn lengths_are_smooth_and_tight() {
+        assert_eq!(smooth_length(2304), 2304);
+        assert_eq!(smooth_length(2900), 2916);
+        assert_eq!(smooth_length(1), 1);
+        for least in [1, 500, 700, 1727, 2905, 3073, 9000] {
+            let fast = PlanarDft::fast_length(least);
+            assert!(fast >= least && fast as f64 <= WORTH * smooth_length(least) as f64, "{least}: {fast}");
+        }
+    }
+
+    #[test]
     fn wide_lanes_give_the_bits_of_plain_ones() {
-        for length in [512, 768, 1024, 1536, 2048, 2304] {
+        for length in [512, 768, 1024, 1536, 2048, 2304, 3072] {
             let samples = noise(length);
             let mut plain = PlanarDft::with(length, Some(Simd::SCALAR));
             let mut best = PlanarDft::with(length, Some(Simd::best()));

@@ -6,15 +6,12 @@
 //! Correlation is linear (zero-padded FFTs), not circular. One antenna at the symbol rate is tried first; where its peak
 //! does not stand out by far, the whole window of all antennas decides.
 
-use std::sync::Arc;
-
 use num_complex::{Complex32, Complex64};
-use rustfft::{Fft, FftPlanner};
 
 use super::spectrum::{Gram, Spectrum};
 use super::symbol_rate::SymbolRate;
 use super::{Planar, STREAMS, SensingConfig};
-use crate::dsp::dispatched;
+use crate::dsp::{PlanarDft, dispatched};
 
 /// A stream with less than this part of the transmit power is not correlated: it would add noise only.
 const NEGLIGIBLE_POWER: f64 = 1e-9;
@@ -95,13 +92,12 @@ pub(super) struct Correlator {
     first_lag: isize,
     lags: usize,
     noise_variance: f64,
-    length: usize,
-    forward: Arc<dyn Fft<f32>>,
-    inverse: Arc<dyn Fft<f32>>,
-    scratch: Vec<Complex32>,
-    streams: Vec<Complex32>,
-    echo: Vec<Complex32>,
-    product: Vec<Complex32>,
+    dft: PlanarDft,
+    /// Spectra of the whitened streams: `[stream][part][bin]`.
+    streams: Vec<f32>,
+    /// What is to be transformed, of one row or of both streams.
+    samples: Vec<Complex32>,
+    rows: usize,
     energy: Vec<f32>,
     /// Thresholds for one and for two streams in use.
     thresholds: [f64; STREAMS],
@@ -116,22 +112,16 @@ impl Correlator {
         false_alarm: f64,
     ) -> Self {
         let lags = (last_lag - first_lag + 1) as usize;
-        let length = smooth_length(section + lags - 1);
-        let mut planner = FftPlanner::new();
-        let (forward, inverse) = (planner.plan_fft_forward(length), planner.plan_fft_inverse(length));
-        let scratch = forward.get_inplace_scratch_len().max(inverse.get_inplace_scratch_len());
+        let length = PlanarDft::fast_length(section + lags - 1);
         Self {
             section,
             first_lag,
             lags,
             noise_variance,
-            length,
-            forward,
-            inverse,
-            scratch: vec![Complex32::default(); scratch],
-            streams: vec![Complex32::default(); STREAMS * length],
-            echo: vec![Complex32::default(); rows * length],
-            product: vec![Complex32::default(); STREAMS * length],
+            dft: PlanarDft::new(length),
+            streams: vec![0.0; STREAMS * 2 * length],
+            samples: vec![Complex32::default(); STREAMS * length],
+            rows,
             energy: vec![0.0; lags],
             thresholds: energy_thresholds(rows, false_alarm / lags as f64),
         }
@@ -143,48 +133,49 @@ impl Correlator {
 
     /// The peak over all lags.
     pub fn search(&mut self, sought: &Sought<'_>) -> Peak {
-        let used = self.load(sought);
         let mut energy = std::mem::take(&mut self.energy);
         energy.fill(0.0);
-        self.profiles(|_, stream, profile| {
-            if used[stream] {
-                add_powers(profile, &mut energy);
-            }
-        });
+        let used = self.profiles(sought, |_, _, profile| add_part_powers(profile, &mut energy));
         self.energy = energy;
         self.peak(used)
     }
 
-    /// Transforms the section's echo and its whitened streams; says which streams are in use.
-    fn load(&mut self, sought: &Sought<'_>) -> [bool; STREAMS] {
-        let count = self.echo_samples();
-        for (row, space) in self.echo.chunks_exact_mut(self.length).enumerate() {
-            space[..count].copy_from_slice(&sought.echo.row(row)[sought.start..][..count]);
-            space[count..].fill(Complex32::default());
+    /// Hands over the correlation of each row with each whitened stream in use at all lags, real and imaginary parts,
+    /// [`PlanarDft::length`] times too large; says which streams are in use.
+    fn profiles(&mut self, sought: &Sought<'_>, mut take: impl FnMut(usize, usize, [&[f32]; 2])) -> [bool; STREAMS] {
+        let used = sought.used();
+        self.load_streams(sought, used);
+        let (length, heard) = (self.dft.length(), self.echo_samples());
+        for row in 0..self.rows {
+            let samples = &mut self.samples[..length];
+            samples[..heard].copy_from_slice(&sought.echo.row(row)[sought.start..][..heard]);
+            samples[heard..].fill(Complex32::default());
+            let echo = self.dft.forward(samples);
+            let streams = self.streams.chunks_exact(2 * length);
+            for (product, stream) in self.samples.chunks_exact_mut(length).zip(streams) {
+                conjugate_product(echo, stream.split_at(length).into(), product);
+            }
+            for (stream, product) in self.samples.chunks_exact(length).enumerate().filter(|(stream, _)| used[*stream]) {
+                // The parts have changed places on the way in and out.
+                let [im, re] = self.dft.forward(product);
+                take(row, stream, [&re[..self.lags], &im[..self.lags]]);
+            }
         }
-        self.forward.process_with_scratch(&mut self.echo, &mut self.scratch);
-        for (stream, space) in self.streams.chunks_exact_mut(self.length).enumerate() {
+        used
+    }
+
+    /// Transforms the whitened streams of the section.
+    fn load_streams(&mut self, sought: &Sought<'_>, used: [bool; STREAMS]) {
+        let length = self.dft.length();
+        for (stream, space) in self.samples.chunks_exact_mut(length).enumerate() {
             let row = &sought.reference.row(stream)[sought.window_start..];
             space[..self.section].copy_from_slice(&row[..self.section]);
             space[self.section..].fill(Complex32::default());
         }
-        let used = sought.used();
         self.whiten(used);
-        self.forward.process_with_scratch(&mut self.streams, &mut self.scratch);
-        used
-    }
-
-    /// Hands over the correlation of each row with each whitened stream at all lags (and what the transform holds
-    /// behind them), [`Self::length`] times too large.
-    fn profiles(&mut self, mut take: impl FnMut(usize, usize, &[Complex32])) {
-        for (row, echo) in self.echo.chunks_exact(self.length).enumerate() {
-            let pairs = self.product.chunks_exact_mut(self.length).zip(self.streams.chunks_exact(self.length));
-            for (product, stream) in pairs {
-                conjugate_product(echo, stream, product);
-            }
-            self.inverse.process_with_scratch(&mut self.product, &mut self.scratch);
-            for (stream, product) in self.product.chunks_exact(self.length).enumerate() {
-                take(row, stream, product);
+        for (samples, parts) in self.samples.chunks_exact(length).zip(self.streams.chunks_exact_mut(2 * length)) {
+            for (part, to) in self.dft.forward(samples).into_iter().zip(parts.chunks_exact_mut(length)) {
+                to.copy_from_slice(part);
             }
         }
     }
@@ -197,19 +188,18 @@ impl Correlator {
     /// Writes the correlations `[row][stream][lag]` with whitened streams, on a scale on which noise has unit variance;
     /// says which streams are in use, the others' rows being zero.
     pub fn write_profiles(&mut self, sought: &Sought<'_>, profiles: &mut [Complex32]) -> [bool; STREAMS] {
-        let used = self.load(sought);
-        let scale = (1.0 / (self.length as f64 * self.noise_variance.sqrt())) as f32;
+        let scale = (1.0 / (self.dft.length() as f64 * self.noise_variance.sqrt())) as f32;
         let lags = self.lags;
-        self.profiles(|row, stream, profile| {
+        profiles.fill(Complex32::default());
+        self.profiles(sought, |row, stream, [re, im]| {
             let out = &mut profiles[(row * STREAMS + stream) * lags..][..lags];
-            out.iter_mut().zip(profile).for_each(|(out, value)| *out = value * scale);
-        });
-        used
+            out.iter_mut().zip(re.iter().zip(im)).for_each(|(out, (re, im))| *out = Complex32::new(*re, *im) * scale);
+        })
     }
 
     /// Makes the streams in use orthonormal over the section, so that Q⁻¹ is no longer needed, and the others zero.
     fn whiten(&mut self, used: [bool; STREAMS]) {
-        let (first, second) = self.streams.split_at_mut(self.length);
+        let (first, second) = self.samples.split_at_mut(self.dft.length());
         let (first, second) = (&mut first[..self.section], &mut second[..self.section]);
         let Whitening { share, weights } = Gram::of_samples(first, second).whitening(used);
         let share = Complex32::new(share.re as f32, share.im as f32);
@@ -221,7 +211,7 @@ impl Correlator {
     }
 
     fn peak(&self, used: [bool; STREAMS]) -> Peak {
-        let scale = (self.length as f64).powi(-2) / self.noise_variance;
+        let scale = (self.dft.length() as f64).powi(-2) / self.noise_variance;
         let mut best = 0.0;
         largest(&self.energy, &mut best);
         let index = self.energy.iter().position(|energy| *energy == best).unwrap_or(0);
@@ -271,15 +261,6 @@ pub(super) fn vertex(before: Option<f64>, best: f64, after: Option<f64>) -> f64 
     if curvature < 0.0 { (0.5 * (before - after) / curvature).clamp(-0.5, 0.5) } else { 0.0 }
 }
 
-/// The smallest length 2^a·3^b that is not below `least`: what FFTs like.
-pub(super) fn smooth_length(least: usize) -> usize {
-    (0..8)
-        .map(|power| 3usize.pow(power))
-        .map(|three| three * least.div_ceil(three).next_power_of_two())
-        .min()
-        .unwrap_or(1)
-}
-
 /// How many streams count, one at least.
 pub(super) fn streams_in_use(used: [bool; STREAMS]) -> usize {
     used.iter().filter(|used| **used).count().max(1)
@@ -310,14 +291,16 @@ pub(super) fn energy_threshold(terms: usize, probability: f64) -> f64 {
 }
 
 dispatched! {
-    /// `product[n] = echo[n]·stream[n]*`.
-    pub fn conjugate_product(echo: &[Complex32], stream: &[Complex32], product: &mut [Complex32]) = product_body
+    /// `product = echo·stream*` with real and imaginary part in each other's place, so that a forward transform of it is the
+    /// inverse one, its parts changed over too.
+    pub fn conjugate_product(echo: [&[f32]; 2], stream: [&[f32]; 2], product: &mut [Complex32]) = product_body
 }
 
 #[inline(always)]
-fn product_body(echo: &[Complex32], stream: &[Complex32], product: &mut [Complex32]) {
-    for ((product, a), b) in product.iter_mut().zip(echo).zip(stream) {
-        *product = Complex32::new(a.re * b.re + a.im * b.im, a.im * b.re - a.re * b.im);
+fn product_body(echo: [&[f32]; 2], stream: [&[f32]; 2], product: &mut [Complex32]) {
+    let parts = echo[0].iter().zip(echo[1]).zip(stream[0].iter().zip(stream[1]));
+    for (product, ((re, im), (stream_re, stream_im))) in product.iter_mut().zip(parts) {
+        *product = Complex32::new(im * stream_re - re * stream_im, re * stream_re + im * stream_im);
     }
 }
 
@@ -330,6 +313,18 @@ dispatched! {
 fn powers_body(values: &[Complex32], energy: &mut [f32]) {
     for (energy, value) in energy.iter_mut().zip(values) {
         *energy += value.re * value.re + value.im * value.im;
+    }
+}
+
+dispatched! {
+    /// `energy[n] += re[n]² + im[n]²`.
+    fn add_part_powers(parts: [&[f32]; 2], energy: &mut [f32]) = part_powers_body
+}
+
+#[inline(always)]
+fn part_powers_body([re, im]: [&[f32]; 2], energy: &mut [f32]) {
+    for (energy, (re, im)) in energy.iter_mut().zip(re.iter().zip(im)) {
+        *energy += re * re + im * im;
     }
 }
 
@@ -385,6 +380,9 @@ fn sample_gram_body(first: &[Complex32], second: &[Complex32], sums: &mut [f32; 
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
     use super::*;
 
     #[test]
@@ -401,10 +399,18 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_smooth_and_tight() {
-        assert_eq!(smooth_length(2304), 2304);
-        assert_eq!(smooth_length(2900), 2916);
-        assert_eq!(smooth_length(1), 1);
+    fn the_dispatched_kernels_equal_their_bodies_bit_for_bit() {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(5);
+        let mut floats = || -> Vec<f32> { (0..67).map(|_| random.random::<f32>() - 0.5).collect() };
+        let (a, b, c, d) = (floats(), floats(), floats(), floats());
+        let (mut fast, mut slow) = (vec![Complex32::default(); 67], vec![Complex32::default(); 67]);
+        conjugate_product([&a, &b], [&c, &d], &mut fast);
+        product_body([&a, &b], [&c, &d], &mut slow);
+        assert_eq!(fast, slow);
+        let (mut fast, mut slow) = (c.clone(), c);
+        add_part_powers([&a, &b], &mut fast);
+        part_powers_body([&a, &b], &mut slow);
+        assert_eq!(fast, slow);
     }
 
     #[test]

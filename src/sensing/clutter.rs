@@ -18,9 +18,8 @@ use std::sync::Arc;
 use num_complex::{Complex32, Complex64};
 use rustfft::{Fft, FftPlanner};
 
-use super::align::{conjugate_product, smooth_length};
 use super::{Planar, STREAMS, SensingConfig};
-use crate::dsp::{correlate, mean_power};
+use crate::dsp::{correlate, dispatched, mean_power, smooth_length};
 
 /// Step of the first frames.
 const FIRST_STEP: f32 = 0.5;
@@ -205,5 +204,17 @@ impl StationaryEchoes {
         self.step[..self.lags].iter_mut().for_each(|value| *value *= scale);
         self.step[self.lags..].fill(Complex32::default());
         self.forward.process_with_scratch(&mut self.step, &mut self.scratch);
+    }
+}
+
+dispatched! {
+    /// `product[n] = echo[n]·stream[n]*`.
+    fn conjugate_product(echo: &[Complex32], stream: &[Complex32], product: &mut [Complex32]) = product_body
+}
+
+#[inline(always)]
+fn product_body(echo: &[Complex32], stream: &[Complex32], product: &mut [Complex32]) {
+    for ((product, a), b) in product.iter_mut().zip(echo).zip(stream) {
+        *product = Complex32::new(a.re * b.re + a.im * b.im, a.im * b.re - a.re * b.im);
     }
 }
