@@ -8,7 +8,9 @@ use divan::{Bencher, black_box};
 use issc::dsp::PlanarDft;
 use issc::optimize::Problem;
 use issc::scene::Scene;
-use issc::sensing::{CoherentEstimator, CoherentFrames, Estimator, Planar, SensingConfig, StationaryEchoes, Trials};
+use issc::sensing::{
+    CoherentEstimator, CoherentFrames, EchoFrame, Estimator, Planar, SensingConfig, StationaryEchoes, Trials,
+};
 use num_complex::Complex32;
 
 fn main() {
@@ -93,7 +95,7 @@ fn remove_stationary(bencher: Bencher, learns: bool) {
     let mut left = echo.clone();
     bencher.bench_local(|| {
         let echo = Planar::new(black_box(&echo), samples);
-        stationary.remove(echo, 0, trials.reference(), trials.window_start(), &mut left);
+        stationary.remove(&EchoFrame { echo, ..trials.frame(0.0) }, &mut left);
         if learns {
             stationary.learn(&left);
         }

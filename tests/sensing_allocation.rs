@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use issc::optimize::Problem;
 use issc::scene::Scene;
 use issc::sensing::{
-    CoherentEstimator, CoherentFrames, Estimator, Planar, SensingConfig, StationaryEchoes, Status, Trials,
+    CoherentEstimator, CoherentFrames, EchoFrame, Estimator, Planar, SensingConfig, StationaryEchoes, Status, Trials,
 };
 
 /// The system's allocator, counting.
@@ -74,7 +74,7 @@ fn estimates_of_one_and_of_several_frames_and_the_removal_of_stationary_echoes_a
     let mut left = echo.clone();
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     for _ in 0..3 {
-        stationary.remove(Planar::new(&echo, samples), 0, trials.reference(), trials.window_start(), &mut left);
+        stationary.remove(&EchoFrame { echo: Planar::new(&echo, samples), ..trials.frame(0.0) }, &mut left);
         stationary.learn(&left);
     }
     stationary.forget();

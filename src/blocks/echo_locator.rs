@@ -238,15 +238,22 @@ impl EchoLocator {
             self.interrupt();
         }
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
-        let mut echo = (Planar::new(&self.history, self.length), echo_start);
+        let mut sent = EchoFrame {
+            echo: Planar::new(&self.history, self.length),
+            echo_start,
+            reference: Planar::new(reference.samples(), reference.capacity()),
+            window_start: window,
+            beams,
+            time_s: self.clock.start_s(frame) + window as f64 * self.estimator.config().sample_period_s(),
+        };
         if let Some(remover) = &mut self.remover {
             let next = self.waiting.front().filter(|next| !self.left_out.contains(next.head.sequence));
             let next = next.map(|next| (&**next, &self.next_plans.of_epoch(next.head.epoch).beams));
-            let Some(left) = remover.clean(echo.0, echo_start, (reference, beams), next, window) else {
+            let Some(left) = remover.clean(&sent, reference, next) else {
                 self.interrupt();
                 return self.conclude([frame; 2], Estimate::LEARNING);
             };
-            echo = (left, 0);
+            (sent.echo, sent.echo_start) = (left, 0);
         }
         if self.estimator.held() == 0 {
             self.first_held = frame;
@@ -254,17 +261,9 @@ impl EchoLocator {
         // Beams may have the same echo from several places: the track tells them apart.
         let time_s = self.clock.middle_s([self.first_held, frame]);
         self.estimator.expect(self.tracker.best().map(|track| track.predict(time_s)));
-        let streams = Planar::new(reference.samples(), reference.capacity());
-        let estimate = self.estimator.take_in(&EchoFrame {
-            echo: echo.0,
-            echo_start: echo.1,
-            reference: streams,
-            window_start: window,
-            beams,
-            time_s: self.clock.start_s(frame) + window as f64 * self.estimator.config().sample_period_s(),
-        });
+        let estimate = self.estimator.take_in(&sent);
         if let Some(estimate) = estimate {
-            self.snapshots.echo.offer(frame, |held| held.fill(echo, (streams, window), beams, estimate));
+            self.snapshots.echo.offer(frame, |held| held.fill(&sent, estimate));
         }
         match estimate {
             Some(estimate) => self.conclude([self.first_held, frame], estimate),

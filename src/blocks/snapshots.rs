@@ -10,7 +10,7 @@ use num_complex::Complex32;
 use crate::array::Beams;
 use crate::modem::constellation::Constellation;
 use crate::modem::frame::{BLOCK, BLOCKS};
-use crate::sensing::{Estimate, Planar, SensingConfig};
+use crate::sensing::{EchoFrame, Estimate, SensingConfig};
 
 /// Frames from one snapshot to the next.
 const EVERY: u64 = 32;
@@ -100,26 +100,20 @@ impl Echo {
         self.config = Some(config.clone());
     }
 
-    /// Copies one frame; the arguments are those of [`crate::sensing::Estimator::estimate`] and its result.
-    pub(super) fn fill(
-        &mut self,
-        (echo, echo_start): (Planar<'_>, usize),
-        (reference, window_start): (Planar<'_>, usize),
-        beams: &Beams,
-        estimate: Estimate,
-    ) {
+    /// Copies one frame and what was made of it.
+    pub(super) fn fill(&mut self, frame: &EchoFrame<'_>, estimate: Estimate) {
         let Some(config) = &self.config else { return };
         self.echo.clear();
         for row in 0..config.receive_antennas {
-            self.echo.extend_from_slice(&echo.row(row)[echo_start..][..self.echo_samples]);
+            self.echo.extend_from_slice(&frame.echo.row(row)[frame.echo_start..][..self.echo_samples]);
         }
         self.reference.clear();
         for stream in 0..2 {
-            self.reference.extend_from_slice(&reference.row(stream)[window_start..][..self.window]);
+            self.reference.extend_from_slice(&frame.reference.row(stream)[frame.window_start..][..self.window]);
         }
         if let Some(held) = &mut self.beams {
-            held.w_c.copy_from(&beams.w_c);
-            held.w_0.copy_from(&beams.w_0);
+            held.w_c.copy_from(&frame.beams.w_c);
+            held.w_0.copy_from(&frame.beams.w_0);
         }
         self.estimate = Some(estimate);
     }

@@ -10,7 +10,7 @@ use crate::array::Beams;
 use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::Layout;
 use crate::scene::Scene;
-use crate::sensing::{Planar, SensingConfig, StationaryEchoes};
+use crate::sensing::{EchoFrame, Planar, SensingConfig, StationaryEchoes};
 use crate::stream::Frame;
 use crate::{Error, Result};
 
@@ -85,24 +85,22 @@ pub(super) struct StationaryRemover {
 }
 
 impl StationaryRemover {
-    /// Removes from the echo of `frame` what was learned, and learns. `next` is the frame after it with its beams, if
-    /// one follows without a gap. `None` where the rest is not to be used yet.
+    /// Removes from the echo of `frame`, sent as `sent`, what was learned, and learns. `next` is the frame after it with
+    /// its beams, if one follows without a gap. `None` where the rest is not to be used yet.
     pub fn clean(
         &mut self,
-        echo: Planar<'_>,
-        echo_start: usize,
-        (frame, beams): (&Frame<Complex32>, &Beams),
+        sent: &EchoFrame<'_>,
+        frame: &Frame<Complex32>,
         next: Option<(&Frame<Complex32>, &Beams)>,
-        window_start: usize,
     ) -> Option<Planar<'_>> {
-        if !self.flies(beams) {
+        if !self.flies(sent.beams) {
             self.echoes.forget();
-            self.beams[0].copy_from_slice(beams.w_c.as_slice());
-            self.beams[1].copy_from_slice(beams.w_0.as_slice());
+            self.beams[0].copy_from_slice(sent.beams.w_c.as_slice());
+            self.beams[1].copy_from_slice(sent.beams.w_0.as_slice());
         }
         self.join(frame, next.map(|(next, _)| next));
-        let streams = Planar::new(&self.streams, self.length);
-        self.echoes.remove(echo, echo_start, streams, window_start, &mut self.left);
+        let reference = Planar::new(&self.streams, self.length);
+        self.echoes.remove(&EchoFrame { reference, ..*sent }, &mut self.left);
         // The end of the echo is the next frame's, which other beams would have made.
         let is_whole = next.is_none_or(|(_, beams)| self.flies(beams));
         let sounds = |frame: &Frame<Complex32>| Layout::of(frame.head.sequence, self.antennas).sounding > 0;

@@ -14,7 +14,7 @@ use crate::modem::frame::BLOCK;
 use crate::plot::{Chart, Corner, Heat, Series, Stroke};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene, decibel};
 use crate::sensing::maps::{Map, Profiles};
-use crate::sensing::{Planar, SensingConfig};
+use crate::sensing::{EchoFrame, Planar, SensingConfig};
 
 /// Writes what can be drawn of a run into a folder that is there.
 pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshots) -> Result<()> {
@@ -111,8 +111,14 @@ fn ideal(constellation: &Constellation) -> Vec<(f64, f64)> {
 fn delay_angle_map(report: &Report, frame: u64, snapshot: &Echo) -> Option<Heat> {
     let (config, beams) = (snapshot.config.as_ref()?, snapshot.beams.as_ref()?);
     let mut profiles = Profiles::new(config, snapshot.window);
-    let echo = Planar::new(&snapshot.echo, snapshot.echo_samples);
-    profiles.push(0.0, echo, 0, Planar::new(&snapshot.reference, snapshot.window), 0, beams);
+    profiles.push(&EchoFrame {
+        echo: Planar::new(&snapshot.echo, snapshot.echo_samples),
+        echo_start: 0,
+        reference: Planar::new(&snapshot.reference, snapshot.window),
+        window_start: 0,
+        beams,
+        time_s: 0.0,
+    });
     let angles: Vec<f64> = (-90..=90).map(f64::from).collect();
     let sines: Vec<f64> = angles.iter().map(|degrees| degrees.to_radians().sin()).collect();
     let map = profiles.delay_angle(&sines);

@@ -10,7 +10,7 @@ use super::{inputs, sense_drawings};
 use crate::array::Beams;
 use crate::optimize::{BoundModel, Problem};
 use crate::scene::Scene;
-use crate::sensing::{CoherentEstimator, CoherentFrames, Estimate, SensingConfig, Trials, Truth};
+use crate::sensing::{CoherentEstimator, CoherentFrames, EchoFrame, Estimate, SensingConfig, Trials, Truth};
 use crate::{Error, Result};
 
 /// Options of `issc sense`.
@@ -123,13 +123,20 @@ pub fn trials(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<(Trial
     Ok((source, CoherentEstimator::new(config, window, frames)?))
 }
 
-/// Trial `number`, and how long the receiver worked on it.
-fn try_out(source: &mut Trials, number: u64, estimator: &mut CoherentEstimator) -> (Truth, Estimate, Duration) {
+/// Trial `number`, whose frames `look` sees, and how long the receiver worked on it.
+pub fn try_out(
+    source: &mut Trials,
+    number: u64,
+    estimator: &mut CoherentEstimator,
+    mut look: impl FnMut(&EchoFrame<'_>),
+) -> (Truth, Estimate, Duration) {
     let (mut frame, mut took) = (0, Duration::ZERO);
     loop {
         let truth = source.make_frame(number, frame, estimator);
+        let made = source.frame(estimator.frames().interval_s * frame as f64);
+        look(&made);
         let begin = Instant::now();
-        let estimate = source.take_in(frame, estimator);
+        let estimate = estimator.take_in(&made);
         took += begin.elapsed();
         if let Some(estimate) = estimate {
             return (truth, estimate, took);
@@ -147,7 +154,7 @@ pub fn study(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<Study> 
     let bound_m2 = model.of_beams(beams).position_covariance().ok();
     let mut sums = Sums::default();
     for number in 0..sampling.trials {
-        let (truth, estimate, took) = try_out(&mut source, number, &mut estimator);
+        let (truth, estimate, took) = try_out(&mut source, number, &mut estimator, |_| {});
         sums.times_s.push(took.as_secs_f64() / frames as f64);
         let Some(fix) = estimate.fix else {
             sums.no_position += 1;

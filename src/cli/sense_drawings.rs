@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use nalgebra::{Matrix2, Vector2};
 
 use super::maps::{Axis, heat};
-use super::sense::{Sampling, Study, study, trials};
+use super::sense::{Sampling, Study, study, trials, try_out};
 use crate::Result;
 use crate::array::Beams;
 use crate::optimize::Problem;
@@ -69,21 +69,14 @@ pub fn delay_doppler(folder: &Path, scene: &Scene, beams: &Beams, sampling: Samp
     let frames = *estimator.frames();
     let mut profiles = Profiles::new(&config, Trials::window_samples(&config));
     let mut rings = Vec::new();
-    for frame in 0..frames.frames {
-        let truth = source.make_frame(0, frame, &estimator);
-        source.push(frame as f64 * frames.interval_s, &mut profiles);
-        let fix = source.take_in(frame, &mut estimator).and_then(|estimate| estimate.fix);
-        if frame + 1 == frames.frames {
-            let found = fix.and_then(|fix| Some((fix.delay_s, fix.measurement.path_rate?.value_m_s)));
-            let mut ring = |name: &str, (delay_s, rate_m_s), colour| {
-                rings.push((String::from(name), (delay_s * SPEED_OF_LIGHT_M_S, rate_m_s), colour));
-            };
-            if let Some(found) = found {
-                ring("found", found, 6);
-            }
-            ring("true", (truth.delay_s, truth.path_rate_m_s), 11);
-        }
+    let (truth, estimate, _) = try_out(&mut source, 0, &mut estimator, |frame| profiles.push(frame));
+    let mut ring = |name: &str, (delay_s, rate_m_s), colour| {
+        rings.push((String::from(name), (delay_s * SPEED_OF_LIGHT_M_S, rate_m_s), colour));
+    };
+    if let Some(found) = estimate.fix.and_then(|fix| Some((fix.delay_s, fix.measurement.path_rate?.value_m_s))) {
+        ring("found", found, 6);
     }
+    ring("true", (truth.delay_s, truth.path_rate_m_s), 11);
     let fastest = frames.path_rate_max_m_s;
     let rates: Vec<f64> = (0..RATES).map(|n| fastest * (2.0 * n as f64 / (RATES - 1) as f64 - 1.0)).collect();
     let shifts_hz: Vec<f64> = rates.iter().map(|rate| -rate / config.wavelength_m).collect();

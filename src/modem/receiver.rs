@@ -303,13 +303,12 @@ impl FrameReceiver {
         }
         let gain = a.inv();
         let gain = Complex32::new(gain.re as f32, gain.im as f32);
-        let impairment = b.norm_sqr() + noise;
-        let noise_variance = (impairment / wanted) as f32;
+        let mut impairment = b.norm_sqr() + noise;
         for symbol in &mut self.symbols[layout.header()..count] {
             *symbol *= gain;
         }
         let header_symbols = &self.symbols[layout.header()..][..HEADER];
-        Modulation::Qpsk.demap_f32(header_symbols, noise_variance, &mut self.header_llrs);
+        Modulation::Qpsk.demap_f32(header_symbols, (impairment / wanted) as f32, &mut self.header_llrs);
         let read = self.header_code.decode(&self.header_llrs, &mut self.header_bits, &mut self.header_scratch);
         let header = read.then(|| FrameHeader::unpack(&self.header_bits)).flatten()?;
         self.sound(layout);
@@ -318,7 +317,6 @@ impl FrameReceiver {
             self.symbols.copy_within(from..from + BLOCK, index * BLOCK);
         }
         let number = unwrap_count(u64::from(header.number), 24, near);
-        let mut impairment = impairment;
         if let Some((sequence, sensing)) = &mut self.cancelled {
             sequence.write(number, sensing);
             let share = Complex32::new(b.re as f32, b.im as f32) * gain;

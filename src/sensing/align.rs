@@ -10,11 +10,8 @@ use num_complex::{Complex32, Complex64};
 
 use super::spectrum::{Gram, Spectrum};
 use super::symbol_rate::SymbolRate;
-use super::{Planar, STREAMS, SensingConfig};
+use super::{EchoFrame, STREAMS, SensingConfig};
 use crate::dsp::{PlanarDft, dispatched};
-
-/// A stream with less than this part of the transmit power is not correlated: it would add noise only.
-const NEGLIGIBLE_POWER: f64 = 1e-9;
 
 /// The delay search: the quick one, where the window is long enough for it, and that over the whole window.
 pub(super) struct Alignment {
@@ -33,29 +30,6 @@ pub(super) struct Peak {
     pub energy: f64,
     /// What noise alone exceeds with the false-alarm probability.
     pub threshold: f64,
-}
-
-/// Where a search looks.
-#[derive(Clone, Copy)]
-pub(super) struct Sought<'a> {
-    /// N_R rows.
-    pub echo: Planar<'a>,
-    /// Their sample that is the window's first at the first lag.
-    pub start: usize,
-    /// Both streams.
-    pub reference: Planar<'a>,
-    /// The window's first sample in them.
-    pub window_start: usize,
-    /// Power of the two beams.
-    pub powers: [f64; STREAMS],
-}
-
-impl Sought<'_> {
-    /// Which streams are not [`NEGLIGIBLE_POWER`].
-    pub fn used(&self) -> [bool; STREAMS] {
-        let total = self.powers[0] + self.powers[1];
-        self.powers.map(|power| power > NEGLIGIBLE_POWER * total)
-    }
 }
 
 impl Alignment {
@@ -79,10 +53,10 @@ impl Alignment {
         self.whole.first_lag
     }
 
-    /// Searches the delay; `spectrum` has the window's streams.
-    pub fn search(&mut self, sought: &Sought<'_>, spectrum: &Spectrum) -> Peak {
-        let quick = self.quick.as_mut().and_then(|quick| quick.search(sought, spectrum));
-        quick.unwrap_or_else(|| self.whole.search(sought))
+    /// Searches the delay of a frame's echo; `spectrum` has the window's streams.
+    pub fn search(&mut self, frame: &EchoFrame<'_>, spectrum: &Spectrum) -> Peak {
+        let quick = self.quick.as_mut().and_then(|quick| quick.search(frame, spectrum));
+        quick.unwrap_or_else(|| self.whole.search(frame))
     }
 }
 
@@ -132,23 +106,23 @@ impl Correlator {
     }
 
     /// The peak over all lags.
-    pub fn search(&mut self, sought: &Sought<'_>) -> Peak {
+    pub fn search(&mut self, frame: &EchoFrame<'_>) -> Peak {
         let mut energy = std::mem::take(&mut self.energy);
         energy.fill(0.0);
-        let used = self.profiles(sought, |_, _, profile| add_part_powers(profile, &mut energy));
+        let used = self.profiles(frame, |_, _, profile| add_part_powers(profile, &mut energy));
         self.energy = energy;
         self.peak(used)
     }
 
     /// Hands over the correlation of each row with each whitened stream in use at all lags, real and imaginary parts,
     /// [`PlanarDft::length`] times too large; says which streams are in use.
-    fn profiles(&mut self, sought: &Sought<'_>, mut take: impl FnMut(usize, usize, [&[f32]; 2])) -> [bool; STREAMS] {
-        let used = sought.used();
-        self.load_streams(sought, used);
+    fn profiles(&mut self, frame: &EchoFrame<'_>, mut take: impl FnMut(usize, usize, [&[f32]; 2])) -> [bool; STREAMS] {
+        let used = frame.used();
+        self.load_streams(frame, used);
         let (length, heard) = (self.dft.length(), self.echo_samples());
         for row in 0..self.rows {
             let samples = &mut self.samples[..length];
-            samples[..heard].copy_from_slice(&sought.echo.row(row)[sought.start..][..heard]);
+            samples[..heard].copy_from_slice(&frame.echo_row(row)[..heard]);
             samples[heard..].fill(Complex32::default());
             let echo = self.dft.forward(samples);
             let streams = self.streams.chunks_exact(2 * length);
@@ -165,11 +139,10 @@ impl Correlator {
     }
 
     /// Transforms the whitened streams of the section.
-    fn load_streams(&mut self, sought: &Sought<'_>, used: [bool; STREAMS]) {
+    fn load_streams(&mut self, frame: &EchoFrame<'_>, used: [bool; STREAMS]) {
         let length = self.dft.length();
-        for (stream, space) in self.samples.chunks_exact_mut(length).enumerate() {
-            let row = &sought.reference.row(stream)[sought.window_start..];
-            space[..self.section].copy_from_slice(&row[..self.section]);
+        for (stream, space) in frame.streams().zip(self.samples.chunks_exact_mut(length)) {
+            space[..self.section].copy_from_slice(&stream[..self.section]);
             space[self.section..].fill(Complex32::default());
         }
         self.whiten(used);
@@ -187,11 +160,11 @@ impl Correlator {
 
     /// Writes the correlations `[row][stream][lag]` with whitened streams, on a scale on which noise has unit variance;
     /// says which streams are in use, the others' rows being zero.
-    pub fn write_profiles(&mut self, sought: &Sought<'_>, profiles: &mut [Complex32]) -> [bool; STREAMS] {
+    pub fn write_profiles(&mut self, frame: &EchoFrame<'_>, profiles: &mut [Complex32]) -> [bool; STREAMS] {
         let scale = (1.0 / (self.dft.length() as f64 * self.noise_variance.sqrt())) as f32;
         let lags = self.lags;
         profiles.fill(Complex32::default());
-        self.profiles(sought, |row, stream, [re, im]| {
+        self.profiles(frame, |row, stream, [re, im]| {
             let out = &mut profiles[(row * STREAMS + stream) * lags..][..lags];
             out.iter_mut().zip(re.iter().zip(im)).for_each(|(out, (re, im))| *out = Complex32::new(*re, *im) * scale);
         })

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use num_complex::{Complex32, Complex64};
 use rustfft::{Fft, FftPlanner};
 
-use super::{Planar, STREAMS, SensingConfig};
+use super::{EchoFrame, Planar, STREAMS, SensingConfig};
 use crate::dsp::{correlate, dispatched, mean_power, smooth_length};
 
 /// Step of the first frames.
@@ -114,23 +114,15 @@ impl StationaryEchoes {
         self.frames >= Self::READY_FRAMES && self.unlike
     }
 
-    /// Writes one frame's echo without what was learned to `left`, [`Self::echo_samples`] a row. The other arguments are
-    /// those of [`super::Estimator::estimate`]; `reference` should go on with the next frame's samples as far as there
-    /// are some.
-    pub fn remove(
-        &mut self,
-        echo: Planar<'_>,
-        echo_start: usize,
-        reference: Planar<'_>,
-        window_start: usize,
-        left: &mut [Complex32],
-    ) {
-        self.load(reference, window_start);
+    /// Writes one frame's echo without what was learned to `left`, [`Self::echo_samples`] a row. The frame's reference
+    /// should go on with the next frame's samples as far as there are some.
+    pub fn remove(&mut self, frame: &EchoFrame<'_>, left: &mut [Complex32]) {
+        self.load(frame.reference, frame.window_start);
         let (mut likeness, mut removed, mut rest) = (Complex64::default(), 0.0, 0.0);
         for (row, left) in left.chunks_exact_mut(self.count).enumerate() {
             self.predict(row);
             let predicted = &self.work[self.lags - 1..][..self.count];
-            let received = &echo.row(row)[echo_start..][..self.count];
+            let received = &frame.echo_row(row)[..self.count];
             for ((left, sample), predicted) in left.iter_mut().zip(received).zip(predicted) {
                 *left = sample - predicted;
             }

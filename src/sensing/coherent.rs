@@ -20,9 +20,9 @@ use std::f64::consts::TAU;
 use nalgebra::Matrix2;
 use num_complex::{Complex32, Complex64};
 
-use super::align::{Correlator, Peak, Sought, add_powers, energy_thresholds, largest, streams_in_use, vertex};
+use super::align::{Correlator, Peak, add_powers, energy_thresholds, largest, streams_in_use, vertex};
 use super::estimator::Window;
-use super::{Estimate, Estimator, Planar, Reflection, STREAMS, SensingConfig, Status};
+use super::{EchoFrame, Estimate, Estimator, Reflection, STREAMS, SensingConfig, Status};
 use crate::array::Beams;
 use crate::dsp::dispatched;
 use crate::modem::frame::FrameClock;
@@ -101,23 +101,6 @@ impl CoherentFrames {
     }
 }
 
-/// One frame's echo with what it is compared to; the fields are those of [`Estimator::estimate`].
-#[derive(Clone, Copy)]
-pub struct EchoFrame<'a> {
-    /// N_R rows.
-    pub echo: Planar<'a>,
-    /// Their sample that is the frame's sample `window_start + lag_range()[0]`.
-    pub echo_start: usize,
-    /// s_c and s_0 as shaped.
-    pub reference: Planar<'a>,
-    /// The window's first sample there.
-    pub window_start: usize,
-    /// The beams that sent it.
-    pub beams: &'a Beams,
-    /// When the window begins, in seconds from any origin.
-    pub time_s: f64,
-}
-
 /// The estimator over K frames, with all its scratch; with K = 1 it is [`Estimator`].
 pub struct CoherentEstimator {
     settings: CoherentFrames,
@@ -182,21 +165,16 @@ impl CoherentEstimator {
     /// Takes in the next frame. The K-th one gives an estimate, for the middle of the frames. Beams other than those of
     /// the frames held ([`Self::goes_on_with`]) interrupt: the frame is the first of the next K.
     pub fn take_in(&mut self, frame: &EchoFrame<'_>) -> Option<Estimate> {
-        let EchoFrame { echo, echo_start: start, reference, window_start, beams, time_s } = *frame;
-        let Some(search) = &mut self.search else {
-            return Some(self.estimator.estimate(echo, start, reference, window_start, beams));
-        };
-        if !self.estimator.flies(beams) {
+        let Some(search) = &mut self.search else { return Some(self.estimator.estimate(frame)) };
+        if !self.estimator.flies(frame.beams) {
             self.times_s.clear();
-            self.estimator.fly(beams);
+            self.estimator.fly(frame.beams);
         }
-        let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
         let index = self.times_s.len();
-        search.take_in(index, &Sought { echo, start, reference, window_start, powers });
+        search.take_in(index, frame);
         let moving = self.estimator.config().moving;
-        let streams = (0..STREAMS).map(|stream| &reference.row(stream)[window_start..]);
-        self.estimator.spectra().load_streams(index, streams, moving);
-        self.times_s.push(time_s);
+        self.estimator.spectra().load_streams(index, frame.streams(), moving);
+        self.times_s.push(frame.time_s);
         if self.times_s.len() < self.settings.frames {
             return None;
         }
@@ -297,12 +275,12 @@ impl RateSearch {
         }
     }
 
-    fn take_in(&mut self, index: usize, sought: &Sought<'_>) {
+    fn take_in(&mut self, index: usize, frame: &EchoFrame<'_>) {
         let length = self.profiles.len() / self.frames;
-        self.used = self.correlator.write_profiles(sought, &mut self.profiles[index * length..][..length]);
+        self.used = self.correlator.write_profiles(frame, &mut self.profiles[index * length..][..length]);
         let held = self.echoes.chunks_exact_mut(self.echo_samples).skip(index * self.rows).take(self.rows);
         for (row, held) in held.enumerate() {
-            held.copy_from_slice(&sought.echo.row(row)[sought.start..][..self.echo_samples]);
+            held.copy_from_slice(&frame.echo_row(row)[..self.echo_samples]);
         }
         let energies = &mut self.energies[..self.sums.len()];
         energies.fill(0.0);

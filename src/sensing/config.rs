@@ -1,6 +1,6 @@
 //! What a sensing receiver knows before the first sample arrives. The target is not among it.
 
-use num_complex::{Complex32, Complex64};
+use num_complex::Complex64;
 
 use crate::array::distance_m;
 use crate::scene::{Point, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
@@ -111,26 +111,5 @@ impl SensingConfig {
         let [near, far] = self.path_range_m.map(|path_m| path_m / self.sample_path_m());
         let margin = 5.0 * self.timing_error_std();
         [(near - margin).floor() as isize, (far + margin).ceil() as isize]
-    }
-}
-
-/// Rows of samples, one after the other: `[row][sample]`.
-#[derive(Debug, Clone, Copy)]
-pub struct Planar<'a> {
-    /// All samples.
-    pub samples: &'a [Complex32],
-    /// Samples of one row.
-    pub length: usize,
-}
-
-impl<'a> Planar<'a> {
-    /// Rows of `length` samples each.
-    pub fn new(samples: &'a [Complex32], length: usize) -> Self {
-        Self { samples, length }
-    }
-
-    /// Row `index`.
-    pub fn row(&self, index: usize) -> &'a [Complex32] {
-        &self.samples[index * self.length..][..self.length]
     }
 }

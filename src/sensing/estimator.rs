@@ -7,14 +7,14 @@ use nalgebra::{Matrix2, Vector2, Vector3};
 use num_complex::Complex64;
 use serde::{Deserialize, Serialize};
 
-use super::align::{Alignment, Peak, Sought};
+use super::align::{Alignment, Peak};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum, Posterior};
 use super::search::{CANDIDATES, Candidate, Search, climb};
 use super::spectra::{Spectra, no_correlations};
 use super::spectrum::{Correlations, Gram};
 use super::track::{Measurement, PathRate};
-use super::{Planar, Reflection, STREAMS, SensingConfig};
+use super::{EchoFrame, Reflection, STREAMS, SensingConfig};
 use crate::array::Beams;
 use crate::scene::Point;
 use crate::{Error, Result};
@@ -195,30 +195,17 @@ impl Estimator {
         self.alignment.echo_samples()
     }
 
-    /// Estimates from one frame. `echo` holds N_R rows whose sample `echo_start` is the frame's sample
-    /// `window_start + lag_range()[0]` (delay 0 meaning the transmitter's clock) and which go on for
-    /// [`Self::echo_samples`]; `reference` holds s_c and s_0 as shaped, `window_start` the window's first sample there.
-    pub fn estimate(
-        &mut self,
-        echo: Planar<'_>,
-        echo_start: usize,
-        reference: Planar<'_>,
-        window_start: usize,
-        beams: &Beams,
-    ) -> Estimate {
-        self.fly(beams);
-        let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
-        let streams = (0..STREAMS).map(|stream| &reference.row(stream)[window_start..]);
-        let gram = self.spectra.load_streams(0, streams, self.config.moving);
-        let sought = Sought { echo, start: echo_start, reference, window_start, powers };
-        let peak = self.alignment.search(&sought, self.spectra.first());
+    /// Estimates from one frame, whose echo rows go on for [`Self::echo_samples`].
+    pub fn estimate(&mut self, frame: &EchoFrame<'_>) -> Estimate {
+        self.fly(frame.beams);
+        let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
+        let peak = self.alignment.search(frame, self.spectra.first());
         let nothing = |status| Estimate::without_fix(status, &peak, 1);
         if let Some(status) = self.refusal(&peak) {
             return nothing(status);
         }
-        let first = echo_start + (peak.lag - self.alignment.first_lag()) as usize;
-        let rows = self.config.receive_antennas;
-        self.spectra.load_echo(0, (0..rows).map(|row| &echo.row(row)[first..]));
+        let first = (peak.lag - self.alignment.first_lag()) as usize;
+        self.spectra.load_echo(0, (0..self.config.receive_antennas).map(|row| &frame.echo_row(row)[first..]));
         match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
             Err(status) => nothing(status),

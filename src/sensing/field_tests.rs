@@ -7,7 +7,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::cfar::Cfar;
 use super::maps::{Profiles, independent_beams};
-use super::{Planar, SensingConfig, StationaryEchoes, TargetSearch, Trials};
+use super::{EchoFrame, Planar, SensingConfig, StationaryEchoes, TargetSearch, Trials};
 use crate::array::Beams;
 use crate::dsp::{DelayTaps, FILTER_TAPS};
 use crate::optimize::Problem;
@@ -90,9 +90,16 @@ impl Field {
         echo
     }
 
-    fn push(&self, profiles: &mut Profiles, time_s: f64, echo: &[Complex32]) {
-        let echo = Planar::new(echo, self.samples());
-        profiles.push(time_s, echo, 0, self.trials.reference(), self.trials.window_start(), &self.beams);
+    /// The frame sent last with this echo, sent at `time_s`.
+    fn frame<'a>(&'a self, echo: &'a [Complex32], time_s: f64) -> EchoFrame<'a> {
+        EchoFrame {
+            echo: Planar::new(echo, self.samples()),
+            echo_start: 0,
+            reference: self.trials.reference(),
+            window_start: self.trials.window_start(),
+            beams: &self.beams,
+            time_s,
+        }
     }
 }
 
@@ -116,7 +123,7 @@ fn map_of_noise(frames: u64) -> (f64, usize, f64) {
     for number in 0..frames {
         let echo = field.echo(number, &[]);
         profiles.clear();
-        field.push(&mut profiles, 0.0, &echo);
+        profiles.push(&field.frame(&echo, 0.0));
         let map = profiles.delay_angle(&beams);
         sum += map.power.iter().map(|power| f64::from(*power)).sum::<f64>();
         cells += map.power.len();
@@ -154,7 +161,7 @@ fn the_delay_angle_map_peaks_where_the_target_is_and_cfar_reports_it_once() {
     let amplitude = field.amplitude(1e3);
     let echo = field.echo(0, &[scatterer(140.0, 0.3, amplitude, 0.5)]);
     let mut profiles = Profiles::new(&field.config, field.window());
-    field.push(&mut profiles, 0.0, &echo);
+    profiles.push(&field.frame(&echo, 0.0));
     let sines: Vec<f64> = (0..41).map(|n| -1.0 + f64::from(n) * 0.05).collect();
     let map = profiles.delay_angle(&sines);
     let (row, column) = map.peak();
@@ -178,7 +185,7 @@ fn coherent_frames_lift_a_target_under_the_noise_and_show_its_doppler_shift() {
         let mut target = scatterer(200.0, -0.2, amplitude, 0.0);
         target.response = target.response.map(|g| g * Complex64::cis(turn));
         let echo = field.echo(number, &[target]);
-        field.push(&mut profiles, time_s, &echo);
+        profiles.push(&field.frame(&echo, time_s));
     }
     let shifts: Vec<f64> = (-16..16).map(|n| f64::from(n) / (64.0 * interval_s)).collect();
     let map = profiles.delay_doppler(&shifts);
@@ -204,8 +211,7 @@ fn both_found(second: (f64, f64), trials: u64) -> u64 {
                 scatterer(places[1].0, places[1].1, amplitude, 2.3 * phase + 1.0),
             ],
         );
-        let echo = Planar::new(&echo, field.samples());
-        let targets = search.find(echo, 0, field.trials.reference(), field.trials.window_start(), &field.beams, 4);
+        let targets = search.find(&field.frame(&echo, 0.0), 4);
         let near = |place: &(f64, f64)| {
             targets.iter().any(|target| {
                 (target.delay_samples - place.0).abs() < 1.0 && (target.arrival_sine - place.1).abs() < 0.25
@@ -234,8 +240,7 @@ fn a_target_far_stronger_than_another_does_not_hide_it() {
     let mut search = TargetSearch::new(&field.config, field.window());
     let (strong, weak) = (field.amplitude(1e6), field.amplitude(300.0));
     let echo = field.echo(0, &[scatterer(100.3, 0.5, strong, 0.1), scatterer(260.8, -0.4, weak, 0.9)]);
-    let echo = Planar::new(&echo, field.samples());
-    let targets = search.find(echo, 0, field.trials.reference(), field.trials.window_start(), &field.beams, 4);
+    let targets = search.find(&field.frame(&echo, 0.0), 4);
     assert_eq!(targets.len(), 2, "{targets:?}");
     assert!((targets[0].delay_samples - 100.3).abs() < 0.01 && (targets[0].arrival_sine - 0.5).abs() < 0.005);
     assert!((targets[1].delay_samples - 260.8).abs() < 0.3 && (targets[1].arrival_sine + 0.4).abs() < 0.1);
@@ -248,8 +253,7 @@ fn noise_alone_shows_no_target() {
     let mut found = 0;
     for number in 0..100 {
         let echo = field.echo(number, &[]);
-        let echo = Planar::new(&echo, field.samples());
-        found += search.find(echo, 0, field.trials.reference(), field.trials.window_start(), &field.beams, 4).len();
+        found += search.find(&field.frame(&echo, 0.0), 4).len();
     }
     assert_eq!(found, 0, "0.01 expected at a false-alarm probability of 1e-4");
 }
@@ -269,8 +273,7 @@ fn static_clutter_40_db_above_a_moving_target_is_removed_at_a_small_loss() {
     let mut left = vec![Complex32::default(); field.config.receive_antennas * field.samples()];
     for number in 0..300 {
         let echo = field.echo(number, &[clutter[0], clutter[1], clutter[2], target(number)]);
-        let echo = Planar::new(&echo, field.samples());
-        stationary.remove(echo, 0, field.trials.reference(), field.trials.window_start(), &mut left);
+        stationary.remove(&field.frame(&echo, 0.0), &mut left);
         assert_eq!(stationary.is_settled(), number >= 60, "frame {number}");
         stationary.learn(&left);
     }
@@ -283,14 +286,11 @@ fn static_clutter_40_db_above_a_moving_target_is_removed_at_a_small_loss() {
                 all.extend(clutter);
             }
             let mut echo = field.echo(number, &all);
-            let samples = field.samples();
             if case == 1 {
-                let received = Planar::new(&echo, samples);
-                stationary.remove(received, 0, field.trials.reference(), field.trials.window_start(), &mut left);
+                stationary.remove(&field.frame(&echo, 0.0), &mut left);
                 echo.copy_from_slice(&left);
             }
-            let echo = Planar::new(&echo, samples);
-            let targets = search.find(echo, 0, field.trials.reference(), field.trials.window_start(), &field.beams, 1);
+            let targets = search.find(&field.frame(&echo, 0.0), 1);
             match targets.first().filter(|found| (found.delay_samples - place.0).abs() < 2.0) {
                 Some(found) => {
                     squares[0] += (found.delay_samples - place.0).powi(2);
@@ -303,8 +303,7 @@ fn static_clutter_40_db_above_a_moving_target_is_removed_at_a_small_loss() {
     assert_eq!(lost, 0);
     // Left in place, the clutter is all that is found.
     let echo = field.echo(9, &[clutter[0], clutter[1], clutter[2], target(9)]);
-    let echo = Planar::new(&echo, field.samples());
-    let targets = search.find(echo, 0, field.trials.reference(), field.trials.window_start(), &field.beams, 1);
+    let targets = search.find(&field.frame(&echo, 0.0), 1);
     assert!((targets[0].delay_samples - place.0).abs() > 10.0);
     let [without, with] = squares;
     for (axis, (with, without)) in with.iter().zip(without).enumerate() {
@@ -323,8 +322,7 @@ fn clutter_whose_phase_does_not_hold_is_never_taken_for_learned() {
     let mut left = vec![Complex32::default(); field.config.receive_antennas * field.samples()];
     for number in 0..120 {
         let echo = field.echo(number, &[scatterer(92.7, 0.6, strong, 0.0).turned(0.37 * number as f64)]);
-        let echo = Planar::new(&echo, field.samples());
-        stationary.remove(echo, 0, field.trials.reference(), field.trials.window_start(), &mut left);
+        stationary.remove(&field.frame(&echo, 0.0), &mut left);
         assert!(!stationary.is_settled(), "frame {number}");
         stationary.learn(&left);
     }

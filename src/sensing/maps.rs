@@ -9,9 +9,8 @@ use std::f64::consts::TAU;
 
 use num_complex::{Complex32, Complex64};
 
-use super::align::{Correlator, Sought, streams_in_use};
-use super::{Planar, STREAMS, SensingConfig};
-use crate::array::Beams;
+use super::align::{Correlator, streams_in_use};
+use super::{EchoFrame, STREAMS, SensingConfig};
 
 /// Power over two axes.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,24 +70,13 @@ impl Profiles {
         self.times_s.clear();
     }
 
-    /// Takes in the frame sent at `time_s`; the other arguments are those of [`super::Estimator::estimate`].
-    pub fn push(
-        &mut self,
-        time_s: f64,
-        echo: Planar<'_>,
-        echo_start: usize,
-        reference: Planar<'_>,
-        window_start: usize,
-        beams: &Beams,
-    ) {
-        let size = self.frame_size();
+    /// Takes in a frame, whose echo rows go on for [`Self::echo_samples`].
+    pub fn push(&mut self, frame: &EchoFrame<'_>) {
         let begin = self.values.len();
-        self.values.resize(begin + size, Complex32::default());
-        let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
-        let sought = Sought { echo, start: echo_start, reference, window_start, powers };
-        let used = self.correlator.write_profiles(&sought, &mut self.values[begin..]);
+        self.values.resize(begin + self.frame_size(), Complex32::default());
+        let used = self.correlator.write_profiles(frame, &mut self.values[begin..]);
         self.used = streams_in_use(used);
-        self.times_s.push(time_s);
+        self.times_s.push(frame.time_s);
     }
 
     /// Frames taken in.

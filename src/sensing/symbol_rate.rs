@@ -7,9 +7,9 @@
 
 use num_complex::{Complex32, Complex64};
 
-use super::STREAMS;
-use super::align::{Peak, Sought, conjugate_product, energy_thresholds, largest, streams_in_use, vertex};
+use super::align::{Peak, conjugate_product, energy_thresholds, largest, streams_in_use, vertex};
 use super::spectrum::{Gram, Spectrum};
+use super::{EchoFrame, STREAMS};
 use crate::dsp::lanes::LANES;
 use crate::dsp::{PlanarDft, dispatched, split};
 
@@ -89,21 +89,21 @@ impl SymbolRate {
     }
 
     /// The peak, where there is no doubt of it; `spectrum` has the window's streams.
-    pub fn search(&mut self, sought: &Sought<'_>, spectrum: &Spectrum) -> Option<Peak> {
-        let used = sought.used();
+    pub fn search(&mut self, frame: &EchoFrame<'_>, spectrum: &Spectrum) -> Option<Peak> {
+        let used = frame.used();
         let threshold = self.thresholds[streams_in_use(used) - 1];
-        let (symbol, energy) = self.best_symbol(sought, spectrum, used);
+        let (symbol, energy) = self.best_symbol(frame, spectrum, used);
         if energy < BEYOND_DOUBT * threshold {
             return None;
         }
-        let peak = self.best_lag(sought, symbol, used, threshold);
+        let peak = self.best_lag(frame, symbol, used, threshold);
         (peak.energy > BEYOND_DOUBT * threshold).then_some(peak)
     }
 
     /// The lag, counted from the first, of the symbol with most energy, and that energy.
-    fn best_symbol(&mut self, sought: &Sought<'_>, spectrum: &Spectrum, used: [bool; STREAMS]) -> (usize, f64) {
+    fn best_symbol(&mut self, frame: &EchoFrame<'_>, spectrum: &Spectrum, used: [bool; STREAMS]) -> (usize, f64) {
         let symbols = self.echo.len();
-        let row = &sought.echo.row(0)[sought.start + self.middle..];
+        let row = &frame.echo_row(0)[self.middle..];
         self.echo.iter_mut().zip(row.iter().step_by(self.samples_per_symbol)).for_each(|(to, from)| *to = *from);
         spectrum.alias_streams(symbols, &mut self.streams);
         let gram = Gram::of(&self.streams, symbols);
@@ -137,18 +137,18 @@ impl SymbolRate {
     }
 
     /// The best whole lag about one that was found at the symbol rate.
-    fn best_lag(&mut self, sought: &Sought<'_>, symbol: usize, used: [bool; STREAMS], threshold: f64) -> Peak {
+    fn best_lag(&mut self, frame: &EchoFrame<'_>, symbol: usize, used: [bool; STREAMS], threshold: f64) -> Peak {
         let Section { samples, streams, echo, sums } = &mut self.section;
         let samples = *samples;
         let from = symbol.saturating_sub(sums.len() / 2);
         let count = sums.len().min(self.lags - from);
         for (stream, parts) in streams.chunks_exact_mut(2 * samples).enumerate() {
             let (re, im) = parts.split_at_mut(samples);
-            split(&sought.reference.row(stream)[sought.window_start..][..samples], re, im);
+            split(&frame.stream(stream)[..samples], re, im);
         }
         let heard = samples + count - 1;
         let (re, im) = echo.split_at_mut(samples + sums.len() - 1);
-        split(&sought.echo.row(0)[sought.start + from..][..heard], &mut re[..heard], &mut im[..heard]);
+        split(&frame.echo_row(0)[from..][..heard], &mut re[..heard], &mut im[..heard]);
         correlate_lags(streams, [re, im], &mut sums[..count]);
         let whitening = Gram::of(streams, samples).whitening(used);
         let energy = |index: usize| {
@@ -213,12 +213,14 @@ fn correlate_lags_body(streams: &[f32], echo: [&[f32]; 2], sums: &mut [[f32; 2 *
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::DVector;
     use rand::{RngExt, SeedableRng};
     use rand_xoshiro::Xoshiro256PlusPlus;
 
     use super::super::Planar;
     use super::super::align::Correlator;
     use super::*;
+    use crate::array::Beams;
     use crate::dsp::{PulseShaper, tail_samples};
 
     const LAGS: [isize; 2] = [-20, 700];
@@ -264,13 +266,21 @@ mod tests {
         let echo: Vec<_> =
             heard.map(|(a, b)| turned[0] * a * gains[0] + turned[1] * b * gains[1] + noise() * 0.3).collect();
         let powers = [1.0, if gains[1] == 0.0 && gains[0] > 0.0 { 0.0 } else { 0.5 }];
-        let sought = Sought { echo: Planar::new(&echo, count), start: 0, reference, window_start: 0, powers };
+        let [w_c, w_0] = powers.map(|power: f64| DVector::from_element(1, Complex64::from(power.sqrt())));
+        let frame = EchoFrame {
+            echo: Planar::new(&echo, count),
+            echo_start: 0,
+            reference,
+            window_start: 0,
+            beams: &Beams { w_c, w_0 },
+            time_s: 0.0,
+        };
         let mut spectrum = Spectrum::new(window, 1, 2, ROLL_OFF);
         spectrum.load_streams((0..STREAMS).map(|stream| reference.row(stream)));
         let noise_variance = 0.09 / 6.0;
         let mut quick = SymbolRate::new(window, 2, LAGS, noise_variance, 1e-4).unwrap();
         let mut whole = Correlator::new(window, LAGS, 1, noise_variance, 1e-4);
-        (quick.search(&sought, &spectrum), whole.search(&sought))
+        (quick.search(&frame, &spectrum), whole.search(&frame))
     }
 
     #[test]

@@ -7,11 +7,10 @@
 
 use num_complex::{Complex32, Complex64};
 
-use super::align::{Correlator, Sought, energy_threshold, streams_in_use};
+use super::align::{Correlator, energy_threshold, streams_in_use};
 use super::likelihood::wavenumber;
 use super::spectrum::{Correlations, Gram, Spectrum};
-use super::{Planar, STREAMS, SensingConfig};
-use crate::array::Beams;
+use super::{EchoFrame, Planar, STREAMS, SensingConfig};
 use crate::dsp::{DelayTaps, FILTER_TAPS};
 
 /// Rounds of re-estimation after each new target.
@@ -47,13 +46,6 @@ pub struct TargetSearch {
     residual: Vec<Complex32>,
 }
 
-/// What a frame was sent as.
-struct Sent<'a> {
-    reference: Planar<'a>,
-    window_start: usize,
-    powers: [f64; STREAMS],
-}
-
 impl TargetSearch {
     /// For windows of `window` samples.
     pub fn new(config: &SensingConfig, window: usize) -> Self {
@@ -72,59 +64,31 @@ impl TargetSearch {
         }
     }
 
-    /// Up to `most` targets, the strongest first; the arguments are those of [`super::Estimator::estimate`]. A target
-    /// counts if noise alone would show one as strong somewhere in the search with the configured false-alarm
-    /// probability.
-    pub fn find(
-        &mut self,
-        echo: Planar<'_>,
-        echo_start: usize,
-        reference: Planar<'_>,
-        window_start: usize,
-        beams: &Beams,
-        most: usize,
-    ) -> Vec<TargetEcho> {
+    /// Up to `most` targets of a frame, the strongest first. A target counts if noise alone would show one as strong
+    /// somewhere in the search with the configured false-alarm probability.
+    pub fn find(&mut self, frame: &EchoFrame<'_>, most: usize) -> Vec<TargetEcho> {
         let count = self.correlator.echo_samples();
         for (row, residual) in self.residual.chunks_exact_mut(count).enumerate() {
-            residual.copy_from_slice(&echo.row(row)[echo_start..][..count]);
+            residual.copy_from_slice(&frame.echo_row(row)[..count]);
         }
-        let powers = [beams.w_c.norm_squared(), beams.w_0.norm_squared()];
-        let sent = Sent { reference, window_start, powers };
         let mut targets: Vec<TargetEcho> = vec![];
         while targets.len() < most {
-            let Some(coarse) = self.strongest(&sent) else { break };
-            let target = self.refine(&sent, &coarse);
-            self.add(&sent, &target, -1.0);
+            let Some(coarse) = self.strongest(frame) else { break };
+            let target = self.refine(frame, &coarse);
+            self.add(frame, &target, -1.0);
             targets.push(target);
-            self.relax(&sent, &mut targets);
+            self.relax(frame, &mut targets);
         }
         targets.sort_unstable_by(|a, b| b.energy.total_cmp(&a.energy));
         targets
     }
 
-    /// The echo of `target` alone, as if the others were not there: what [`Self::find`] left plus this target. Rows of
-    /// [`super::Estimator::echo_samples`] samples.
-    pub fn alone(
-        &mut self,
-        target: &TargetEcho,
-        reference: Planar<'_>,
-        window_start: usize,
-        rows: &mut Vec<Complex32>,
-    ) {
-        let sent = Sent { reference, window_start, powers: [1.0; STREAMS] };
-        self.add(&sent, target, 1.0);
-        rows.clear();
-        rows.extend_from_slice(&self.residual);
-        self.add(&sent, target, -1.0);
-    }
-
     /// The cell of the delay–angle grid with most energy, if it stands out.
-    fn strongest(&mut self, sent: &Sent<'_>) -> Option<TargetEcho> {
+    fn strongest(&mut self, frame: &EchoFrame<'_>) -> Option<TargetEcho> {
         let (rows, lags) = (self.config.receive_antennas, self.correlator.lags());
         let echo = Planar::new(&self.residual, self.correlator.echo_samples());
-        let sought =
-            Sought { echo, start: 0, reference: sent.reference, window_start: sent.window_start, powers: sent.powers };
-        let used = self.correlator.write_profiles(&sought, &mut self.profiles);
+        let residual = EchoFrame { echo, echo_start: 0, ..*frame };
+        let used = self.correlator.write_profiles(&residual, &mut self.profiles);
         let looks = streams_in_use(used);
         let cells = GRID * rows;
         let mut best = (0.0, 0, 0.0);
@@ -156,16 +120,16 @@ impl TargetSearch {
     }
 
     /// Re-estimates every target against what all others leave, until none moves.
-    fn relax(&mut self, sent: &Sent<'_>, targets: &mut [TargetEcho]) {
+    fn relax(&mut self, frame: &EchoFrame<'_>, targets: &mut [TargetEcho]) {
         if targets.len() < 2 {
             return;
         }
         for _ in 0..ROUNDS {
             let mut moved = 0f64;
             for target in targets.iter_mut() {
-                self.add(sent, target, 1.0);
-                let better = self.refine(sent, target);
-                self.add(sent, &better, -1.0);
+                self.add(frame, target, 1.0);
+                let better = self.refine(frame, target);
+                self.add(frame, &better, -1.0);
                 moved = moved
                     .max((better.delay_samples - target.delay_samples).abs())
                     .max((better.arrival_sine - target.arrival_sine).abs());
@@ -178,12 +142,12 @@ impl TargetSearch {
     }
 
     /// The maximum of E near a target, on the residual.
-    fn refine(&mut self, sent: &Sent<'_>, start: &TargetEcho) -> TargetEcho {
+    fn refine(&mut self, frame: &EchoFrame<'_>, start: &TargetEcho) -> TargetEcho {
         let [first, last] = self.config.lag_range();
         let lag = (start.delay_samples.round() as isize).clamp(first, last);
         let count = self.correlator.echo_samples();
         let offset = (lag - first) as usize;
-        let gram = self.spectrum.load_streams((0..STREAMS).map(|s| &sent.reference.row(s)[sent.window_start..]));
+        let gram = self.spectrum.load_streams(frame.streams());
         self.spectrum.load_echo(self.residual.chunks_exact(count).map(|row| &row[offset..]));
         let noise = self.window as f64 * self.config.samples_per_symbol as f64 * self.config.noise_power_w;
         let mut delay = start.delay_samples - lag as f64;
@@ -211,12 +175,12 @@ impl TargetSearch {
     }
 
     /// Adds `sign` times a target's echo to the residual.
-    fn add(&mut self, sent: &Sent<'_>, target: &TargetEcho, sign: f32) {
+    fn add(&mut self, frame: &EchoFrame<'_>, target: &TargetEcho, sign: f32) {
         let count = self.correlator.echo_samples();
         let taps = DelayTaps::new(target.delay_samples);
-        let from = sent.window_start as i64 + self.config.lag_range()[0] as i64 - taps.reach_back();
+        let from = frame.window_start as i64 + self.config.lag_range()[0] as i64 - taps.reach_back();
         let [g_c, g_0] = target.response.map(|g| Complex32::new(g.re as f32, g.im as f32));
-        let (s_c, s_0) = (sent.reference.row(0), sent.reference.row(1));
+        let (s_c, s_0) = (frame.reference.row(0), frame.reference.row(1));
         let sum: Vec<_> = (from..from + (count + FILTER_TAPS) as i64)
             .map(|index| match usize::try_from(index) {
                 Ok(index) if index < s_c.len() => g_c * s_c[index] + g_0 * s_0[index],

@@ -9,7 +9,6 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::maps::Profiles;
 use super::{CoherentEstimator, EchoFrame, Estimate, Estimator, Planar, Reflection, SensingConfig};
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, path_rate_m_s, steering_vector};
 use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, tail_samples};
@@ -167,26 +166,24 @@ impl Trials {
 
     /// The estimate of the trial made last.
     pub fn estimate(&self, estimator: &mut Estimator) -> Estimate {
-        let echo = Planar::new(&self.echo, estimator.echo_samples());
-        estimator.estimate(echo, 0, self.reference(), self.window_start(), &self.beams)
+        estimator.estimate(&self.frame(0.0))
     }
 
-    /// Hands the frame made last to a map's profiles, as one that was sent at `time_s`.
-    pub fn push(&self, time_s: f64, profiles: &mut Profiles) {
-        let echo = Planar::new(&self.echo, profiles.echo_samples());
-        profiles.push(time_s, echo, 0, self.reference(), self.window_start(), &self.beams);
+    /// Hands the frame made last to an estimator over several frames, as their frame `index`.
+    pub fn take_in(&self, index: usize, estimator: &mut CoherentEstimator) -> Option<Estimate> {
+        estimator.take_in(&self.frame(estimator.frames().interval_s * index as f64))
     }
 
-    /// Hands the frame made last to an estimator over several frames.
-    pub fn take_in(&self, frame: usize, estimator: &mut CoherentEstimator) -> Option<Estimate> {
-        estimator.take_in(&EchoFrame {
-            echo: Planar::new(&self.echo, estimator.echo_samples()),
+    /// The frame made last, as one whose window began at `time_s`.
+    pub fn frame(&self, time_s: f64) -> EchoFrame<'_> {
+        EchoFrame {
+            echo: Planar::new(&self.echo, self.echo.len() / self.config.receive_antennas),
             echo_start: 0,
             reference: self.reference(),
             window_start: self.window_start(),
             beams: &self.beams,
-            time_s: estimator.frames().interval_s * frame as f64,
-        })
+            time_s,
+        }
     }
 
     /// Shapes a fresh frame.
