@@ -3,7 +3,7 @@
 //! The echo, begun in the middle of the lags searched, is correlated circularly with the streams' spectra, which the fine
 //! stage needs anyway: aliased to the symbol rate they are those of the samples at that rate. What an echo at another lag
 //! loses is the part of the window that has gone round. Where the peak stands out by far, the energies at the whole lags
-//! near it follow from a section of the window.
+//! near it follow from a section of the window, as long as that takes.
 
 use num_complex::{Complex32, Complex64};
 
@@ -15,7 +15,7 @@ use crate::dsp::{PlanarDft, dispatched, split};
 
 /// The search decides where its peaks are this many times the threshold, which noise does not move.
 const BEYOND_DOUBT: f64 = 3.0;
-/// Samples from which the energies at whole lags are made, at most.
+/// Samples from which the energies at whole lags are made, if they need no more to be beyond doubt.
 const SECTION: usize = 320;
 
 /// The search, with its scratch.
@@ -39,13 +39,13 @@ pub(super) struct SymbolRate {
     section: Section,
 }
 
-/// A section of the window, real and imaginary parts.
+/// A section of the window, real and imaginary parts, with room for all of it.
 struct Section {
-    samples: usize,
     /// `[stream][part][sample]`
     streams: Vec<f32>,
     /// `[part][sample]`
     echo: Vec<f32>,
+    /// One for each lag.
     sums: Vec<[f32; 2 * STREAMS]>,
 }
 
@@ -59,8 +59,7 @@ impl SymbolRate {
         false_alarm: f64,
     ) -> Option<Self> {
         let (symbols, lags) = (window / samples_per_symbol, (last_lag - first_lag + 1) as usize);
-        let samples = window.min(SECTION) / LANES * LANES;
-        if !window.is_multiple_of(samples_per_symbol) || lags > window || !symbols.is_multiple_of(LANES) || samples == 0
+        if !window.is_multiple_of(samples_per_symbol) || lags > window || symbols == 0 || !symbols.is_multiple_of(LANES)
         {
             return None;
         }
@@ -80,9 +79,8 @@ impl SymbolRate {
             first: vec![0.0; 2 * symbols],
             energy: vec![0.0; symbols],
             section: Section {
-                samples,
-                streams: vec![0.0; STREAMS * 2 * samples],
-                echo: vec![0.0; 2 * (samples + near - 1)],
+                streams: vec![0.0; STREAMS * 2 * window],
+                echo: vec![0.0; 2 * (window + near - 1)],
                 sums: vec![[0.0; 2 * STREAMS]; near],
             },
         })
@@ -96,7 +94,11 @@ impl SymbolRate {
         if energy < BEYOND_DOUBT * threshold {
             return None;
         }
-        let peak = self.best_lag(frame, symbol, used, threshold);
+        // Energies are twice the limit if noise and the delay between symbols take nothing away.
+        let samples = (2.0 * BEYOND_DOUBT * threshold / energy * self.echo.len() as f64) as usize;
+        let window = self.echo.len() * self.samples_per_symbol;
+        let section = samples.max(SECTION).next_multiple_of(LANES).min(window);
+        let peak = self.best_lag(frame, symbol, section, used, threshold);
         (peak.energy > BEYOND_DOUBT * threshold).then_some(peak)
     }
 
@@ -136,19 +138,26 @@ impl SymbolRate {
         ((self.middle + at * self.samples_per_symbol) % (symbols * self.samples_per_symbol), best.into())
     }
 
-    /// The best whole lag about one that was found at the symbol rate.
-    fn best_lag(&mut self, frame: &EchoFrame<'_>, symbol: usize, used: [bool; STREAMS], threshold: f64) -> Peak {
-        let Section { samples, streams, echo, sums } = &mut self.section;
-        let samples = *samples;
+    /// The best whole lag about one that was found at the symbol rate, by the window's first `samples`.
+    fn best_lag(
+        &mut self,
+        frame: &EchoFrame<'_>,
+        symbol: usize,
+        samples: usize,
+        used: [bool; STREAMS],
+        threshold: f64,
+    ) -> Peak {
+        let Section { streams, echo, sums } = &mut self.section;
         let from = symbol.saturating_sub(sums.len() / 2);
         let count = sums.len().min(self.lags - from);
+        let streams = &mut streams[..STREAMS * 2 * samples];
         for (stream, parts) in streams.chunks_exact_mut(2 * samples).enumerate() {
             let (re, im) = parts.split_at_mut(samples);
             split(&frame.stream(stream)[..samples], re, im);
         }
         let heard = samples + count - 1;
-        let (re, im) = echo.split_at_mut(samples + sums.len() - 1);
-        split(&frame.echo_row(0)[from..][..heard], &mut re[..heard], &mut im[..heard]);
+        let (re, im) = echo[..2 * heard].split_at_mut(heard);
+        split(&frame.echo_row(0)[from..][..heard], re, im);
         correlate_lags(streams, [re, im], &mut sums[..count]);
         let whitening = Gram::of(streams, samples).whitening(used);
         let energy = |index: usize| {
@@ -298,6 +307,19 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_echo_too_weak_for_a_short_section_is_found_by_a_longer_one() {
+        // Whole symbols and the middle of the circle, where the least is lost.
+        for delay in [600, 640, 680, 720, 760] {
+            let (quick, _) = search(1024, delay, [0.05, 0.035]);
+            let quick = quick.unwrap_or_else(|| panic!("{delay}: no doubt of it"));
+            assert!((quick.lag as f64 - 0.5 * delay as f64).abs() <= 1.0, "{delay}: {quick:?}");
+            // All of the window explains more, but this section would not have been enough.
+            let enough = BEYOND_DOUBT * quick.threshold;
+            assert!(quick.energy > enough && quick.energy * (SECTION as f64 / 1024.0) < enough, "{delay}: {quick:?}");
         }
     }
 
