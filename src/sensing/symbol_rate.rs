@@ -7,7 +7,7 @@
 
 use num_complex::{Complex32, Complex64};
 
-use super::align::{Peak, conjugate_product, energy_thresholds, largest, streams_in_use, vertex};
+use super::align::{Peak, Whitening, conjugate_product, energy_thresholds, largest, streams_in_use, vertex};
 use super::spectrum::{Gram, Spectrum};
 use super::{EchoFrame, STREAMS};
 use crate::dsp::lanes::LANES;
@@ -122,9 +122,7 @@ impl SymbolRate {
         let second = self.dft.forward(&self.products[symbols..]);
         let whitening = gram.whitening(used);
         let scale = 1.0 / (symbols as f64 * self.noise_variance);
-        // The parts have changed places on the way in and out, which takes the share's conjugate.
-        let share = [whitening.share.re, -whitening.share.im].map(|part| part as f32);
-        let weights = whitening.weights.map(|weight| (scale * weight) as f32);
+        let (share, weights) = in_single(&whitening, scale);
         energies(self.first.split_at(symbols).into(), second, share, weights, &mut self.energy);
         // Lags before the middle stand at the circle's end.
         let before = self.middle / self.samples_per_symbol;
@@ -176,8 +174,15 @@ impl SymbolRate {
     }
 }
 
+/// What [`energies`] takes, the weights times `scale`. The second correlation has the first one's times the share's
+/// conjugate in it; with real and imaginary part in each other's place, that is the share itself.
+fn in_single(whitening: &Whitening, scale: f64) -> ([f32; 2], [f32; 2]) {
+    let share = [whitening.share.re, whitening.share.im].map(|part| part as f32);
+    (share, whitening.weights.map(|weight| (scale * weight) as f32))
+}
+
 dispatched! {
-    /// Energies of two correlations, the first stream's share taken out of the second.
+    /// Energies of two correlations, the first stream's share taken out of the second; their parts are changed over.
     fn energies(first: [&[f32]; 2], second: [&[f32]; 2], share: [f32; 2], weights: [f32; 2], energy: &mut [f32]) = energies_body
 }
 
@@ -334,6 +339,28 @@ mod tests {
     fn a_window_that_is_too_short_or_no_whole_symbols_is_left_to_the_other_search() {
         for (window, samples_per_symbol) in [(704, 2), (1025, 2), (1032, 2), (1024, 3)] {
             assert!(SymbolRate::new(window, samples_per_symbol, LAGS, 1.0, 1e-4).is_none(), "{window}");
+        }
+    }
+
+    #[test]
+    fn energies_are_those_of_the_whitened_streams() {
+        // Streams that have much in common.
+        let gram = Gram { semantic: 2.0, sensing: 3.0, cross: Complex64::new(1.0, 1.7) };
+        let whitening = gram.whitening([true; STREAMS]);
+        let (share, weights) = in_single(&whitening, 1.0);
+        for gain in [Complex64::ONE, Complex64::new(-0.3, 0.8)] {
+            // An echo of the first stream alone, and one of both.
+            for other in [Complex64::ZERO, Complex64::new(0.4, 0.9)] {
+                let first = gain * gram.semantic + other * gram.cross.conj();
+                let second = gain * gram.cross + other * gram.sensing;
+                let [a, b] = [first, second].map(|c| ([c.im as f32], [c.re as f32]));
+                let mut energy = [0.0];
+                energies([&a.0, &a.1], [&b.0, &b.1], share, weights, &mut energy);
+                let cross = 2.0 * (gain * other.conj() * gram.cross).re;
+                let explained = gain.norm_sqr() * gram.semantic + other.norm_sqr() * gram.sensing + cross;
+                assert!((f64::from(energy[0]) - explained).abs() < 1e-5, "{gain}, {other}: {energy:?}, {explained}");
+                assert!((whitening.energy([first, second]) - explained).abs() < 1e-12);
+            }
         }
     }
 
