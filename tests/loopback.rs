@@ -148,7 +148,7 @@ fn a_receiver_that_takes_out_the_sensing_stream_does_not_hear_beams_that_leak_it
     let loopback = std::fs::read_to_string("flowgraphs/loopback.toml").unwrap();
     let stage = "kind = \"frame-receiver\"";
     assert!(loopback.contains(stage));
-    std::fs::write(path("cancelling.toml"), loopback.replace(stage, &format!("{stage}, cancel_sensing = true")))
+    std::fs::write(path("cancelling.toml"), loopback.replace(stage, &format!("{stage}, sensing_stream = \"cancel\"")))
         .unwrap();
     let weights = format!("0:weights=@{}", path("weights.json"));
     let sinr = |flowgraph: &str| {

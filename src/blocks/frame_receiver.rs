@@ -15,15 +15,27 @@ use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, Crc, De
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::header::FrameHeader;
-use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig};
+use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
 use crate::stream::{Block, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    /// Whether the sensing stream, which the receiver knows, is taken out of the payload.
     #[serde(default)]
-    cancel_sensing: bool,
+    sensing_stream: Treatment,
+}
+
+/// What becomes of the sensing stream.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Treatment {
+    /// It counts as noise.
+    #[default]
+    Noise,
+    /// The receiver knows it and takes it out of the payload.
+    Cancel,
+    /// The receiver does not know it and demaps both streams.
+    Demap,
 }
 
 /// Codes kept ready: payload and protected code of a few plans.
@@ -40,7 +52,11 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     };
     let receiver = FrameReceiver::new(config, context.longest_samples())?;
     Ok(erase(FrameReceiverBlock {
-        receiver: if keys.cancel_sensing { receiver.cancel_sensing(context.sensing_sequence()) } else { receiver },
+        receiver: receiver.with_sensing(match keys.sensing_stream {
+            Treatment::Noise => SensingStream::AsNoise,
+            Treatment::Cancel => SensingStream::Cancelled(context.sensing_sequence()),
+            Treatment::Demap => SensingStream::Demapped,
+        }),
         codes: Vec::with_capacity(KEPT_CODES),
         scratch: BlockScratch::with_rescue(),
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
@@ -152,7 +168,7 @@ impl FrameReceiverBlock {
         let code = &self.codes[code];
         let soft = &mut self.soft[..blocks.len() * code.coded_bits()];
         for (index, soft) in blocks.clone().zip(soft.chunks_exact_mut(code.coded_bits())) {
-            code.constellation().demap(self.receiver.block(index), status.noise_variance, soft);
+            status.demap(code.constellation(), self.receiver.block(index), soft);
         }
         let words = &mut self.words[..blocks.len() * code.information_bits()];
         let mut outcomes = [DecodeOutcome::default(); BLOCKS];

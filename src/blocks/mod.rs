@@ -186,7 +186,7 @@ pub const TABLE: &[Kind] = &[
     },
     Kind {
         name: "frame-receiver",
-        summary: "synchronises, equalises, demaps and decodes: samples to bits; `cancel_sensing` takes out s_0",
+        summary: "synchronises, equalises, demaps and decodes: samples to bits; `sensing_stream` says what becomes of s_0",
         make: frame_receiver::make,
     },
     Kind { name: "picture-sink", summary: "bits to pictures, lost parts concealed", make: picture_sink::make },

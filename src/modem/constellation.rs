@@ -140,23 +140,56 @@ impl Constellation {
     /// [`SOFT_SCALE`], as bytes.
     pub fn demap(&self, symbols: &[Complex32], noise_variance: f32, soft: &mut [i8]) {
         self.each(symbols, noise_variance, |index, value| {
-            soft[index] = (SOFT_SCALE * value).round().clamp(-SOFT_LIMIT, SOFT_LIMIT) as i8;
+            soft[index] = soft_bit(value);
         });
     }
 
-    /// Calls `put(bit, log-likelihood ratio)`: the smallest squared distance to a point with bit 1 less that to one with bit
-    /// 0, in units of the noise variance, each with its point's rarity added.
-    fn each(&self, symbols: &[Complex32], noise_variance: f32, mut put: impl FnMut(usize, f32)) {
+    /// As [`Self::demap`], of symbols to which `share` times unknown QPSK symbols of unit power were added: of these, too,
+    /// the nearest counts.
+    pub fn demap_jointly(&self, symbols: &[Complex32], noise_variance: f32, share: Complex32, soft: &mut [i8]) {
+        self.each_jointly(symbols, noise_variance, share, |index, value| soft[index] = soft_bit(value));
+    }
+
+    /// Calls `put(bit, log-likelihood ratio)` for [`Self::demap_jointly`].
+    pub(super) fn each_jointly(
+        &self,
+        symbols: &[Complex32],
+        noise_variance: f32,
+        share: Complex32,
+        put: impl FnMut(usize, f32),
+    ) {
+        let turned = share * std::f32::consts::FRAC_1_SQRT_2;
+        let added =
+            [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)].map(|(re, im)| turned * Complex32::new(re, im));
+        self.each_beside(symbols, noise_variance, added, put);
+    }
+
+    fn each(&self, symbols: &[Complex32], noise_variance: f32, put: impl FnMut(usize, f32)) {
+        self.each_beside(symbols, noise_variance, [Complex32::ZERO], put);
+    }
+
+    /// Calls `put(bit, log-likelihood ratio)`: the smallest squared distance to the sum of one of `added` and a point with
+    /// bit 1 less that with bit 0, in units of the noise variance, each with its point's rarity added.
+    fn each_beside<const ADDED: usize>(
+        &self,
+        symbols: &[Complex32],
+        noise_variance: f32,
+        added: [Complex32; ADDED],
+        mut put: impl FnMut(usize, f32),
+    ) {
         let per_axis = self.modulation.bits_per_symbol() / 2;
         let inverse = 1.0 / self.half_distance;
         let scale = self.half_distance * self.half_distance / noise_variance.max(f32::MIN_POSITIVE);
         let penalties = self.rarity.map(|rarity| rarity / scale);
-        let mut values = [0.0; LANES];
+        let mut values = [[0.0; LANES]; ADDED];
         let mut ratios = [[0.0; LANES]; 4];
         // Both axes have the same levels, so that real and imaginary parts go through one kernel as they lie.
         for (block, symbols) in symbols.chunks(LANES / 2).enumerate() {
-            for (pair, symbol) in values.chunks_exact_mut(2).zip(symbols) {
-                pair.copy_from_slice(&[symbol.re * inverse, symbol.im * inverse]);
+            for (values, added) in values.iter_mut().zip(&added) {
+                for (pair, symbol) in values.chunks_exact_mut(2).zip(symbols) {
+                    let left = symbol - added;
+                    pair.copy_from_slice(&[left.re * inverse, left.im * inverse]);
+                }
             }
             distance_differences(&values, per_axis, &penalties, &mut ratios);
             let first = block * LANES * per_axis;
@@ -169,6 +202,10 @@ impl Constellation {
             }
         }
     }
+}
+
+fn soft_bit(ratio: f32) -> i8 {
+    (SOFT_SCALE * ratio).round().clamp(-SOFT_LIMIT, SOFT_LIMIT) as i8
 }
 
 /// Axis values that the demapper takes at once: eight symbols.
@@ -197,9 +234,9 @@ const fn levels(per_axis: u32) -> [f32; 16] {
 
 dispatched! {
     /// For every bit of an axis, its smallest squared distance to a level with bit 1 less that to one with bit 0, each with
-    /// its label's penalty.
+    /// its label's penalty. Of several rows of values, the one counts whose distances on both axes are the smallest.
     fn distance_differences(
-        values: &[f32; LANES],
+        values: &[[f32; LANES]],
         per_axis: usize,
         penalties: &[f32; 16],
         ratios: &mut [[f32; LANES]; 4],
@@ -208,7 +245,7 @@ dispatched! {
 
 #[inline(always)]
 fn distance_differences_body(
-    values: &[f32; LANES],
+    values: &[[f32; LANES]],
     per_axis: usize,
     penalties: &[f32; 16],
     ratios: &mut [[f32; LANES]; 4],
@@ -222,7 +259,30 @@ fn distance_differences_body(
 }
 
 #[inline(always)]
-fn differences<const BITS: usize>(values: &[f32; LANES], penalties: &[f32; 16], ratios: &mut [[f32; LANES]; 4]) {
+fn differences<const BITS: usize>(values: &[[f32; LANES]], penalties: &[f32; 16], ratios: &mut [[f32; LANES]; 4]) {
+    let mut nearest = nearest_levels::<BITS>(&values[0], penalties);
+    if values.len() > 1 {
+        add_other_axis(&mut nearest);
+        for values in &values[1..] {
+            let mut others = nearest_levels::<BITS>(values, penalties);
+            add_other_axis(&mut others);
+            for (best, distance) in
+                nearest.as_flattened_mut().as_flattened_mut().iter_mut().zip(others.as_flattened().as_flattened())
+            {
+                *best = if *distance < *best { *distance } else { *best };
+            }
+        }
+    }
+    for (ratios, [zero, one]) in ratios.iter_mut().zip(&nearest) {
+        for ((ratio, zero), one) in ratios.iter_mut().zip(zero).zip(one) {
+            *ratio = one - zero;
+        }
+    }
+}
+
+/// The smallest squared distances to a level with bit 0 and with bit 1, of each bit.
+#[inline(always)]
+fn nearest_levels<const BITS: usize>(values: &[f32; LANES], penalties: &[f32; 16]) -> [[[f32; LANES]; 2]; BITS] {
     let mut nearest = [[[f32::INFINITY; LANES]; 2]; BITS];
     for (label, (level, penalty)) in LEVELS[BITS - 1][..1 << BITS].iter().zip(penalties).enumerate() {
         let distances = values.map(|value| (value - level) * (value - level) + penalty);
@@ -232,9 +292,20 @@ fn differences<const BITS: usize>(values: &[f32; LANES], penalties: &[f32; 16], 
             }
         }
     }
-    for (ratios, [zero, one]) in ratios.iter_mut().zip(&nearest) {
-        for ((ratio, zero), one) in ratios.iter_mut().zip(zero).zip(one) {
-            *ratio = one - zero;
+    nearest
+}
+
+/// Adds to each axis's distances the smallest of the symbol's other axis, its neighbour.
+#[inline(always)]
+fn add_other_axis<const BITS: usize>(nearest: &mut [[[f32; LANES]; 2]; BITS]) {
+    let mut smallest = [0.0; LANES];
+    for lane in 0..LANES {
+        let [zero, one] = [nearest[0][0][lane], nearest[0][1][lane]];
+        smallest[lane ^ 1] = if one < zero { one } else { zero };
+    }
+    for distances in nearest.as_flattened_mut() {
+        for (distance, other) in distances.iter_mut().zip(&smallest) {
+            *distance += other;
         }
     }
 }
@@ -259,5 +330,83 @@ impl std::str::FromStr for Modulation {
             .into_iter()
             .find(|modulation| modulation.name() == text)
             .ok_or_else(|| format!("found `{text}`; accepted: {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+
+    /// All bits and all points of a constellation.
+    fn points(constellation: &Constellation) -> Vec<(Vec<u8>, Complex32)> {
+        let width = constellation.modulation().bits_per_symbol();
+        let bits_of = |label: usize| (0..width).map(|bit| (label >> bit & 1) as u8).collect::<Vec<_>>();
+        let mut point = [Complex32::ZERO];
+        (0..1 << width)
+            .map(|label| {
+                constellation.map(&bits_of(label), &mut point);
+                (bits_of(label), point[0])
+            })
+            .collect()
+    }
+
+    #[test]
+    fn joint_ratios_are_those_of_the_nearest_sums_of_two_points() {
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(4);
+        let mut complex = || Complex32::new(random.random::<f32>() - 0.5, random.random::<f32>() - 0.5) * 3.0;
+        let shaped = Constellation::shaped(Modulation::Qam64, &[90, 70, 40, 12, 0, 0, 0, 0]);
+        let plain = Modulation::ALL.map(Constellation::from);
+        for constellation in plain.into_iter().chain([shaped]) {
+            let width = constellation.modulation().bits_per_symbol();
+            let points = points(&constellation);
+            for share in [Complex32::ZERO, Complex32::new(0.4, 0.1), Complex32::new(-0.3, 0.9)] {
+                let symbols: Vec<_> = (0..11).map(|_| complex()).collect();
+                let mut ratios = vec![0.0; width * symbols.len()];
+                constellation.each_jointly(&symbols, 0.2, share, |index, ratio| ratios[index] = ratio);
+                for (symbol, ratios) in symbols.iter().zip(ratios.chunks_exact(width)) {
+                    for (bit, ratio) in ratios.iter().enumerate() {
+                        let mut nearest = [f32::INFINITY; 2];
+                        for (bits, point) in &points {
+                            let rarity: f32 = (0..2)
+                                .map(|axis| {
+                                    let label = bits[axis..].iter().step_by(2).fold(0, |label, bit| label << 1 | *bit);
+                                    constellation.rarity[usize::from(label)]
+                                })
+                                .sum();
+                            for turn in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
+                                let other = share * Complex32::new(turn.0, turn.1) * 0.5f32.sqrt();
+                                let cost = (symbol - point - other).norm_sqr() / 0.2 + rarity;
+                                let best = &mut nearest[usize::from(bits[bit])];
+                                *best = best.min(cost);
+                            }
+                        }
+                        let expected = nearest[1] - nearest[0];
+                        assert!((ratio - expected).abs() < 1e-3 * (1.0 + expected.abs()), "{constellation} {share}");
+                    }
+                }
+                if share == Complex32::ZERO {
+                    let mut alone = vec![0.0; ratios.len()];
+                    constellation.each(&symbols, 0.2, |index, ratio| alone[index] = ratio);
+                    let same = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-3 * (1.0 + a.abs());
+                    assert!(alone.iter().zip(&ratios).all(same), "{constellation}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_dispatched_kernel_equals_its_body_bit_for_bit() {
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(4);
+        let values: [[f32; LANES]; 4] = std::array::from_fn(|_| std::array::from_fn(|_| 9.0 * random.random::<f32>()));
+        let penalties = std::array::from_fn(|_| random.random::<f32>());
+        for per_axis in 1..=4 {
+            for rows in [1, 4] {
+                let (mut fast, mut slow) = ([[0.0; LANES]; 4], [[0.0; LANES]; 4]);
+                distance_differences(&values[..rows], per_axis, &penalties, &mut fast);
+                distance_differences_body(&values[..rows], per_axis, &penalties, &mut slow);
+                assert_eq!(fast, slow, "{per_axis} bits, {rows} rows");
+            }
+        }
     }
 }

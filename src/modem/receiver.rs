@@ -3,11 +3,12 @@
 //! It knows the air interface (words, layout, pulse), its own sample rate and nothing of the scene. Per frame it refines
 //! timing and carrier on the preamble, fits one phase line through preamble and unique words, and estimates
 //! a = h_cᴴw_c, b = h_cᴴw_0 and the noise by least squares on all known symbols, so γ = |a|²/(|b|² + σ²). One that knows what
-//! s_0 follows from can take b·s_0 out of the payload ([`FrameReceiver::cancel_sensing`]), which leaves |a|²/σ².
+//! s_0 follows from can take b·s_0 out of the payload, which leaves |a|²/σ²; one that does not can demap both streams jointly
+//! ([`SensingStream`]).
 
 use num_complex::{Complex32, Complex64};
 
-use super::constellation::Modulation;
+use super::constellation::{Constellation, Modulation};
 use super::frame::{
     BLOCK, BLOCKS, HEADER, Layout, PREAMBLE, PREAMBLE_WORD, SENSING_SYMBOLS, SOUNDING_GUARD, UNIQUE_WORD, UNIQUE_WORDS,
 };
@@ -45,6 +46,18 @@ pub struct ReceiverConfig {
     pub transmit_antennas: usize,
 }
 
+/// What becomes of b·s_0.
+#[derive(Debug, Clone, Default)]
+pub enum SensingStream {
+    /// It counts as noise.
+    #[default]
+    AsNoise,
+    /// It is taken out of the payload by a receiver that knows what it follows from; in the header it counts as noise.
+    Cancelled(SensingSequence),
+    /// Its symbols are unknown QPSK, and header and payload are demapped beside them.
+    Demapped,
+}
+
 /// What was learned of one frame, beside its symbols.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameStatus {
@@ -56,12 +69,24 @@ pub struct FrameStatus {
     pub start_sample: f64,
     /// Measured SINR of the payload, linear.
     pub sinr: f64,
-    /// Variance of noise and what interference is left on the unit-gain symbols.
+    /// Variance of noise, and of the interference that counts as noise, on the unit-gain symbols.
     pub noise_variance: f32,
+    /// b/a, where the sensing stream is to be demapped jointly.
+    pub sensing_share: Option<Complex32>,
     /// Carrier offset.
     pub carrier_offset_hz: f64,
     /// Whether the frame held a sounding.
     pub sounded: bool,
+}
+
+impl FrameStatus {
+    /// Soft bits of payload symbols, as [`Constellation::demap`].
+    pub fn demap(&self, constellation: &Constellation, symbols: &[Complex32], soft: &mut [i8]) {
+        match self.sensing_share {
+            Some(share) => constellation.demap_jointly(symbols, self.noise_variance, share, soft),
+            None => constellation.demap(symbols, self.noise_variance, soft),
+        }
+    }
 }
 
 /// Where the receiver is in the stream.
@@ -99,8 +124,9 @@ pub struct FrameReceiver {
     header_llrs: Vec<f32>,
     header_bits: Vec<u8>,
     sounding: Vec<Complex32>,
-    /// What s_0 follows from, where it is taken out, and room for a frame's symbols.
-    cancelled: Option<(SensingSequence, Vec<Complex32>)>,
+    sensing: SensingStream,
+    /// Room for a frame's s_0.
+    sensing_symbols: Vec<Complex32>,
 }
 
 impl FrameReceiver {
@@ -131,14 +157,15 @@ impl FrameReceiver {
             header_llrs: vec![0.0; 2 * HEADER],
             header_bits: vec![0; HEADER_BITS],
             sounding: vec![Complex32::default(); config.transmit_antennas],
-            cancelled: None,
+            sensing: SensingStream::AsNoise,
+            sensing_symbols: vec![Complex32::default(); SENSING_SYMBOLS],
             config,
         })
     }
 
-    /// Takes b·s_0 out of the payload from now on.
-    pub fn cancel_sensing(self, sequence: SensingSequence) -> Self {
-        Self { cancelled: Some((sequence, vec![Complex32::default(); SENSING_SYMBOLS])), ..self }
+    /// Says what becomes of b·s_0.
+    pub fn with_sensing(self, sensing: SensingStream) -> Self {
+        Self { sensing, ..self }
     }
 
     /// Takes in the next samples; `time` is the stream's sample count at the first. A gap in time ends the lock.
@@ -308,7 +335,14 @@ impl FrameReceiver {
             *symbol *= gain;
         }
         let header_symbols = &self.symbols[layout.header()..][..HEADER];
-        Modulation::Qpsk.demap_f32(header_symbols, (impairment / wanted) as f32, &mut self.header_llrs);
+        let share = Complex32::new(b.re as f32, b.im as f32) * gain;
+        let llrs = &mut self.header_llrs;
+        if let SensingStream::Demapped = self.sensing {
+            let put = |index: usize, value| llrs[index] = value;
+            Constellation::from(Modulation::Qpsk).each_jointly(header_symbols, (noise / wanted) as f32, share, put);
+        } else {
+            Modulation::Qpsk.demap_f32(header_symbols, (impairment / wanted) as f32, llrs);
+        }
         let read = self.header_code.decode(&self.header_llrs, &mut self.header_bits, &mut self.header_scratch);
         let header = read.then(|| FrameHeader::unpack(&self.header_bits)).flatten()?;
         self.sound(layout);
@@ -317,19 +351,21 @@ impl FrameReceiver {
             self.symbols.copy_within(from..from + BLOCK, index * BLOCK);
         }
         let number = unwrap_count(u64::from(header.number), 24, near);
-        if let Some((sequence, sensing)) = &mut self.cancelled {
-            sequence.write(number, sensing);
-            let share = Complex32::new(b.re as f32, b.im as f32) * gain;
-            let payload = self.symbols.iter_mut().zip(&sensing[HEADER..]);
+        if let SensingStream::Cancelled(sequence) = &self.sensing {
+            sequence.write(number, &mut self.sensing_symbols);
+            let payload = self.symbols.iter_mut().zip(&self.sensing_symbols[HEADER..]);
             payload.for_each(|(symbol, sensing)| *symbol -= share * sensing);
             impairment = noise;
         }
+        let demapped = matches!(self.sensing, SensingStream::Demapped);
+        let variance = if demapped { noise } else { impairment } / wanted;
         Some(FrameStatus {
             header,
             number,
             start_sample: start,
             sinr: wanted / impairment,
-            noise_variance: (impairment / wanted) as f32,
+            noise_variance: variance as f32,
+            sensing_share: demapped.then_some(share),
             carrier_offset_hz: (carrier + step / std::f64::consts::TAU) * self.config.symbol_rate_hz,
             sounded: layout.sounding > 0,
         })

@@ -7,7 +7,7 @@ use issc::dsp::{PulseShaper, Superposer, tail_samples};
 use issc::modem::constellation::Modulation;
 use issc::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
 use issc::modem::header::{FrameHeader, HEADER_BITS, VERSION};
-use issc::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig};
+use issc::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
 use issc::modem::words::{SensingSequence, Words};
 use nalgebra::DVector;
 use num_complex::{Complex32, Complex64};
@@ -222,10 +222,15 @@ impl Link {
         self.receive(transmitter, &[(0, &samples)], 3392)
     }
 
-    /// As [`Self::run`], by a receiver that knows s_0 and takes it out.
-    pub fn run_without_sensing(&self, transmitter: &mut Transmitter, numbers: std::ops::Range<u64>) -> Vec<Received> {
+    /// As [`Self::run`], by a receiver that treats s_0 in this way.
+    pub fn run_with(
+        &self,
+        sensing: SensingStream,
+        transmitter: &mut Transmitter,
+        numbers: std::ops::Range<u64>,
+    ) -> Vec<Received> {
         let samples = self.samples(transmitter, numbers);
-        let receiver = self.receiver(3392).cancel_sensing(transmitter.sensing_sequence());
+        let receiver = self.receiver(3392).with_sensing(sensing);
         Self::collect(receiver, transmitter, &[(0, &samples)], 3392)
     }
 
@@ -267,7 +272,7 @@ pub fn read(
     let code = &transmitter.code;
     let (mut soft, mut bits) = (vec![0; code.coded_bits()], vec![0; code.payload_bits()]);
     let right = |block: usize| {
-        code.constellation().demap(receiver.block(block), status.noise_variance, &mut soft);
+        status.demap(code.constellation(), receiver.block(block), &mut soft);
         code.decode(&soft, &mut bits, scratch).decoded && bits == transmitter.bits(status.number, block)
     };
     Received {
