@@ -67,7 +67,7 @@ pub struct FrameStatus {
     pub number: u64,
     /// Sample of the stream at which the frame's first pulse begins.
     pub start_sample: f64,
-    /// Measured SINR of the payload, linear.
+    /// Measured SINR of the payload, linear; the sensing stream counts as noise unless it was taken out.
     pub sinr: f64,
     /// Variance of noise, and of the interference that counts as noise, on the unit-gain symbols.
     pub noise_variance: f32,
