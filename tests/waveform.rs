@@ -76,11 +76,19 @@ fn the_measured_sinr_is_the_predicted_one_with_and_without_interference() {
     }
 }
 
+/// A link on which s_0 comes through, and its transmitter: |b|² = 0.81 beside noise of 0.3 leave −0.45 dB, at which half of the
+/// blocks with 0.8 bits a symbol are lost; noise alone 5.2 dB.
+fn interfered() -> (Link, Transmitter) {
+    (link(-db(1.11), 0.9, 5), transmitter(0.9, 5))
+}
+
+fn blocks_right(frames: &[Received]) -> usize {
+    frames.iter().map(|frame| frame.blocks_right).sum()
+}
+
 #[test]
 fn who_does_not_know_the_sensing_stream_but_demaps_it_too_loses_fewer_blocks() {
-    let interfered = link(-db(1.11), 0.9, 5);
-    let mut transmitter = transmitter(0.9, 5);
-    let blocks_right = |frames: &[Received]| frames.iter().map(|frame| frame.blocks_right).sum::<usize>();
+    let (interfered, mut transmitter) = interfered();
     let as_noise = interfered.run(&mut transmitter, 61..101);
     let demapped = interfered.run_with(SensingStream::Demapped, &mut transmitter, 61..101);
     assert_eq!(numbers(&demapped), (61..101).collect::<Vec<_>>());
@@ -91,10 +99,7 @@ fn who_does_not_know_the_sensing_stream_but_demaps_it_too_loses_fewer_blocks() {
 
 #[test]
 fn who_knows_the_sensing_stream_takes_it_out_and_is_left_with_noise_alone() {
-    // |b|² = 0.81 beside noise of 0.3 leave −0.45 dB, at which half of the blocks with 0.8 bits a symbol are lost; noise alone 5.2 dB.
-    let interfered = link(-db(1.11), 0.9, 5);
-    let mut transmitter = transmitter(0.9, 5);
-    let blocks_right = |frames: &[Received]| frames.iter().map(|frame| frame.blocks_right).sum::<usize>();
+    let (interfered, mut transmitter) = interfered();
     let with = interfered.run(&mut transmitter, 61..101);
     let cancelled = SensingStream::Cancelled(transmitter.sensing_sequence());
     let without = interfered.run_with(cancelled, &mut transmitter, 61..101);

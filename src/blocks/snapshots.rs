@@ -105,11 +105,11 @@ impl Echo {
         let Some(config) = &self.config else { return };
         self.echo.clear();
         for row in 0..config.receive_antennas {
-            self.echo.extend_from_slice(&frame.echo.row(row)[frame.echo_start..][..self.echo_samples]);
+            self.echo.extend_from_slice(&frame.echo_row(row)[..self.echo_samples]);
         }
         self.reference.clear();
-        for stream in 0..2 {
-            self.reference.extend_from_slice(&frame.reference.row(stream)[frame.window_start..][..self.window]);
+        for stream in frame.streams() {
+            self.reference.extend_from_slice(&stream[..self.window]);
         }
         if let Some(held) = &mut self.beams {
             held.w_c.copy_from(&frame.beams.w_c);

@@ -133,7 +133,7 @@ pub fn try_out(
     let (mut frame, mut took) = (0, Duration::ZERO);
     loop {
         let truth = source.make_frame(number, frame, estimator);
-        let made = source.frame(estimator.frames().interval_s * frame as f64);
+        let made = source.frame(estimator.frames().begin_s(frame));
         look(&made);
         let begin = Instant::now();
         let estimate = estimator.take_in(&made);

@@ -336,8 +336,9 @@ impl FrameReceiver {
         }
         let header_symbols = &self.symbols[layout.header()..][..HEADER];
         let share = Complex32::new(b.re as f32, b.im as f32) * gain;
+        let demapped = matches!(self.sensing, SensingStream::Demapped);
         let llrs = &mut self.header_llrs;
-        if let SensingStream::Demapped = self.sensing {
+        if demapped {
             let put = |index: usize, value| llrs[index] = value;
             Constellation::from(Modulation::Qpsk).each_jointly(header_symbols, (noise / wanted) as f32, share, put);
         } else {
@@ -357,7 +358,6 @@ impl FrameReceiver {
             payload.for_each(|(symbol, sensing)| *symbol -= share * sensing);
             impairment = noise;
         }
-        let demapped = matches!(self.sensing, SensingStream::Demapped);
         let variance = if demapped { noise } else { impairment } / wanted;
         Some(FrameStatus {
             header,

@@ -163,11 +163,16 @@ impl Correlator {
     pub fn write_profiles(&mut self, frame: &EchoFrame<'_>, profiles: &mut [Complex32]) -> [bool; STREAMS] {
         let scale = (1.0 / (self.dft.length() as f64 * self.noise_variance.sqrt())) as f32;
         let lags = self.lags;
-        profiles.fill(Complex32::default());
-        self.profiles(frame, |row, stream, [re, im]| {
+        let used = self.profiles(frame, |row, stream, [re, im]| {
             let out = &mut profiles[(row * STREAMS + stream) * lags..][..lags];
             out.iter_mut().zip(re.iter().zip(im)).for_each(|(out, (re, im))| *out = Complex32::new(*re, *im) * scale);
-        })
+        });
+        for (index, profile) in profiles.chunks_exact_mut(lags).enumerate() {
+            if !used[index % STREAMS] {
+                profile.fill(Complex32::default());
+            }
+        }
+        used
     }
 
     /// Makes the streams in use orthonormal over the section, so that Q⁻¹ is no longer needed, and the others zero.

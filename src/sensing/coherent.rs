@@ -64,6 +64,11 @@ impl CoherentFrames {
         Ok(Self { frames, interval_s, path_rate_max_m_s: Self::PATH_RATE_MAX_M_S })
     }
 
+    /// When frame `index` begins, in seconds from the first.
+    pub fn begin_s(&self, index: usize) -> f64 {
+        self.interval_s * index as f64
+    }
+
     /// Whether a receiver can add them up; the error names what is accepted.
     fn check(&self, config: &SensingConfig) -> Result<()> {
         let Self { frames, interval_s, path_rate_max_m_s } = *self;

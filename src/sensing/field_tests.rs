@@ -8,7 +8,6 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::cfar::Cfar;
 use super::maps::{Profiles, independent_beams};
 use super::{EchoFrame, Planar, SensingConfig, StationaryEchoes, TargetSearch, Trials};
-use crate::array::Beams;
 use crate::dsp::{DelayTaps, FILTER_TAPS};
 use crate::optimize::Problem;
 use crate::scene::Scene;
@@ -32,7 +31,6 @@ impl Scatterer {
 /// Frames of the paper's scene, for echoes that a test composes.
 struct Field {
     config: SensingConfig,
-    beams: Beams,
     trials: Trials,
     random: Xoshiro256PlusPlus,
 }
@@ -43,7 +41,7 @@ impl Field {
         let config = SensingConfig::from_scene(&scene);
         let beams = Problem::from_scene(&scene).solve().beams;
         let trials = Trials::new(&scene, &config, &beams, seed).unwrap();
-        Self { config, beams, trials, random: Xoshiro256PlusPlus::seed_from_u64(seed) }
+        Self { config, trials, random: Xoshiro256PlusPlus::seed_from_u64(seed) }
     }
 
     fn window(&self) -> usize {
@@ -92,14 +90,7 @@ impl Field {
 
     /// The frame sent last with this echo, sent at `time_s`.
     fn frame<'a>(&'a self, echo: &'a [Complex32], time_s: f64) -> EchoFrame<'a> {
-        EchoFrame {
-            echo: Planar::new(echo, self.samples()),
-            echo_start: 0,
-            reference: self.trials.reference(),
-            window_start: self.trials.window_start(),
-            beams: &self.beams,
-            time_s,
-        }
+        EchoFrame { echo: Planar::new(echo, self.samples()), ..self.trials.frame(time_s) }
     }
 }
 

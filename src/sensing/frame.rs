@@ -27,17 +27,17 @@ pub struct EchoFrame<'a> {
 
 impl<'a> EchoFrame<'a> {
     /// Row `index` of the echo from its start on.
-    pub(super) fn echo_row(&self, index: usize) -> &'a [Complex32] {
+    pub fn echo_row(&self, index: usize) -> &'a [Complex32] {
         &self.echo.row(index)[self.echo_start..]
     }
 
     /// A stream from the window's start on.
-    pub(super) fn stream(&self, index: usize) -> &'a [Complex32] {
+    pub fn stream(&self, index: usize) -> &'a [Complex32] {
         &self.reference.row(index)[self.window_start..]
     }
 
     /// Both streams from the window's start on.
-    pub(super) fn streams(&self) -> impl Iterator<Item = &'a [Complex32]> + Clone {
+    pub fn streams(&self) -> impl Iterator<Item = &'a [Complex32]> + Clone {
         let frame = *self;
         (0..STREAMS).map(move |index| frame.stream(index))
     }

@@ -11,13 +11,12 @@ use super::search::{NEAR_NATS, UNDAMPED};
 use crate::array::distance_m;
 use crate::scene::Point;
 
-/// A climb is given up where even so many of its decrements would not lift it to the floor, nor its last step's gain in all
-/// the steps that are left.
+/// A climb is given up where even so many of its decrements would not lift it to the floor.
 const HOPELESS: f64 = 5.0;
 /// A climb that has not arrived after so many steps is not at a maximum.
 const MOST_STEPS: usize = 60;
-
-/// Steps with less damping than this, of a Hessian scaled to a unit diagonal, go as far as the posterior lets them.
+/// Steps with less damping than this, of a Hessian scaled to a unit diagonal, go as far as the posterior lets them: a climb is
+/// given up where the gain of such a step, in each of the steps that are left, would not lift it to the floor.
 const HARDLY_DAMPED: f64 = 1e-2;
 
 /// Geometry and prior, lengths in metres, delays in samples.

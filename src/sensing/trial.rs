@@ -171,7 +171,7 @@ impl Trials {
 
     /// Hands the frame made last to an estimator over several frames, as their frame `index`.
     pub fn take_in(&self, index: usize, estimator: &mut CoherentEstimator) -> Option<Estimate> {
-        estimator.take_in(&self.frame(estimator.frames().interval_s * index as f64))
+        estimator.take_in(&self.frame(estimator.frames().begin_s(index)))
     }
 
     /// The frame made last, as one whose window began at `time_s`.
