@@ -49,5 +49,6 @@ pub mod scene;
 pub mod semantic;
 pub mod sensing;
 pub mod stream;
+pub mod system;
 
 pub use error::{Error, Result};

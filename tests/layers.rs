@@ -24,7 +24,8 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("runtime", 4, &[]),
     ("control", 5, &[]),
     ("plot", 5, &[]),
-    ("cli", 6, &[]),
+    ("system", 6, &[]),
+    ("cli", 7, &[]),
 ];
 
 fn sources(folder: &Path, files: &mut Vec<std::path::PathBuf>) {

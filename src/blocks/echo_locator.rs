@@ -106,7 +106,6 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         next_plans: PlanReader::new(Arc::clone(&context.plans)),
         remover,
         telemetry: context.telemetry.clone(),
-        feedback: context.feedback.clone(),
         tracker: Tracker::new(estimator.config(), track_settings),
         clock: FrameClock::new(&context.scene),
         snapshots: Arc::clone(&context.snapshots),
@@ -132,7 +131,6 @@ struct EchoLocator {
     next_plans: PlanReader,
     remover: Option<StationaryRemover>,
     telemetry: Telemetry,
-    feedback: Telemetry,
     tracker: Tracker,
     clock: FrameClock,
     snapshots: Arc<Snapshots>,
@@ -282,7 +280,7 @@ impl EchoLocator {
     /// Reports what the frames from the first to the last gave, and lets the track take it in.
     fn conclude(&mut self, frames: [u64; 2], estimate: Estimate) {
         let middle = frames[0] + (frames[1] - frames[0]) / 2;
-        self.telemetry.report(Event::Sensed { frame: middle, estimate });
+        self.telemetry.report(Event::Sensed { frame: middle, estimate, track: None, more: false });
         self.tracker.step(self.clock.middle_s(frames), estimate.fix.as_slice());
         self.report_track(middle, self.tracker.best().copied());
         if frames[1] > middle {
@@ -298,8 +296,6 @@ impl EchoLocator {
     }
 
     fn report_track(&mut self, frame: u64, track: Option<Track>) {
-        let event = Event::Tracked { frame, track };
-        self.telemetry.report(event);
-        self.feedback.report(event);
+        self.telemetry.report(Event::Tracked { frame, track, more: false });
     }
 }

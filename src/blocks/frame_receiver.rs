@@ -62,7 +62,6 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
         words: vec![0; BLOCKS * MAX_INFORMATION_BITS],
         telemetry: context.telemetry.clone(),
-        feedback: context.feedback.clone(),
         snapshots: Arc::clone(&context.snapshots),
         pushed: None,
     }))
@@ -75,7 +74,6 @@ struct FrameReceiverBlock {
     soft: Vec<i8>,
     words: Vec<u8>,
     telemetry: Telemetry,
-    feedback: Telemetry,
     snapshots: Arc<Snapshots>,
     /// Time of the input that is in the receiver already.
     pushed: Option<u64>,
@@ -105,7 +103,7 @@ impl Block for FrameReceiverBlock {
             }
             None => {
                 let sample_time = time + input.head.valid as u64;
-                self.feedback.report(Event::ReceiverProgress { sample_time });
+                self.telemetry.report(Event::ReceiverProgress { sample_time });
                 Flow::Consumed
             }
         }
@@ -157,7 +155,7 @@ impl FrameReceiverBlock {
             let sounded = self.receiver.sounding();
             let antennas = sounded.len().min(MAX_SOUNDED_ANTENNAS);
             gains[..antennas].copy_from_slice(&sounded[..antennas]);
-            self.feedback.report(Event::Sounded { frame: status.number, antennas, gains });
+            self.telemetry.report(Event::Sounded { frame: status.number, antennas, gains });
         }
     }
 

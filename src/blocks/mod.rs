@@ -113,10 +113,8 @@ pub struct Context {
     pub probing_bits: Option<Arc<[u8]>>,
     /// Pictures received.
     pub received: Sender<ReceivedPicture>,
-    /// Events for the report.
+    /// Events for the report and the control plane.
     pub telemetry: Telemetry,
-    /// Events for the control plane.
-    pub feedback: Telemetry,
     /// The simulated target's moves.
     pub world: Arc<WorldChanges>,
     /// Recent frames for drawings.
@@ -148,6 +146,7 @@ impl Context {
 }
 
 /// One kind of block.
+#[derive(Clone)]
 pub struct Kind {
     /// Name in flowgraph files.
     pub name: &'static str,

@@ -70,7 +70,7 @@ impl LiveWorld {
             self.applied += 1;
         }
         let truth = self.world.begin_frame(number, time, seconds);
-        self.telemetry.report(Event::World { frame: number, position_m: truth.position_m });
+        self.telemetry.report(Event::World { frame: number, target: 0, position_m: truth.position_m });
     }
 }
 

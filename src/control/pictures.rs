@@ -195,6 +195,12 @@ impl PictureLibrary {
         &self.pictures[source]
     }
 
+    /// Samples of a source: three per pixel.
+    pub fn source_samples(&self, source: usize) -> f64 {
+        let (width, height) = self.pictures[source].dimensions();
+        3.0 * f64::from(width) * f64::from(height)
+    }
+
     /// What a receiver that loses nothing shows.
     pub fn error_free(&self, source: usize, model: usize) -> Option<RgbImage> {
         let known = locked(&self.state).coded.get(&(source, model)).cloned();

@@ -78,17 +78,9 @@ impl Journal {
         self.references.clone()
     }
 
-    /// Keeps an event that a replay of the receivers does not make again.
+    /// Keeps an event that a replay of the receivers does not make again ([`Audience::recording`](crate::stream::Audience)).
     pub fn tell(&mut self, event: &Event) {
-        let kept = matches!(
-            event,
-            Event::Radiated { .. }
-                | Event::PictureSent { .. }
-                | Event::World { .. }
-                | Event::Starved { .. }
-                | Event::LeftOut { .. }
-        );
-        if kept && self.written.is_ok() {
+        if self.written.is_ok() {
             self.written = self.events.write(&Message::Event(*event));
         }
     }

@@ -13,4 +13,4 @@ pub use frame::{AnyFrame, Frame, Head, Item, Sample, Shape};
 pub use link::{LinkReceiver, LinkSender, link};
 pub use plan::{Plan, PlanBoard, PlanReader};
 pub use tap::{TapReader, TapWriter, tap};
-pub use telemetry::{Event, LeftOut, MAX_SOUNDED_ANTENNAS, Telemetry, digest};
+pub use telemetry::{Audience, Event, LeftOut, Listeners, MAX_SOUNDED_ANTENNAS, Telemetry, Told, digest};

@@ -2,26 +2,16 @@
 
 use crate::{Error, Result};
 
-/// Keys of the scene that `--set` changes.
-pub type SceneSets = Vec<(String, toml::Value)>;
-
-/// Applies `--set` to the flowgraph; what begins with `scene.` is returned for the scene.
-pub fn apply_sets(sets: &[String], graph: &mut toml::Table) -> Result<SceneSets> {
-    let mut scene = Vec::new();
-    for set in sets {
-        let (path, text) = set.split_once('=').ok_or_else(|| {
-            Error::input(format!("--set {set}: accepted: PATH=VALUE, e.g. scene.constraints.power_dbm=-30"))
-        })?;
-        let value = toml::from_str::<toml::Table>(&format!("value = {text}"))
-            .ok()
-            .and_then(|mut table| table.remove("value"))
-            .unwrap_or_else(|| toml::Value::String(text.to_owned()));
-        match path.strip_prefix("scene.") {
-            Some(path) => scene.push((path.to_owned(), value)),
-            None => set_key(graph, path, value)?,
-        }
-    }
-    Ok(scene)
+/// `PATH=VALUE` as a key and a TOML value; what is no TOML is a string.
+pub fn parse_set(text: &str) -> Result<(String, toml::Value)> {
+    let (path, value) = text.split_once('=').ok_or_else(|| {
+        Error::input(format!("--set {text}: accepted: PATH=VALUE, e.g. scene.constraints.power_dbm=-30"))
+    })?;
+    let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    Ok((path.to_owned(), value))
 }
 
 /// Changes one key of a table, by its path.
