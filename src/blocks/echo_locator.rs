@@ -282,7 +282,7 @@ impl EchoLocator {
     /// Reports what the frames from the first to the last gave, and lets the track take it in.
     fn conclude(&mut self, frames: [u64; 2], estimate: Estimate) {
         let middle = frames[0] + (frames[1] - frames[0]) / 2;
-        self.telemetry.report(Event::Sensed { frame: middle, estimate });
+        self.telemetry.report(Event::Sensed { frame: middle, estimate, track: None, more: false });
         self.tracker.step(self.clock.middle_s(frames), estimate.fix.as_slice());
         self.report_track(middle, self.tracker.best().copied());
         if frames[1] > middle {
@@ -298,7 +298,7 @@ impl EchoLocator {
     }
 
     fn report_track(&mut self, frame: u64, track: Option<Track>) {
-        let event = Event::Tracked { frame, track };
+        let event = Event::Tracked { frame, track, more: false };
         self.telemetry.report(event);
         self.feedback.report(event);
     }

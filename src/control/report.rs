@@ -312,6 +312,8 @@ pub struct Collector {
     samples: u64,
     energy: f64,
     world: BTreeMap<u64, Point>,
+    /// Whether the next position and the next track belong to a frame that had one already.
+    continued: [bool; 2],
     bound: Option<((u64, Point, usize), Option<f64>)>,
     last_located: Option<u64>,
     track: Option<Track>,
@@ -354,6 +356,7 @@ impl Collector {
             samples: 0,
             energy: 0.0,
             world: BTreeMap::new(),
+            continued: [false; 2],
             bound: None,
             last_located: None,
             track: None,
@@ -404,9 +407,19 @@ impl Collector {
                 }
                 self.frame_received(frame, decoded, digests);
             }
-            Event::World { frame, position_m } => drop(self.world.insert(frame, position_m)),
-            Event::Sensed { frame, estimate, .. } => self.sensed(frame, &estimate),
-            Event::Tracked { frame, track } => self.tracked(frame, track),
+            Event::World { frame, target: 0, position_m } => drop(self.world.insert(frame, position_m)),
+            Event::World { .. } => {}
+            // The first of a frame counts.
+            Event::Sensed { frame, estimate, more, .. } => {
+                if !std::mem::replace(&mut self.continued[0], more) {
+                    self.sensed(frame, &estimate);
+                }
+            }
+            Event::Tracked { frame, track, more } => {
+                if !std::mem::replace(&mut self.continued[1], more) {
+                    self.tracked(frame, track);
+                }
+            }
             Event::Lost { frames } => self.overflows += frames,
             Event::Starved { events } => self.underflows += events,
             Event::TransmitterProgress { .. } | Event::ReceiverProgress { .. } | Event::Sounded { .. } => {}

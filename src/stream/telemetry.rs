@@ -71,10 +71,13 @@ pub enum Event {
         /// Frame number.
         frame: u64,
     },
-    /// Where the simulated target was when a frame was sent: for reports, never for a receiver.
+    /// Where a simulated target was when a frame was sent, once for each target: for reports, never for a receiver.
     World {
         /// Frame number.
         frame: u64,
+        /// The target's place in the scene's list.
+        #[serde(default)]
+        target: u8,
         /// Position in metres.
         position_m: Point,
     },
@@ -92,19 +95,30 @@ pub enum Event {
         /// Conjugated entries of h_c as received (gain per antenna for unit transmit amplitude).
         gains: [Complex32; MAX_SOUNDED_ANTENNAS],
     },
-    /// The sensing receiver worked on a frame's echo, or on those of several together.
+    /// The sensing receiver worked on a frame's echo, or on those of several together: once for each position found, the
+    /// strongest first, and once where there is none.
     Sensed {
         /// Frame number by the reference, of the middle one of several.
         frame: u64,
         /// What was found.
         estimate: Estimate,
+        /// The track that took it in, tentative ones too.
+        #[serde(default)]
+        track: Option<u64>,
+        /// Whether another one of this frame follows.
+        #[serde(default)]
+        more: bool,
     },
-    /// The sensing receiver is done with a frame, with an echo or without.
+    /// The sensing receiver is done with a frame, with an echo or without: once for each confirmed track, the one with most
+    /// fixes first, and once where there is none.
     Tracked {
         /// Frame number by the reference.
         frame: u64,
-        /// The confirmed track with most fixes; none either where the frame waits for others.
+        /// The track; none either where the frame waits for others.
         track: Option<Track>,
+        /// Whether another one of this frame follows.
+        #[serde(default)]
+        more: bool,
     },
     /// A radio began to send: its own time at sample 0 of the stream.
     Started {
