@@ -51,4 +51,4 @@ pub mod sensing;
 pub mod stream;
 pub mod system;
 
-pub use error::{Error, Result};
+pub use error::{Cause, Error, Result};

@@ -82,10 +82,20 @@ pub struct ReceivedPicture {
 /// A change to the simulated world.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum WorldChange {
-    /// Where the target is; it moves on from there.
-    Target(Point),
-    /// |β_0|.
-    Reflection(f64),
+    /// Where a target is; it moves on from there.
+    Target {
+        /// Its place in the scene's list.
+        target: usize,
+        /// In metres.
+        point: Point,
+    },
+    /// |β_0| of a target.
+    Reflection {
+        /// Its place in the scene's list.
+        target: usize,
+        /// |β_0|.
+        x: f64,
+    },
 }
 
 /// Changes to the simulated world and the frames from which they hold.

@@ -195,7 +195,7 @@ impl Signals {
             eprintln!("issc: stopping; once more to leave at once");
             pulled.pull();
         })
-        .map_err(|error| Error::failure(format!("no signal handler: {error}")))?;
+        .map_err(|error| Error::device(format!("no signal handler: {error}")))?;
         Ok(Self { stop, radios })
     }
 

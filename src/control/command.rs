@@ -55,10 +55,10 @@ impl Command {
                 Self::BandwidthRatioMax(number("channel uses per source sample, above 0", |number| number > 0.0)?)
             }
             "target" => Self::Target(point()?),
-            "world.target" => Self::World(WorldChange::Target(point()?)),
+            "world.target" => Self::World(WorldChange::Target { target: 0, point: point()? }),
             "world.reflection" => {
                 let coefficient = number("a reflection coefficient |β_0|, 0 or above", |number| number >= 0.0)?;
-                Self::World(WorldChange::Reflection(coefficient))
+                Self::World(WorldChange::Reflection { target: 0, x: coefficient })
             }
             "weights" if value == "auto" => Self::Weights(None),
             "weights" => match value.strip_prefix('@') {
@@ -80,8 +80,8 @@ impl Command {
             Self::HcrbMax(value) => format!("hcrb_max_m2={value}"),
             Self::BandwidthRatioMax(value) => format!("bandwidth_ratio_max={value}"),
             Self::Target(value) => format!("target={}", json(value)),
-            Self::World(WorldChange::Target(value)) => format!("world.target={}", json(value)),
-            Self::World(WorldChange::Reflection(value)) => format!("world.reflection={value}"),
+            Self::World(WorldChange::Target { point, .. }) => format!("world.target={}", json(point)),
+            Self::World(WorldChange::Reflection { x, .. }) => format!("world.reflection={x}"),
             Self::Weights(None) => "weights=auto".into(),
             Self::Weights(Some(beams)) => {
                 format!("weights={}", serde_json::to_string(beams).expect("finite beams are valid JSON"))
@@ -97,8 +97,8 @@ impl Command {
             Self::BandwidthRatioMax(_) => KEYS[2],
             Self::Target(_) => KEYS[3],
             Self::Weights(_) => KEYS[4],
-            Self::World(WorldChange::Target(_)) => KEYS[5],
-            Self::World(WorldChange::Reflection(_)) => KEYS[6],
+            Self::World(WorldChange::Target { .. }) => KEYS[5],
+            Self::World(WorldChange::Reflection { .. }) => KEYS[6],
         }
     }
 }

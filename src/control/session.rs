@@ -191,6 +191,7 @@ impl Session {
         let mut sounded = None;
         let mut requests = Vec::new();
         let (mut sent, mut received) = (0, 0);
+        let mut continued = false;
         let nobody = never();
         loop {
             while self.ready(boundary, sent, received, sounded.is_some()) {
@@ -206,9 +207,13 @@ impl Session {
                     // One that comes back counts from then on, so that its soundings are taken but not waited for.
                     Ok(Event::ReceiverProgress { sample_time }) if received != u64::MAX => received = sample_time,
                     Ok(Event::Sounded { frame, antennas, gains }) => sounded = Some((frame, antennas, gains)),
-                    Ok(Event::Tracked { frame, track, more: false }) => if let Some(follower) = &mut self.follower {
-                        follower.take_in(frame, track);
-                    },
+                    // The first track of a frame leads.
+                    Ok(Event::Tracked { frame, track, more }) => {
+                        if let Some(follower) = self.follower.as_mut().filter(|_| !continued) {
+                            follower.take_in(frame, track);
+                        }
+                        continued = more;
+                    }
                     Ok(Event::PeerLost { sensing: false }) => received = u64::MAX,
                     Ok(Event::PeerLost { sensing: true }) => if let Some(follower) = &mut self.follower {
                         follower.seen = u64::MAX;
@@ -322,8 +327,8 @@ impl Session {
         let refused = |reason: String| refused(frame, command.key(), reason);
         if let Command::World(change) = command {
             let geometry = &self.scene.geometry;
-            if let WorldChange::Target(target) = change
-                && let Err(what) = check_simulated_target(*target, geometry.transmitter, geometry.sensing_receiver)
+            if let WorldChange::Target { point, .. } = change
+                && let Err(what) = check_simulated_target(*point, geometry.transmitter, geometry.sensing_receiver)
             {
                 return refused(format!("world.{what}"));
             }

@@ -92,7 +92,7 @@ impl ControlSocket {
                     drop(served);
                 }
             })
-            .map_err(|error| Error::failure(format!("no thread for the control socket: {error}")))?;
+            .map_err(|error| Error::device(format!("no thread for the control socket: {error}")))?;
         Ok(Self { path: path.to_owned() })
     }
 }
@@ -159,7 +159,7 @@ fn exchange(path: &Path, line: &str) -> Result<String> {
 
 fn understood<T: serde::de::DeserializeOwned>(path: &Path, reply: &str) -> Result<T> {
     serde_json::from_str(reply)
-        .map_err(|error| Error::failure(format!("{}: unreadable answer: {error}", path.display())))
+        .map_err(|error| Error::peer(format!("{}: unreadable answer: {error}", path.display())))
 }
 
 /// Asks the process that listens at `path` for its status, as JSON.

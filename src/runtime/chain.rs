@@ -57,7 +57,7 @@ impl StopSwitch {
             result
         };
         let thread = std::thread::Builder::new().name(name.into()).spawn(guarded);
-        thread.map_err(|error| Error::failure(format!("no thread for {name}: {error}")))
+        thread.map_err(|error| Error::device(format!("no thread for {name}: {error}")))
     }
 
     /// Something to hold while a chain runs: should it panic, all sources are asked to stop.
@@ -87,7 +87,7 @@ struct FailGuard {
 impl Drop for FailGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.stop.fail(Error::failure(format!("the {} thread panicked", self.name)));
+            self.stop.fail(Error::internal(format!("the {} thread panicked", self.name)));
         }
     }
 }

@@ -252,7 +252,7 @@ impl EventWriter {
     pub fn finish(mut self) -> Result<()> {
         self.flush();
         match self.failed {
-            Some(error) => Err(Error::failure(format!("{}: the events are not whole: {error}", self.path.display()))),
+            Some(error) => Err(Error::device(format!("{}: the events are not whole: {error}", self.path.display()))),
             None => Ok(()),
         }
     }

@@ -97,7 +97,7 @@ impl Gallery {
     pub fn close(mut self) -> (Vec<(u8, ImageReport)>, Result<Option<Shown>>) {
         drop(self.jobs.take());
         let lines = self.lines.iter().collect();
-        let shown = self.thread.join().unwrap_or_else(|_| Err(Error::failure("the gallery thread panicked")));
+        let shown = self.thread.join().unwrap_or_else(|_| Err(Error::internal("the gallery thread panicked")));
         (lines, shown)
     }
 }

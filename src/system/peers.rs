@@ -156,7 +156,7 @@ impl Peers {
             let uplink = Arc::clone(uplink);
             let pass_on = move || feedback.iter().for_each(|told| uplink.tell(&told.event));
             let thread = thread::Builder::new().name("feedback".into()).spawn(pass_on);
-            thread.map_err(|error| Error::failure(format!("no thread for the feedback: {error}")))?;
+            thread.map_err(|error| Error::device(format!("no thread for the feedback: {error}")))?;
         }
         uplink.ready();
         Ok(())
@@ -222,6 +222,6 @@ impl Peers {
         };
         let recorded = self.recording.map_or(Ok(()), |recording| recording.finish(&log, &plans.newest()));
         let lost = self.far.and_then(|far| far.failure());
-        (log, recorded.and(lost.map_or(Ok(()), |what| Err(Error::failure(what)))))
+        (log, recorded.and(lost.map_or(Ok(()), |what| Err(Error::peer(what)))))
     }
 }

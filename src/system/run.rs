@@ -80,7 +80,7 @@ impl System {
             seen.broadcast.end();
             ended
         });
-        let thread = conductor.map_err(|error| Error::failure(format!("no thread for the run: {error}")))?;
+        let thread = conductor.map_err(|error| Error::internal(format!("no thread for the run: {error}")))?;
         Ok(Run { commands, shared, stop, thread: Some(thread) })
     }
 }
@@ -124,7 +124,7 @@ impl Run {
     /// Waits for the end of the run; all that is left of it.
     pub fn finish(mut self) -> Result<Ended> {
         let thread = self.thread.take().expect("a run is finished once");
-        thread.join().unwrap_or_else(|_| Err(Error::failure("the run's thread panicked")))
+        thread.join().unwrap_or_else(|_| Err(Error::internal("the run's thread panicked")))
     }
 }
 
@@ -206,7 +206,7 @@ impl<'a> Conductor<'a> {
         self.peers.leave();
         // The control plane ends once nobody is left who could tell it anything.
         self.commands = None;
-        let gone = |name: &str| Error::failure(format!("the {name} thread panicked"));
+        let gone = |name: &str| Error::internal(format!("the {name} thread panicked"));
         let (busy, took) = chains.join().unwrap_or_else(|_| (Err(gone("chains")), started.elapsed()));
         let log = match optimizer.map(JoinHandle::join) {
             Some(Ok(log)) => log,
