@@ -158,8 +158,7 @@ fn exchange(path: &Path, line: &str) -> Result<String> {
 }
 
 fn understood<T: serde::de::DeserializeOwned>(path: &Path, reply: &str) -> Result<T> {
-    serde_json::from_str(reply)
-        .map_err(|error| Error::peer(format!("{}: unreadable answer: {error}", path.display())))
+    serde_json::from_str(reply).map_err(|error| Error::peer(format!("{}: unreadable answer: {error}", path.display())))
 }
 
 /// Asks the process that listens at `path` for its status, as JSON.

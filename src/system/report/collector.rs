@@ -71,6 +71,8 @@ pub struct Collector {
     images_total: u64,
     communication: Vec<CommunicationReceiver>,
     sensing: Vec<Sensing>,
+    /// How many there are.
+    targets: usize,
     /// Where the targets were, by frame and place in the scene's list.
     world: BTreeMap<(u64, u8), Point>,
     overflows: u64,
@@ -95,21 +97,25 @@ pub struct Outcome {
 impl Collector {
     /// A collector for a run of these plans.
     pub fn new(scene: Arc<Scene>, bank: Arc<Bank>, plans: Arc<PlanBoard>, knows_sender: bool) -> Self {
-        let communication = vec![CommunicationReceiver {
-            id: "communication-receiver".into(),
-            noise_dbm: scene.channel.communication_noise_dbm,
+        let targets = scene.targets();
+        let communication = scene.communication_receivers().into_iter().map(|receiver| CommunicationReceiver {
+            id: receiver.id.into(),
+            noise_dbm: receiver.noise_dbm,
             next: 0,
             received: Windowed::default(),
             images: Images::default(),
-        }];
-        let sensing = vec![Sensing {
-            id: "sensing-receiver".into(),
-            noise_dbm: scene.channel.sensing_noise_dbm,
-            receiver: SensingReceiver::new([("target".to_owned(), (*scene).clone())].into_iter()),
+        });
+        let sensing = scene.sensing_receivers().into_iter().enumerate().map(|(index, receiver)| Sensing {
+            id: receiver.id.into(),
+            noise_dbm: receiver.noise_dbm,
+            receiver: SensingReceiver::new(
+                targets.iter().enumerate().map(|(place, target)| (target.id.clone(), scene.seen_by(place, 0, index))),
+            ),
             estimates: Vec::new(),
             tracks: Vec::new(),
             next: 0,
-        }];
+        });
+        let (communication, sensing) = (communication.collect(), sensing.collect());
         Self {
             clock: FrameClock::new(&scene),
             scene,
@@ -127,6 +133,7 @@ impl Collector {
             images_total: 0,
             communication,
             sensing,
+            targets: targets.len(),
             world: BTreeMap::new(),
             overflows: 0,
             underflows: 0,
@@ -264,11 +271,7 @@ impl Collector {
 
     /// Where every target was at a frame.
     fn truth(&self, frame: u64) -> Vec<Option<Point>> {
-        (0..self.targets()).map(|target| self.world.get(&(frame, target as u8)).copied()).collect()
-    }
-
-    fn targets(&self) -> usize {
-        1
+        (0..self.targets as u8).map(|target| self.world.get(&(frame, target)).copied()).collect()
     }
 
     fn sensed(&mut self, receiver: u8, frame: u64, found: (Estimate, Option<u64>), more: bool) {
