@@ -11,7 +11,7 @@ use issc::channel::RECEIVE_LAG;
 use issc::control::parse_at;
 use issc::modem::frame::Layout;
 use issc::stream::{Block, Flow, Frame, Shape, Stage, erase};
-use issc::system::{RadioSettings, System, SystemSpec, parse_set};
+use issc::system::{RadioSettings, Setting, System, SystemSpec};
 use num_complex::Complex32;
 use serde_json::Value;
 
@@ -100,10 +100,7 @@ impl Bench {
         arguments.chunks_exact(2).fold(spec, |spec, option| match option {
             ["--frames", count] => spec.frames(count.parse().unwrap()),
             ["--seconds", seconds] => spec.seconds(seconds.parse().unwrap()),
-            ["--set", text] => {
-                let (key, value) = parse_set(text).unwrap();
-                spec.set(&key, value).unwrap()
-            }
+            ["--set", text] => spec.with(Setting::parse(text).unwrap()),
             ["--at", text] => {
                 let (frame, command) = parse_at(text).unwrap();
                 spec.at(frame, command)

@@ -1,7 +1,7 @@
 //! `issc check`: loads a flowgraph as `run` would, and runs nothing.
 
 use crate::Result;
-use crate::system::{System, SystemSpec, parse_set};
+use crate::system::{Setting, System, SystemSpec};
 
 /// Loads a flowgraph, checks every stage and shape, and prints them.
 #[derive(Debug, clap::Args)]
@@ -20,8 +20,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<()> {
     let mut spec = SystemSpec::from_flowgraph(arguments.flowgraph)?.check_only();
     for text in &arguments.set {
-        let (key, value) = parse_set(text)?;
-        spec = spec.set(&key, value)?;
+        spec = spec.with(Setting::parse(text)?);
     }
     let system = System::build(spec)?;
     let chains = system.shapes();

@@ -8,7 +8,7 @@ use super::radio::RadioArguments;
 use super::{drawings, inputs, show};
 use crate::control::{parse_at, socket};
 use crate::runtime::StopSwitch;
-use crate::system::{Ended, OpenRadios, Report, System, SystemSpec, parse_set};
+use crate::system::{Ended, OpenRadios, Report, Setting, System, SystemSpec};
 use crate::{Error, Result};
 
 /// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.
@@ -84,8 +84,7 @@ impl SystemArguments {
             None => SystemSpec::from_flowgraph(self.flowgraph)?,
         };
         for text in &self.set {
-            let (key, value) = parse_set(text)?;
-            spec = spec.set(&key, value)?;
+            spec = spec.with(Setting::parse(text)?);
         }
         for text in &self.at {
             let (frame, command) = parse_at(text)?;

@@ -2,10 +2,12 @@
 
 mod command;
 mod first_last;
+pub mod keys;
 mod optimizer;
 mod pictures;
 mod planner;
 mod session;
+mod sets;
 pub mod socket;
 mod video;
 
@@ -15,3 +17,4 @@ pub use optimizer::{Observation, Optimizer};
 pub use pictures::{PictureLibrary, PictureWriter, each_picture, load_pictures, pictures_in, read_picture};
 pub use planner::{Planned, Planner};
 pub use session::{DECISION_FRAMES, FollowReport, Retune, Session, SessionLog};
+pub use sets::Setting;

@@ -12,14 +12,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::peers::{Environment, Origin, Peers};
 use super::radios::OpenRadios;
 use super::recording::{Recording, Replay, Subject, has_stage};
-use super::sets::set_key;
 use super::shipped;
 use super::spec::{Source, SystemSpec};
 use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, ReceivedPicture, TABLE};
 use crate::control::socket::LiveRequest;
 use crate::control::{
-    DECISION_FRAMES, Optimizer, PictureLibrary, PictureWriter, Planned, Planner, Session, load_pictures,
+    DECISION_FRAMES, Optimizer, PictureLibrary, PictureWriter, Planned, Planner, Session, Setting, load_pictures,
 };
 use crate::exchange::{Role, Terms};
 use crate::modem::frame::FrameClock;
@@ -307,26 +306,28 @@ impl SystemSpec {
 
     /// Flowgraph and scene, with the keys that were changed.
     fn read(&self) -> Result<Read> {
-        let mut read = match &self.source {
+        let settings = &self.settings;
+        match &self.source {
             Source::Recording(folder) => {
+                Setting::refuse_flowgraph(settings)?;
                 let replay = Replay::read(folder)?;
+                let (graph, mut scene) = (replay.graph.clone(), replay.scene.clone());
+                Setting::apply_to_scene(settings, &mut scene)?;
                 let name = folder.display().to_string();
-                let (graph, scene) = (replay.graph.clone(), replay.scene.clone());
-                Read { graph, scene, name, text: String::new(), replay: Some(replay) }
+                Ok(Read { graph, scene, name, text: String::new(), replay: Some(replay) })
             }
             Source::Flowgraph(source) => {
+                let mut table: toml::Table = crate::config::from_toml(&source.text, &source.name)?;
+                Setting::apply_to_flowgraph(settings, &mut table)?;
                 // The text as it stands gives the better error lines.
-                let text = if source.changed { source.table.to_string() } else { source.text.clone() };
+                let text = if settings.is_empty() { source.text.clone() } else { table.to_string() };
                 let graph = Flowgraph::from_toml(&text, &source.name)?;
                 let (scene_text, scene_name) = shipped::scene(&graph.scene, source.folder.as_deref())?;
-                let scene = crate::config::from_toml(&scene_text, &scene_name)?;
-                Read { graph, scene, name: source.name.clone(), text, replay: None }
+                let mut scene = crate::config::from_toml(&scene_text, &scene_name)?;
+                Setting::apply_to_scene(settings, &mut scene)?;
+                Ok(Read { graph, scene, name: source.name.clone(), text, replay: None })
             }
-        };
-        for (path, value) in &self.scene_keys {
-            set_key(&mut read.scene, path, value.clone())?;
         }
-        Ok(read)
     }
 }
 
@@ -364,9 +365,7 @@ fn check_scene(scene: &Scene) -> Result<()> {
     if waveform.frame_symbols != BLOCK * BLOCKS {
         return wrong("waveform.frame_symbols", waveform.frame_symbols, "1024");
     }
-    if waveform.samples_per_symbol < 2 {
-        return wrong("waveform.samples_per_symbol", waveform.samples_per_symbol, "2 or more");
-    }
+    scene.check_air().map_err(|what| Error::input(format!("scene: {what}")))?;
     FrameClock::new(scene).check().map_err(|what| Error::input(format!("scene: {what}")))?;
     let most = crate::stream::MAX_SOUNDED_ANTENNAS;
     if scene.array.transmit_antennas > most {

@@ -18,7 +18,6 @@ mod radios;
 mod recording;
 mod report;
 mod run;
-mod sets;
 mod shipped;
 mod spec;
 
@@ -32,9 +31,8 @@ pub use report::{
     TargetReport, TrackReport,
 };
 pub use run::{Ended, Run};
-pub use sets::parse_set;
 pub use shipped::{flowgraph, read_scene};
 pub use spec::{MakeOptimizer, SystemSpec};
 
 pub use crate::control::socket::Answer;
-pub use crate::control::{Command, Observation, Optimizer};
+pub use crate::control::{Command, Observation, Optimizer, Setting};

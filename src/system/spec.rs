@@ -4,27 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::radios::RadioSettings;
-use super::sets::set_key;
 use super::shipped;
+use crate::Result;
 use crate::blocks::Kind;
-use crate::control::{Command, Optimizer, Planner};
+use crate::control::{Command, Optimizer, Planner, Setting};
 use crate::runtime::StopSwitch;
-use crate::{Error, Result};
 
 /// Makes a run's optimizer from the shipped one, which knows the scene.
 pub type MakeOptimizer = Arc<dyn Fn(Planner) -> Box<dyn Optimizer> + Send + Sync>;
 
-/// A flowgraph as it was read, and the keys changed since.
+/// A flowgraph as it was read.
 #[derive(Debug, Clone)]
 pub(super) struct GraphSource {
     /// Stands in error lines.
     pub name: String,
-    /// The text as read, for error lines that name its line.
+    /// The text as read.
     pub text: String,
-    /// The same as a table, with the keys changed.
-    pub table: toml::Table,
-    /// Whether a key was changed.
-    pub changed: bool,
     /// Where the scene is looked for.
     pub folder: Option<PathBuf>,
 }
@@ -57,7 +52,7 @@ pub struct SystemSpec {
     pub(super) repeat: Option<u64>,
     pub(super) probing: Option<PathBuf>,
     pub(super) seed: u64,
-    pub(super) scene_keys: Vec<(String, toml::Value)>,
+    pub(super) settings: Vec<Setting>,
     pub(super) schedule: Vec<(u64, Command)>,
     pub(super) record: Option<PathBuf>,
     pub(super) received: Option<PathBuf>,
@@ -91,8 +86,7 @@ impl SystemSpec {
     }
 
     fn of_text(text: String, name: String, folder: Option<PathBuf>) -> Result<Self> {
-        let table = crate::config::from_toml(&text, &name)?;
-        Ok(Self::of(Source::Flowgraph(Box::new(GraphSource { name, text, table, changed: false, folder }))))
+        Ok(Self::of(Source::Flowgraph(Box::new(GraphSource { name, text, folder }))))
     }
 
     fn of(source: Source) -> Self {
@@ -105,7 +99,7 @@ impl SystemSpec {
             repeat: None,
             probing: None,
             seed: 1,
-            scene_keys: Vec::new(),
+            settings: Vec::new(),
             schedule: Vec::new(),
             record: None,
             received: None,
@@ -156,20 +150,17 @@ impl SystemSpec {
         Self { probing: Some(file.into()), ..self }
     }
 
-    /// Changes a key of the flowgraph, or of its scene by `scene.` before it, e.g. `scene.constraints.power_dbm`.
-    pub fn set(mut self, key: &str, value: impl Into<toml::Value>) -> Result<Self> {
-        let value = value.into();
-        match (key.strip_prefix("scene."), &mut self.source) {
-            (Some(path), _) => self.scene_keys.push((path.to_owned(), value)),
-            (None, Source::Flowgraph(graph)) => {
-                set_key(&mut graph.table, key, value)?;
-                graph.changed = true;
-            }
-            (None, Source::Recording(folder)) => {
-                return Err(Error::file(folder, format!("--set {key}: accepted for a recording: keys of the scene")));
-            }
-        }
-        Ok(self)
+    /// Changes a key of the flowgraph or of its scene ([`keys`](crate::control::keys) has them all), e.g.
+    /// `scene.constraints.power_dbm`. An unknown key is refused with the nearest known one; what the value may be is
+    /// checked by [`System::build`](super::System::build).
+    pub fn set(self, key: &str, value: impl Into<toml::Value>) -> Result<Self> {
+        Ok(self.with(Setting::new(key, value)?))
+    }
+
+    /// Makes a change that was parsed from a text.
+    pub fn with(mut self, setting: Setting) -> Self {
+        self.settings.push(setting);
+        self
     }
 
     /// Gives a live command that takes effect exactly at this frame.
