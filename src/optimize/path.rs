@@ -149,13 +149,7 @@ fn no_proof(goal: Goal) -> f64 {
     }
 }
 
-fn look(
-    shape: &impl Shape,
-    several: &Several,
-    goal: Goal,
-    weight: f64,
-    factor: DMatrix<Complex64>,
-) -> Option<Here> {
+fn look(shape: &impl Shape, several: &Several, goal: Goal, weight: f64, factor: DMatrix<Complex64>) -> Option<Here> {
     let images = factor.ad_mul(&several.vectors);
     let functionals = several.functionals(&images, factor.norm_squared());
     let expansion = several.expand(goal, weight, &functionals)?;

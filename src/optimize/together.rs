@@ -78,13 +78,18 @@ impl Run<'_> {
         }
         let mut inside = None;
         let limit = self.limit;
-        let found = self.warm.covariance.clone().filter(|level| {
-            self.effort.threshold_only && self.bound(&level.factor) < limit * (1.0 - 1e-6)
-        });
+        let found = self
+            .warm
+            .covariance
+            .clone()
+            .filter(|level| self.effort.threshold_only && self.bound(&level.factor) < limit * (1.0 - 1e-6));
         let smallest = match &found {
-            Some(level) => {
-                Outcome { factor: level.factor.clone(), proven: 0.0, multipliers: Vec::new(), warm: self.warm.smallest.clone() }
-            }
+            Some(level) => Outcome {
+                factor: level.factor.clone(),
+                proven: 0.0,
+                multipliers: Vec::new(),
+                warm: self.warm.smallest.clone(),
+            },
             None => {
                 let effort = self.effort;
                 let start = self.first();
@@ -214,7 +219,8 @@ impl Run<'_> {
     fn beams(&self, pair: &DMatrix<Complex64>) -> Beams {
         let problem = self.problem;
         let root = Complex64::from((problem.power_w() * (1.0 - POWER_RESERVE)).sqrt());
-        let lift = |beam: DVector<Complex64>| self.several.basis.as_ref().map_or_else(|| beam.clone(), |u| u * &beam) * root;
+        let lift =
+            |beam: DVector<Complex64>| self.several.basis.as_ref().map_or_else(|| beam.clone(), |u| u * &beam) * root;
         let last = self.several.vectors.ncols() - 1;
         let reached = pair.ad_mul(&self.several.vectors.column(last));
         let norm = reached.norm();
