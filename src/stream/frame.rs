@@ -24,7 +24,7 @@ pub enum Item {
     Nothing,
     /// Complex baseband samples or symbols.
     Complex,
-    /// Log-likelihood ratios, 3 units per nat, positive = bit 0.
+    /// Log-likelihood ratios, [`SOFT_SCALE`](crate::modem::constellation::SOFT_SCALE) = 4 units per nat, positive = bit 0.
     Soft,
     /// Bits, one per byte, 0 or 1.
     Bit,
