@@ -82,7 +82,7 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
     let mut table: Vec<Kind> =
         TABLE.iter().map(|kind| Kind { name: kind.name, summary: kind.summary, make: kind.make }).collect();
     table.push(Kind { name: "meter-samples", summary: "", make: meter::<num_complex::Complex32> });
-    table.push(Kind { name: "meter-bits", summary: "", make: meter::<u8> });
+    table.push(Kind { name: "meter-bits", summary: "", make: meter::<issc::stream::CodedFrame> });
     let folder = tempfile::tempdir().unwrap();
     for (name, shipped) in [
         ("loopback.toml", include_str!("../flowgraphs/loopback.toml")),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use num_complex::Complex32;
 use toml::Table;
 
-use super::{BIT_ROWS, Context, no_settings};
+use super::{Context, no_settings};
 use crate::Result;
 use crate::coding::{BlockScratch, HeaderCode, HeaderScratch};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
-use crate::modem::header::{FrameHeader, HEADER_BITS};
+use crate::modem::header::HEADER_BITS;
 use crate::modem::words::{SensingSequence, Words};
-use crate::stream::{Block, Flow, Frame, Item, PlanReader, Shape, Stage, erase};
+use crate::stream::{Block, CodedFrame, Flow, Frame, PlanReader, Shape, Stage, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
@@ -49,26 +49,24 @@ struct FrameBuilder {
 }
 
 impl Block for FrameBuilder {
-    type In = u8;
+    type In = CodedFrame;
     type Out = Complex32;
 
-    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
-        if inlet.channels != BIT_ROWS || inlet.item != Item::Bit {
-            return Err(format!("takes {BIT_ROWS} rows of bits, is given {inlet}"));
-        }
+    fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
         Ok(Shape::complex(3, self.longest))
     }
 
-    fn work(&mut self, input: &Frame<u8>, output: &mut Frame<Complex32>) -> Flow {
+    fn work(&mut self, input: &Frame<CodedFrame>, output: &mut Frame<Complex32>) -> Flow {
         let plan = self.plans.of_epoch(input.head.epoch);
-        let bits = &input.row(0)[..HEADER_BITS];
-        let protected = FrameHeader::unpack(bits).map_or(0, |header| usize::from(header.protected_blocks));
-        self.header_code.encode(bits, &mut self.coded, &mut self.header_scratch);
+        let frame = input.coded();
+        let mut bits = [0; HEADER_BITS];
+        frame.header.pack(&mut bits);
+        self.header_code.encode(&bits, &mut self.coded, &mut self.header_scratch);
         Modulation::Qpsk.map(&self.coded[..2 * HEADER], &mut self.header);
         for (index, symbols) in self.payload.chunks_exact_mut(BLOCK).enumerate() {
-            let code = if index < protected { &plan.protected } else { &plan.payload };
+            let code = if frame.is_protected(index) { &plan.protected } else { &plan.payload };
             let coded = &mut self.coded[..code.coded_bits()];
-            code.modulate(&input.row(1 + index)[..code.payload_bits()], coded, symbols, &mut self.block_scratch);
+            code.modulate(&frame.blocks[index][..code.payload_bits()], coded, symbols, &mut self.block_scratch);
         }
         let number = input.head.sequence;
         self.sequence.write(number, &mut self.sensing);

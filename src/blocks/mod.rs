@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 use crate::exchange::Ends;
-use crate::modem::frame::{BLOCKS, Layout};
+use crate::modem::frame::Layout;
 use crate::modem::words::SensingSequence;
 use crate::scene::{Point, Scene};
 use crate::semantic::{Bank, Picture};
@@ -34,12 +34,6 @@ pub(crate) use crate::stream::digest;
 use crate::stream::{PlanBoard, Stage, TapReader, Telemetry};
 use crate::{Error, Result};
 use snapshots::Snapshots;
-
-/// Rows of a frame of bits: the header and the payload blocks; receivers add a row of flags.
-pub(crate) const BIT_ROWS: usize = 1 + BLOCKS;
-
-/// Bits per row of a frame of bits.
-pub(crate) const BIT_ROW: usize = 2048;
 
 /// Frames that a tap holds: more than can be under way between transmitter and receiver.
 const TAP_FRAMES: usize = 64;

@@ -6,13 +6,11 @@ use std::ops::Range;
 use crossbeam_channel::Sender;
 use toml::Table;
 
-use super::{BIT_ROWS, Context, ReceivedPicture, no_settings};
+use super::{Context, ReceivedPicture, no_settings};
 use crate::Result;
-use crate::coding::Crc;
-use crate::modem::frame::BLOCKS;
-use crate::modem::header::{FrameHeader, unwrap_count};
+use crate::modem::header::unwrap_count;
 use crate::semantic::Decoder;
-use crate::stream::{Block, Flow, Frame, Shape, Stage, erase};
+use crate::stream::{Block, CodedFrame, Flow, Frame, Shape, Stage, erase};
 
 /// Bytes of the longest protected part and body that headers can address.
 const PROTECTED_BYTES: usize = (1 << 16) / 8;
@@ -97,36 +95,31 @@ struct PictureSink {
 }
 
 impl Block for PictureSink {
-    type In = u8;
+    type In = CodedFrame;
     type Out = ();
 
-    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
-        if inlet.channels != BIT_ROWS + 1 {
-            return Err(format!("takes header, blocks and flags, is given {inlet}"));
-        }
+    fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
         Ok(Shape::NOTHING)
     }
 
-    fn work(&mut self, input: &Frame<u8>, _output: &mut Frame<()>) -> Flow {
-        let Some(header) = FrameHeader::unpack(input.row(0)) else { return Flow::Consumed };
+    fn work(&mut self, input: &Frame<CodedFrame>, _output: &mut Frame<()>) -> Flow {
+        let (frame, header) = (input.coded(), &input.coded().header);
         if self.current.is_some_and(|number| number != header.picture) {
             self.finish();
         }
         self.current = Some(header.picture);
         let (mut protected_bit, mut body_bit) = (usize::from(header.protected_offset), header.body_offset as usize);
-        for index in 0..usize::from(header.used_blocks).min(BLOCKS) {
-            let is_protected = index < usize::from(header.protected_blocks);
-            let (information, part, cursor) = if is_protected {
-                (header.protected_bits, &mut self.protected, &mut protected_bit)
+        for index in 0..frame.used_blocks() {
+            let (part, cursor) = if frame.is_protected(index) {
+                (&mut self.protected, &mut protected_bit)
             } else {
-                (header.payload_bits, &mut self.body, &mut body_bit)
+                (&mut self.body, &mut body_bit)
             };
-            let count = usize::from(information).saturating_sub(Crc::Crc11.bits());
-            if input.row(BIT_ROWS)[index] == 1 {
-                part.lay(*cursor, &input.row(1 + index)[..count]);
+            if frame.passed[index] {
+                part.lay(*cursor, frame.payload(index));
                 self.blocks += 1;
             }
-            *cursor += count;
+            *cursor += frame.payload_bits(index);
         }
         if header.last_of_picture {
             self.finish();

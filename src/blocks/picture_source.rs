@@ -8,12 +8,12 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use toml::Table;
 
-use super::{BIT_ROW, BIT_ROWS, Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
+use super::{Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
 use crate::Result;
 use crate::modem::frame::{BLOCKS, FrameClock, Layout};
 use crate::modem::header::{FrameHeader, VERSION};
 use crate::semantic::Picture;
-use crate::stream::{Block, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
@@ -74,13 +74,13 @@ pub(crate) const PROGRESS_FRAMES: u64 = 16;
 
 impl Block for PictureSource {
     type In = ();
-    type Out = u8;
+    type Out = CodedFrame;
 
     fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
-        Ok(Shape::bits(BIT_ROWS, BIT_ROW))
+        Ok(Shape::CODED)
     }
 
-    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<u8>) -> Flow {
+    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<CodedFrame>) -> Flow {
         if self.stopped || self.frame >= self.frames {
             return Flow::Finished;
         }
@@ -101,8 +101,8 @@ impl Block for PictureSource {
             }
         }
         let current = self.current.as_mut().expect("a picture is under way");
-        let (header, digests) = fill(current, plan, self.frame, self.number, &mut self.filler, output);
-        let epoch = plan.epoch;
+        let digests = fill(current, plan, self.frame, self.number, &mut self.filler, output.coded_mut());
+        let (epoch, header) = (plan.epoch, output.coded().header);
         self.telemetry.report(Event::FrameSent { frame: self.frame, blocks: header.used_blocks, digests });
         if header.last_of_picture {
             self.telemetry.report(Event::PictureSent {
@@ -143,19 +143,19 @@ impl PictureSource {
 fn fill(
     current: &mut Current,
     plan: &Plan,
-    frame: u64,
-    number: u64,
+    frame_number: u64,
+    picture_number: u64,
     filler: &mut Xoshiro256PlusPlus,
-    output: &mut Frame<u8>,
-) -> (FrameHeader, [u64; BLOCKS]) {
+    frame: &mut CodedFrame,
+) -> [u64; BLOCKS] {
     let picture = &current.picture;
     let (protected, body) = (8 * picture.protected.len(), 8 * picture.body.len());
     let mut header = FrameHeader {
         version: VERSION,
-        number: (frame & 0xff_ffff) as u32,
+        number: (frame_number & 0xff_ffff) as u32,
         epoch: (plan.epoch & 0xfff) as u16,
         model: picture.header.model as u8,
-        picture: number as u16,
+        picture: picture_number as u16,
         payload_bits: plan.payload.information_bits() as u16,
         payload_modulation: plan.payload.modulation().index() as u8,
         payload_shaped: plan.payload.is_shaped(),
@@ -170,7 +170,7 @@ fn fill(
     for (index, block_digest) in digests.iter_mut().enumerate() {
         let is_protected = current.protected_bit < protected;
         let code = if is_protected { &plan.protected } else { &plan.payload };
-        let row = &mut output.row_mut(1 + index)[..code.payload_bits()];
+        let row = &mut frame.blocks[index][..code.payload_bits()];
         let (bytes, cursor, end) = if is_protected {
             (&picture.protected, &mut current.protected_bit, protected)
         } else {
@@ -190,6 +190,6 @@ fn fill(
         }
     }
     header.last_of_picture = current.body_bit == body && current.protected_bit == protected;
-    header.pack(output.row_mut(0));
-    (header, digests)
+    (frame.header, frame.passed) = (header, [false; BLOCKS]);
+    digests
 }

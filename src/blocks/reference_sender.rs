@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use toml::Table;
 
-use super::{BIT_ROWS, Context, no_settings};
+use super::{Context, no_settings};
 use crate::Result;
 use crate::exchange::{FrameBits, Reference, ReferenceOutlet};
-use crate::modem::header::{FrameHeader, HEADER_BITS};
-use crate::stream::{Block, Event, Flow, Frame, PlanBoard, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, CodedFrame, Event, Flow, Frame, PlanBoard, Shape, Stage, Telemetry, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
@@ -30,22 +29,17 @@ struct ReferenceSender {
 }
 
 impl Block for ReferenceSender {
-    type In = u8;
-    type Out = u8;
+    type In = CodedFrame;
+    type Out = CodedFrame;
 
     fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
-        if inlet.channels != BIT_ROWS {
-            return Err(format!("takes {BIT_ROWS} rows of bits, is given {inlet}"));
-        }
         Ok(inlet)
     }
 
-    fn work(&mut self, input: &Frame<u8>, output: &mut Frame<u8>) -> Flow {
+    fn work(&mut self, input: &Frame<CodedFrame>, output: &mut Frame<CodedFrame>) -> Flow {
         output.copy_rows(input, 0);
         let plan = self.plans.in_force(input.head.sequence);
-        let header = FrameHeader::unpack(&input.row(0)[..HEADER_BITS]);
-        let protected = header.map_or(0, |header| usize::from(header.protected_blocks));
-        let bits = FrameBits::pack(input, &plan, protected);
+        let bits = FrameBits::of(input);
         let news = (self.epoch.replace(plan.epoch) != Some(plan.epoch)).then_some(plan);
         for outlet in &self.outlets {
             let reference = Reference { plan: news.clone(), bits };

@@ -7,11 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use toml::Table;
 
-use super::{BIT_ROW, BIT_ROWS, Context, TAP_FRAMES, digest, no_settings};
+use super::{Context, TAP_FRAMES, digest, no_settings};
 use crate::exchange::{FarTransmitter, FrameBits, ReferenceInlet};
 use crate::modem::frame::{BLOCKS, FrameClock};
-use crate::modem::header::{FrameHeader, HEADER_BITS};
-use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 use crate::{Error, Result};
 
 /// Longest wait for a frame.
@@ -55,13 +54,13 @@ struct ReferenceSource {
 
 impl Block for ReferenceSource {
     type In = ();
-    type Out = u8;
+    type Out = CodedFrame;
 
     fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
-        Ok(Shape::bits(BIT_ROWS, BIT_ROW))
+        Ok(Shape::CODED)
     }
 
-    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<u8>) -> Flow {
+    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<CodedFrame>) -> Flow {
         // The stages after this one are done with what it gave last.
         self.far.refer_to(self.done);
         if self.next.is_none() {
@@ -77,10 +76,10 @@ impl Block for ReferenceSource {
         let Some(bits) = self.next.take_if(|bits| bits.sample_time <= self.far.received() + self.ahead) else {
             return if self.stopped { Flow::Finished } else { Flow::Later(CATCH_UP) };
         };
-        let lengths = bits.unpack(output);
+        bits.write(output);
         self.done = bits.end(&self.clock);
         if self.inlet.recorded {
-            self.report(output, &lengths);
+            self.report(output);
         }
         Flow::Forward
     }
@@ -98,13 +97,13 @@ impl Drop for ReferenceSource {
 
 impl ReferenceSource {
     /// Says what the transmitter said when it sent the frame.
-    fn report(&self, frame: &Frame<u8>, lengths: &[usize]) {
-        let Some(header) = FrameHeader::unpack(&frame.samples()[..HEADER_BITS]) else { return };
+    fn report(&self, frame: &Frame<CodedFrame>) {
+        let coded = frame.coded();
         let mut digests = [0; BLOCKS];
-        for (block, sent) in digests.iter_mut().enumerate().take(usize::from(header.used_blocks)) {
-            let row = &frame.samples()[(1 + block) * frame.capacity()..][..lengths[1 + block]];
-            *sent = digest(row);
+        for (block, sent) in digests.iter_mut().enumerate().take(coded.used_blocks()) {
+            *sent = digest(coded.payload(block));
         }
-        self.telemetry.report(Event::FrameSent { frame: frame.head.sequence, blocks: header.used_blocks, digests });
+        let blocks = coded.header.used_blocks;
+        self.telemetry.report(Event::FrameSent { frame: frame.head.sequence, blocks, digests });
     }
 }

@@ -2,6 +2,7 @@
 //! plans, telemetry). Nothing here knows of flowgraphs or of the command line.
 
 mod block;
+mod coded;
 mod frame;
 mod link;
 mod plan;
@@ -9,6 +10,7 @@ mod tap;
 mod telemetry;
 
 pub use block::{Block, Flow, Stage, Wake, erase};
+pub use coded::{BLOCK_BITS, CodedFrame};
 pub use frame::{AnyFrame, Frame, Head, Item, Sample, Shape};
 pub use link::{LinkReceiver, LinkSender, link};
 pub use plan::{Plan, PlanBoard, PlanReader};
