@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use issc::blocks::{Context, Kind, TABLE};
+use issc::blocks::{Context, Kind, Registry};
 use issc::cli::run::RunOptions;
 use issc::runtime::StopSwitch;
 use issc::stream::{Block, Flow, Frame, Shape, Stage, erase};
@@ -79,10 +79,9 @@ fn meter<T: issc::stream::Sample>(_: &mut Context, _: Table) -> issc::Result<Box
 
 #[test]
 fn a_streaming_loopback_allocates_nothing_per_frame() {
-    let mut table: Vec<Kind> =
-        TABLE.iter().map(|kind| Kind { name: kind.name, summary: kind.summary, make: kind.make }).collect();
-    table.push(Kind { name: "meter-samples", summary: "", make: meter::<num_complex::Complex32> });
-    table.push(Kind { name: "meter-bits", summary: "", make: meter::<issc::stream::CodedFrame> });
+    let registry = Registry::shipped()
+        .with(Kind::new("meter-samples", meter::<num_complex::Complex32>))
+        .with(Kind::new("meter-bits", meter::<issc::stream::CodedFrame>));
     let folder = tempfile::tempdir().unwrap();
     for (name, shipped) in [
         ("loopback.toml", include_str!("../flowgraphs/loopback.toml")),
@@ -107,7 +106,7 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
         let path = folder.path().join(name);
         std::fs::write(&path, metered).unwrap();
         let options = RunOptions { frames: Some(240), ..RunOptions::new(path.display().to_string()) };
-        let ended = options.prepare_with(&table).unwrap().go(&StopSwitch::default()).unwrap();
+        let ended = options.prepare_with(&registry).unwrap().go(&StopSwitch::default()).unwrap();
         assert_eq!(ended.report.frames_sent, 240);
         let frames = FRAMES.swap(0, Ordering::Relaxed);
         assert!(frames >= 4 * 170, "{name}: only {frames} frames were watched");

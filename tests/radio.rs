@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use issc::blocks::{Context, Kind, TABLE};
+use issc::blocks::{Context, Kind, Registry};
 use issc::channel::RECEIVE_LAG;
 use issc::cli::run::RunOptions;
 use issc::modem::frame::Layout;
@@ -342,9 +342,8 @@ fn wait_for_silence(bench: &Bench) {
     });
 }
 
-fn table_with(name: &'static str, make: fn(&mut Context, toml::Table) -> issc::Result<Box<dyn Stage>>) -> Vec<Kind> {
-    let shipped = TABLE.iter().map(|kind| Kind { name: kind.name, summary: kind.summary, make: kind.make });
-    shipped.chain([Kind { name, summary: "of this test", make }]).collect()
+fn registry_with(name: &'static str, make: fn(&mut Context, toml::Table) -> issc::Result<Box<dyn Stage>>) -> Registry {
+    Registry::shipped().with(Kind::new(name, make))
 }
 
 const TRANSMIT_CHAIN: &str = "stages = [{ kind = \"soapy-sink\"";
@@ -358,7 +357,7 @@ fn a_panic_before_or_beside_the_transmitter_silences_it() {
         let bench = Bench::in_real_time(&[place]);
         let mut arguments = vec!["--seconds", "60"];
         arguments.extend(SLOW);
-        let prepared = bench.options(&arguments).prepare_with(&table_with("panics", panics)).unwrap();
+        let prepared = bench.options(&arguments).prepare_with(&registry_with("panics", panics)).unwrap();
         std::thread::scope(|scope| {
             let run = scope.spawn(|| prepared.go(&StopSwitch::default()).map(|_| ()));
             wait_for(Duration::from_secs(20), || PANICKED.lock().unwrap().is_some());
@@ -377,7 +376,7 @@ fn a_stalled_writer_is_silenced_within_a_second_and_sends_again_when_it_goes_on(
     let bench = Bench::in_real_time(&[(TRANSMIT_CHAIN, "stages = [{ kind = \"stalls\" }, { kind = \"soapy-sink\"")]);
     let mut arguments = vec!["--seconds", "2.5"];
     arguments.extend(SLOW);
-    let prepared = bench.options(&arguments).prepare_with(&table_with("stalls", stalls)).unwrap();
+    let prepared = bench.options(&arguments).prepare_with(&registry_with("stalls", stalls)).unwrap();
     std::thread::scope(|scope| {
         let run = scope.spawn(|| prepared.go(&StopSwitch::default()).map(|ended| ended.report));
         wait_for(Duration::from_secs(20), || STALLED.lock().unwrap().is_some());
@@ -470,7 +469,7 @@ fn ten_live_weights_change_the_antennas_at_the_exact_sample_of_their_frame() {
         frames.iter().zip(0..).map(|(frame, n)| format!("{frame}:weights=@{}", weights[n % 2])).collect();
     let mut arguments = vec!["--frames", "90"];
     updates.iter().for_each(|update| arguments.extend(["--at", update]));
-    let prepared = bench.options(&arguments).prepare_with(&table_with("capture", capture)).unwrap();
+    let prepared = bench.options(&arguments).prepare_with(&registry_with("capture", capture)).unwrap();
     let report = prepared.go(&StopSwitch::default()).unwrap().report;
     assert_eq!(report.frames_sent, 90);
     let (origin, rows) = std::mem::take(&mut *CAPTURED.lock().unwrap());

@@ -82,3 +82,49 @@ impl Block for FrameBuilder {
         Flow::Forward
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, coded_frames};
+
+    #[test]
+    fn blocks_stand_in_their_places_under_their_codes_and_words_around_them() {
+        let (mut context, _) = alone();
+        let frames = coded_frames(&context, 63..66);
+        let plan = context.plans.newest();
+        let words = Words::new(context.scene.array.transmit_antennas);
+        let mut builder = block::<CodedFrame, Complex32>("frame-builder", "", &mut context, Shape::CODED);
+        for frame in &frames {
+            let made = builder.feed(frame).remove(0);
+            let layout = Layout::of(frame.head.sequence, 4);
+            assert_eq!((made.head.valid, made.head.sequence), (layout.symbols(), frame.head.sequence));
+            assert_eq!(made.row(0)[..128], words.semantic.preamble[..]);
+            for index in 0..BLOCKS {
+                let code = if index == 0 { &plan.protected } else { &plan.payload };
+                let mut symbols = vec![Complex32::default(); BLOCK];
+                let mut coded = vec![0; code.coded_bits()];
+                code.modulate(frame.coded().payload(index), &mut coded, &mut symbols, &mut BlockScratch::default());
+                assert_eq!(made.row(0)[layout.block(index)..][..BLOCK], symbols[..]);
+                assert_eq!(made.row(0)[layout.unique_word(index)..][..32], words.semantic.unique_word[..]);
+            }
+            let sounding = made.row(2).iter().filter(|symbol| symbol.norm() > 0.0).count();
+            assert_eq!(sounding > 0, frame.head.sequence == 64, "every 64th frame sounds the antennas");
+        }
+    }
+
+    #[test]
+    fn the_sensing_stream_depends_on_the_seed_and_not_on_the_bits() {
+        let made = |seed, flip: u8| {
+            let (mut context, _) = alone();
+            context.run.seed = seed;
+            let mut frame = coded_frames(&context, 1..2).remove(0);
+            frame.coded_mut().blocks[2][5] ^= flip;
+            block::<CodedFrame, Complex32>("frame-builder", "", &mut context, Shape::CODED).feed(&frame).remove(0)
+        };
+        let (one, flipped, other) = (made(1, 0), made(1, 1), made(2, 0));
+        assert_eq!(one.row(1), flipped.row(1));
+        assert_ne!(one.row(0), flipped.row(0));
+        assert_ne!(one.row(1), other.row(1));
+    }
+}

@@ -10,17 +10,21 @@ use toml::Table;
 
 use super::snapshots::Snapshots;
 use super::{Context, digest, settings};
-use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::header::FrameHeader;
 use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
+use crate::scene::Scene;
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
+use crate::{Error, Result};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(super) struct Keys {
+    /// The scene's receiver that this is.
+    #[serde(default)]
+    receiver: Option<String>,
     #[serde(default)]
     sensing_stream: Treatment,
 }
@@ -38,11 +42,24 @@ enum Treatment {
     Demap,
 }
 
+/// The communication receivers of a scene.
+fn receiver_ids(_scene: &Scene) -> Vec<String> {
+    vec!["communication-receiver".into()]
+}
+
 /// Codes kept ready: payload and protected code of a few plans.
 const KEPT_CODES: usize = 8;
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
+    if let Some(id) = keys.receiver {
+        let known = receiver_ids(&context.scene);
+        if !known.contains(&id) {
+            return Err(Error::input(format!("receiver = \"{id}\"; accepted with this scene: {}", known.join(", "))));
+        }
+        // The chains that this one feeds are part of the same receiver.
+        context.chain.receiver = Some(id.into());
+    }
     let waveform = &context.scene.waveform;
     let config = ReceiverConfig {
         symbol_rate_hz: waveform.bandwidth_hz,
@@ -61,9 +78,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         scratch: BlockScratch::with_rescue(),
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
         words: vec![0; BLOCKS * MAX_INFORMATION_BITS],
-        telemetry: context.telemetry.clone(),
-        feedback: context.feedback.clone(),
-        snapshots: Arc::clone(&context.snapshots),
+        telemetry: context.sinks.telemetry.clone(),
+        feedback: context.sinks.feedback.clone(),
+        snapshots: context.sinks.snapshots.for_symbols(),
         pushed: None,
     }))
 }

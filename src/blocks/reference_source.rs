@@ -30,7 +30,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     Ok(erase(ReferenceSource {
         inlet,
         far,
-        telemetry: context.telemetry.clone(),
+        telemetry: context.sinks.telemetry.clone(),
         clock: FrameClock::new(&context.scene),
         ahead: (TAP_FRAMES / 2 * context.longest_samples()) as u64,
         next: None,
@@ -105,5 +105,43 @@ impl ReferenceSource {
         }
         let blocks = coded.header.used_blocks;
         self.telemetry.report(Event::FrameSent { frame: frame.head.sequence, blocks, digests });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, coded_frames, events, refusal};
+
+    #[test]
+    fn frames_come_as_they_were_sent_no_further_ahead_than_a_tap_holds_and_to_their_end() {
+        let (mut context, heard) = alone();
+        assert!(refusal("reference-source", "", &mut context, Shape::NOTHING).contains("link.connect"));
+        let (sender, frames) = crossbeam_channel::bounded(100);
+        let far = Arc::new(FarTransmitter::default());
+        context.ends.inlet = Some(ReferenceInlet { frames, recorded: true });
+        context.ends.far = Some(Arc::clone(&far));
+        let sent = coded_frames(&context, 0..100);
+        sent.iter().for_each(|frame| sender.send(FrameBits::of(frame)).unwrap());
+        drop(sender);
+        let mut source = block::<(), CodedFrame>("reference-source", "", &mut context, Shape::NOTHING);
+        let first = source.pull(1000);
+        assert!(first.len() < TAP_FRAMES && matches!(source.flow(), Flow::Later(_)), "{}", first.len());
+        assert!(!far.refers_to(u64::MAX), "samples have to wait for their reference");
+        far.receive(u64::MAX / 2);
+        let rest = source.pull(1000);
+        assert_eq!((first.len() + rest.len(), source.flow()), (100, Flow::Finished));
+        for (came, frame) in first.iter().chain(&rest).zip(&sent) {
+            assert_eq!((came.head.sequence, came.head.sample_time), (frame.head.sequence, frame.head.sample_time));
+            assert_eq!(came.coded(), frame.coded());
+        }
+        let told = events(&heard, |event| match event {
+            Event::FrameSent { digests, .. } => Some(digests),
+            _ => None,
+        });
+        let digests = sent.iter().map(|frame| std::array::from_fn(|block| digest(frame.coded().payload(block))));
+        assert_eq!(told, digests.collect::<Vec<_>>(), "a recording's frames are reported as when they were sent");
+        drop(source);
+        assert!(far.refers_to(u64::MAX), "nobody waits for a reference that will not come");
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let scene = &context.scene;
     let chunk_samples = context.longest_samples();
     Ok(erase(SimulatedAir {
-        live: LiveWorld::new(scene, context.seed, chunk_samples, &context.world, &context.telemetry)?,
+        live: LiveWorld::new(scene, context.run.seed, chunk_samples, &context.world, &context.sinks.telemetry)?,
         antennas: scene.array.transmit_antennas,
         rows: 1 + scene.array.receive_antennas,
         chunk_samples,

@@ -1,6 +1,5 @@
 //! From options to a run that is ready to start: files read, first plan made, companions joined, chains loaded.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,18 +8,19 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::companions::{Around, Companions, Origin};
 use super::radio::{OpenRadios, RadioArguments};
-use super::recording::{Recording, Replay, Subject, has_stage};
+use super::recording::{Recording, Replay, Subject};
 use super::sets::{apply_sets, set_key};
 use super::{inputs, shipped};
 use crate::blocks::snapshots::Snapshots;
-use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
+use crate::blocks::{ChainContext, ReceivedPicture};
+use crate::blocks::{Codec, Context, Registry, Role as BlockRole, Run, Sinks};
 use crate::control::{PictureLibrary, PictureWriter, Planner, Session, load_pictures, parse_at};
 use crate::exchange::{Role, Terms};
 use crate::modem::frame::FrameClock;
 use crate::runtime::{Flowgraph, Program};
 use crate::scene::Scene;
 use crate::semantic::Bank;
-use crate::stream::{Event, PlanBoard, Telemetry};
+use crate::stream::{Event, PlanBoard, Taps, Telemetry};
 use crate::{Error, Result};
 
 /// Room for events between the chains and the report.
@@ -112,17 +112,17 @@ impl RunOptions {
 
     /// Reads everything, plans the first plan and makes the chains.
     pub fn prepare(self) -> Result<Prepared> {
-        self.prepare_with(TABLE)
+        self.prepare_with(&Registry::shipped())
     }
 
     /// The same with more kinds of blocks than the shipped ones.
-    pub fn prepare_with(self, table: &[Kind]) -> Result<Prepared> {
+    pub fn prepare_with(self, registry: &Registry) -> Result<Prepared> {
         self.check()?;
-        let mut read = self.read()?;
+        let mut read = self.read(registry)?;
         let scene = Arc::new(Scene::from_toml(&read.scene.to_string(), &read.graph.scene)?);
         check_scene(&scene)?;
         let bank = Bank::shipped();
-        let Sent { seed, library, pixels, probing_bits, recording } = self.sent(&mut read, &bank)?;
+        let Sent { seed, library, pixels, probing_bits, recording } = self.sent(&mut read, &bank, registry)?;
         let Read { graph, name: graph_name, replay, .. } = read;
         let link = graph.link.as_ref().filter(|_| !self.checks_only);
         let terms = Terms::new(&scene, seed, probing_bits.as_deref());
@@ -160,32 +160,31 @@ impl RunOptions {
         let snapshots = Arc::new(Snapshots::new(self.snapshots));
         let mut context = Context {
             scene: Arc::clone(&scene),
-            seed,
-            frames,
-            seconds: self.seconds,
-            pace: self.pace,
-            bank: Arc::clone(&bank),
+            run: Run { seed, frames, seconds: self.seconds, pace: self.pace, probing_bits },
+            codec: Codec { bank: Arc::clone(&bank), feed: Arc::clone(&library) as _ },
             plans: Arc::clone(&plans),
-            pictures: Arc::clone(&library) as _,
-            probing_bits,
-            received: pictures_out,
-            telemetry: events.clone(),
-            feedback,
+            sinks: Sinks {
+                telemetry: events.clone(),
+                feedback,
+                pictures: pictures_out,
+                dropped_pictures: Arc::default(),
+                snapshots: Arc::clone(&snapshots),
+            },
             world: Arc::clone(&world),
-            snapshots: Arc::clone(&snapshots),
-            taps: HashMap::new(),
+            taps: Taps::default(),
+            chain: ChainContext::default(),
             ends,
             #[cfg(feature = "soapy")]
             radios: crate::frontend::Radios::new(self.radio.options(!self.checks_only)?),
         };
-        let program = Program::load(&graph, &graph_name, table, &mut context)?;
+        let program = Program::load(&graph, &graph_name, registry, &mut context)?;
         let radios = OpenRadios::of(&context);
-        if has_stage(&graph, "echo-locator") {
+        if graph.has(registry, BlockRole::Locates) {
             radios.check_sensing(!is_here)?;
         }
         let (session, fed_back) = if is_here {
             let session = Session::new(planner, Arc::clone(&plans), world, Arc::clone(&scene), fed_back);
-            (Some(self.instruct(session, &graph, &graph_name, &companions)?), None)
+            (Some(self.instruct(session, (&graph, registry), &graph_name, &companions)?), None)
         } else if self.at.is_empty() {
             (None, Some(fed_back))
         } else {
@@ -214,7 +213,7 @@ impl RunOptions {
     }
 
     /// What is sent, now or when a recording was made; a new recording begins with it.
-    fn sent(&self, read: &mut Read, bank: &Arc<Bank>) -> Result<Sent> {
+    fn sent(&self, read: &mut Read, bank: &Arc<Bank>, registry: &Registry) -> Result<Sent> {
         let replayed = read.replay.as_ref().map(|replay| &replay.outcome);
         let seed = replayed.map_or(self.seed, |outcome| outcome.seed);
         let kept = |name: &str| self.replay.iter().map(|folder| folder.join(name)).collect::<Vec<_>>();
@@ -234,7 +233,8 @@ impl RunOptions {
             pictures: if self.pictures.is_empty() { &[] } else { &pictures },
         };
         let graph = &mut read.graph;
-        let recording = self.record.as_ref().map(|folder| Recording::begin(folder, graph, &subject)).transpose()?;
+        let recording =
+            self.record.as_ref().map(|folder| Recording::begin(folder, graph, &subject, registry)).transpose()?;
         let total = self.repeat.map_or(u64::MAX, |rounds| rounds.saturating_mul(pictures.len() as u64));
         Ok(Sent {
             seed,
@@ -249,17 +249,18 @@ impl RunOptions {
     fn instruct(
         &self,
         mut session: Session,
-        graph: &Flowgraph,
+        (graph, registry): (&Flowgraph, &Registry),
         name: &str,
         companions: &Companions,
     ) -> Result<Session> {
         // In real time a late plan is worse than one that is a little short of the optimum.
         session.limit_time(self.pace);
         session.scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<_>>()?;
-        session.has_receiver = has_stage(graph, "frame-receiver") || companions.expects(Role::CommunicationReceiver);
+        session.has_receiver =
+            graph.has(registry, BlockRole::Receives) || companions.expects(Role::CommunicationReceiver);
         session.holds_beams = graph.hold_beams;
         if let Some(every_frames) = graph.follow_frames {
-            if !has_stage(graph, "echo-locator") && !companions.expects(Role::SensingReceiver) {
+            if !graph.has(registry, BlockRole::Locates) && !companions.expects(Role::SensingReceiver) {
                 return Err(Error::input(format!(
                     "{name}: follow_frames needs a stage of kind `echo-locator`, or a sensing receiver in link.peers"
                 )));
@@ -281,9 +282,9 @@ impl RunOptions {
     }
 
     /// What the run is made of, with what `--set` changes.
-    fn read(&self) -> Result<Read> {
+    fn read(&self, registry: &Registry) -> Result<Read> {
         if let Some(folder) = &self.replay {
-            let replay = Replay::read(folder)?;
+            let replay = Replay::read(folder, registry)?;
             let (graph, mut scene, name) = (replay.graph.clone(), replay.scene.clone(), folder.display().to_string());
             for (path, value) in apply_sets(&self.set, &mut toml::Table::new())? {
                 set_key(&mut scene, &path, value)?;

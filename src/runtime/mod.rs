@@ -4,7 +4,9 @@
 mod chain;
 mod flowgraph;
 mod load;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{Chain, StopSwitch};
 pub use flowgraph::{ChainText, Flowgraph, LinkText, StageText};
-pub use load::{Busy, Program};
+pub use load::{Busy, LinkCount, Program};

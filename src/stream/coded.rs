@@ -1,7 +1,7 @@
 //! A frame between the codec and the channel code: its header in fields and the bits of its payload blocks. It is packed
 //! where symbols are made of it (the frame builder) and unpacked where it was received; everybody else reads fields.
 
-use super::{AnyFrame, Frame, Item, Sample};
+use super::Frame;
 use crate::coding::Crc;
 use crate::modem::frame::BLOCKS;
 use crate::modem::header::FrameHeader;
@@ -58,24 +58,6 @@ impl Frame<CodedFrame> {
     /// The one frame inside, to be written.
     pub fn coded_mut(&mut self) -> &mut CodedFrame {
         &mut self.row_mut(0)[0]
-    }
-}
-
-impl Sample for CodedFrame {
-    const ITEM: Item = Item::Coded;
-
-    fn of(frame: &AnyFrame) -> Option<&Frame<Self>> {
-        match frame {
-            AnyFrame::Coded(frame) => Some(frame),
-            _ => None,
-        }
-    }
-
-    fn of_mut(frame: &mut AnyFrame) -> Option<&mut Frame<Self>> {
-        match frame {
-            AnyFrame::Coded(frame) => Some(frame),
-            _ => None,
-        }
     }
 }
 

@@ -54,6 +54,8 @@ pub trait Sample: Copy + Default + Send + 'static {
     fn of(frame: &AnyFrame) -> Option<&Frame<Self>>;
     /// The typed frame inside, if it is of this type.
     fn of_mut(frame: &mut AnyFrame) -> Option<&mut Frame<Self>>;
+    /// A typed frame as one of any item.
+    fn wrap(frame: Frame<Self>) -> AnyFrame;
 }
 
 /// Channels, samples and item of a frame; what the two ends of a connection must agree on.
@@ -228,6 +230,10 @@ macro_rules! sample {
                     _ => None,
                 }
             }
+
+            fn wrap(frame: Frame<Self>) -> AnyFrame {
+                AnyFrame::$variant(frame)
+            }
         }
     };
 }
@@ -236,6 +242,7 @@ sample!((), Nothing);
 sample!(Complex32, Complex);
 sample!(i8, Soft);
 sample!(u8, Bit);
+sample!(CodedFrame, Coded);
 
 #[cfg(test)]
 mod tests {
