@@ -76,10 +76,6 @@ fn meter<T: issc::stream::Sample>(_: &mut Context, _: Table) -> issc::Result<Box
     Ok(erase(Meter::<T> { seen: 0, last: 0, item: std::marker::PhantomData }))
 }
 
-fn kind(name: &'static str, make: fn(&mut Context, Table) -> issc::Result<Box<dyn Stage>>) -> Kind {
-    Kind { name, summary: "of this test", make }
-}
-
 #[test]
 fn a_streaming_loopback_allocates_nothing_per_frame() {
     let folder = tempfile::tempdir().unwrap();
@@ -106,8 +102,9 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
         let path = folder.path().join(name);
         std::fs::write(&path, metered).unwrap();
         let spec = SystemSpec::from_flowgraph(&path).unwrap().frames(240);
-        let spec =
-            spec.kind(kind("meter-samples", meter::<num_complex::Complex32>)).kind(kind("meter-bits", meter::<u8>));
+        let spec = spec
+            .kind(Kind::new("meter-samples", meter::<num_complex::Complex32>))
+            .kind(Kind::new("meter-bits", meter::<issc::stream::CodedFrame>));
         let report = System::build(spec).unwrap().start().unwrap().join().unwrap();
         assert_eq!(report.figures.frames_sent, 240);
         let frames = FRAMES.swap(0, Ordering::Relaxed);

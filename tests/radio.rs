@@ -349,10 +349,6 @@ fn wait_for_silence(bench: &Bench) {
     });
 }
 
-fn kind(name: &'static str, make: fn(&mut Context, toml::Table) -> issc::Result<Box<dyn Stage>>) -> Kind {
-    Kind { name, summary: "of this test", make }
-}
-
 const TRANSMIT_CHAIN: &str = "stages = [{ kind = \"soapy-sink\"";
 
 #[test]
@@ -364,7 +360,7 @@ fn a_panic_before_or_beside_the_transmitter_silences_it() {
         let bench = Bench::in_real_time(&[place]);
         let mut arguments = vec!["--seconds", "60"];
         arguments.extend(SLOW);
-        let system = System::build(bench.spec(&arguments).kind(kind("panics", panics))).unwrap();
+        let system = System::build(bench.spec(&arguments).kind(Kind::new("panics", panics))).unwrap();
         std::thread::scope(|scope| {
             let run = scope.spawn(|| system.start().unwrap().join().map(|_| ()));
             wait_for(Duration::from_secs(20), || PANICKED.lock().unwrap().is_some());
@@ -383,7 +379,7 @@ fn a_stalled_writer_is_silenced_within_a_second_and_sends_again_when_it_goes_on(
     let bench = Bench::in_real_time(&[(TRANSMIT_CHAIN, "stages = [{ kind = \"stalls\" }, { kind = \"soapy-sink\"")]);
     let mut arguments = vec!["--seconds", "2.5"];
     arguments.extend(SLOW);
-    let system = System::build(bench.spec(&arguments).kind(kind("stalls", stalls))).unwrap();
+    let system = System::build(bench.spec(&arguments).kind(Kind::new("stalls", stalls))).unwrap();
     std::thread::scope(|scope| {
         let run = scope.spawn(|| system.start().unwrap().join());
         wait_for(Duration::from_secs(20), || STALLED.lock().unwrap().is_some());
@@ -477,7 +473,7 @@ fn ten_live_weights_change_the_antennas_at_the_exact_sample_of_their_frame() {
         frames.iter().zip(0..).map(|(frame, n)| format!("{frame}:weights=@{}", weights[n % 2])).collect();
     let mut arguments = vec!["--frames", "90"];
     updates.iter().for_each(|update| arguments.extend(["--at", update]));
-    let system = System::build(bench.spec(&arguments).kind(kind("capture", capture))).unwrap();
+    let system = System::build(bench.spec(&arguments).kind(Kind::new("capture", capture))).unwrap();
     let report = system.start().unwrap().join().unwrap();
     assert_eq!(report.figures.frames_sent, 90);
     let (origin, rows) = std::mem::take(&mut *CAPTURED.lock().unwrap());

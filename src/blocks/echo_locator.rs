@@ -22,7 +22,7 @@ use crate::{Error, Result};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(super) struct Keys {
     /// The tap that holds the shaped streams.
     reference: String,
     /// Density of the target's acceleration noise for the track, in m²/s³ per axis.
@@ -87,11 +87,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let frames = keys.coherent_frames(&context.scene)?;
     let stationary = StationaryKeys { remove: keys.remove_stationary, learn_frames: keys.learn_frames };
     let reference = keys.reference;
-    let Some(tap) = context.taps.remove(&reference) else {
-        let known: Vec<_> = context.taps.keys().cloned().collect();
-        let known = if known.is_empty() { "a tap of a chain above".into() } else { known.join(", ") };
-        return Err(Error::input(format!("reference = \"{reference}\" is no tap that is free; accepted: {known}")));
-    };
+    let tap = context.taps.reader(&reference).map_err(|what| Error::input(format!("reference = {what}")))?;
     let samples_per_symbol = context.scene.waveform.samples_per_symbol;
     let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&context.scene) };
     let first_lag = config.lag_range()[0] as i64;
@@ -100,15 +96,16 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let remover = stationary.make(&context.scene, estimator.config(), window)?;
     let rows = context.scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
-    context.snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
+    let snapshots = context.sinks.snapshots.for_echo();
+    snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
     Ok(erase(EchoLocator {
         plans: PlanReader::new(Arc::clone(&context.plans)),
         next_plans: PlanReader::new(Arc::clone(&context.plans)),
         remover,
-        telemetry: context.telemetry.clone(),
+        telemetry: context.sinks.telemetry.clone(),
         tracker: Tracker::new(estimator.config(), track_settings),
         clock: FrameClock::new(&context.scene),
-        snapshots: Arc::clone(&context.snapshots),
+        snapshots,
         left_out: Arc::clone(&context.ends.left_out),
         antennas: context.scene.array.transmit_antennas,
         samples_per_symbol,

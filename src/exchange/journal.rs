@@ -107,7 +107,7 @@ pub struct Recorded {
 
 enum Item {
     Plan(Plan),
-    Frame(Box<FrameBits>),
+    Frame(FrameMessage),
 }
 
 impl Recorded {
@@ -121,7 +121,11 @@ impl Recorded {
                     first.get_or_insert_with(|| plan.clone());
                     items.push(Item::Plan(plan));
                 }
-                Message::Frame(frame) => items.push(Item::Frame(Box::new(FrameMessage::bits(&frame)?))),
+                Message::Frame(frame) => {
+                    // The text of a frame is kept: its bits, one per byte, would take ten times the memory.
+                    frame.bits()?;
+                    items.push(Item::Frame(frame));
+                }
                 _ => return Err("neither a plan nor a frame".into()),
             }
             Ok(())
@@ -157,12 +161,13 @@ impl Recorded {
                 match item {
                     Item::Plan(plan) if plan.epoch > plans.newest().epoch => plans.publish(vec![plan]),
                     Item::Plan(_) => {}
-                    Item::Frame(bits) => {
+                    Item::Frame(frame) => {
+                        let Ok(bits) = frame.bits() else { continue };
                         if silent.contains(&bits.number) {
                             left_out.insert(bits.number);
                         }
                         end = bits.end(&clock);
-                        if frames.send(*bits).is_err() {
+                        if frames.send(bits).is_err() {
                             break;
                         }
                     }

@@ -7,7 +7,7 @@ use std::sync::{
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crate::stream::{AnyFrame, Flow, LinkReceiver, LinkSender, Shape, Stage};
+use crate::stream::{AnyFrame, Event, Flow, LinkReceiver, LinkSender, Shape, Stage, Telemetry};
 use crate::{Error, Result};
 
 /// Ends a run: sources stop, what is under way drains.
@@ -97,6 +97,21 @@ pub(super) struct Outlet {
     /// `Some(first)`: a copy of the rows from `first` on. `None`: the whole frame, by handle; only the last outlet.
     pub(super) rows: Option<usize>,
     pub(super) sender: LinkSender,
+    /// Hears of frames that the link dropped.
+    pub(super) telemetry: Telemetry,
+    /// Dropped frames that it has heard of.
+    pub(super) told: u64,
+}
+
+impl Outlet {
+    /// Reports what the link has dropped since the last time.
+    fn tell(&mut self) {
+        let frames = self.sender.dropped_count() - self.told;
+        if frames > 0 {
+            self.told += frames;
+            self.telemetry.report(Event::Lost { frames });
+        }
+    }
 }
 
 /// A loaded chain, ready to run on a thread of its own.
@@ -206,6 +221,7 @@ impl Chain {
             let handle = outlet.sender.take();
             self.waited += started.elapsed();
             let Some(mut handle) = handle else { return Go::End };
+            outlet.tell();
             match outlet.rows {
                 Some(first) => handle.copy_rows(frame, first),
                 None => std::mem::swap(&mut handle, frame),

@@ -1,6 +1,5 @@
 //! From a specification to a system that is ready to start: files read, first plan made, peers joined, chains loaded.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -11,11 +10,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::peers::{Environment, Origin, Peers};
 use super::radios::OpenRadios;
-use super::recording::{Recording, Replay, Subject, has_stage};
+use super::recording::{Recording, Replay, Subject};
 use super::shipped;
 use super::spec::{Source, SystemSpec};
 use crate::blocks::snapshots::Snapshots;
-use crate::blocks::{Context, ReceivedPicture, TABLE};
+use crate::blocks::{
+    ChainContext, Codec, Context, ReceivedPicture, Registry, Role as BlockRole, Run as RunContext, Sinks,
+};
 use crate::control::socket::LiveRequest;
 use crate::control::{
     DECISION_FRAMES, Optimizer, PictureLibrary, PictureWriter, Planned, Planner, Session, Setting, load_pictures,
@@ -25,7 +26,7 @@ use crate::modem::frame::FrameClock;
 use crate::runtime::{Flowgraph, Program, StopSwitch};
 use crate::scene::Scene;
 use crate::semantic::Bank;
-use crate::stream::{Listeners, Plan, PlanBoard, Shape, Telemetry, Told};
+use crate::stream::{Listeners, Plan, PlanBoard, Shape, Taps, Telemetry, Told};
 use crate::{Error, Result};
 
 /// Room for events between the chains and the report.
@@ -71,11 +72,12 @@ impl System {
     /// Reads everything, makes the first plan, joins peers, opens radios and makes the chains.
     pub fn build(spec: SystemSpec) -> Result<Self> {
         spec.check()?;
-        let mut read = spec.read()?;
+        let registry = spec.kinds.iter().cloned().fold(Registry::shipped(), Registry::with);
+        let mut read = spec.read(&registry)?;
         let scene = Arc::new(Scene::from_toml(&read.scene.to_string(), &read.graph.scene)?);
         check_scene(&scene)?;
         let bank = Bank::shipped();
-        let Sent { seed, library, pixels, probing_bits, recording } = spec.sent(&mut read, &bank)?;
+        let Sent { seed, library, pixels, probing_bits, recording } = spec.sent(&mut read, &bank, &registry)?;
         let Read { graph, name: graph_name, replay, .. } = read;
         let link = graph.link.as_ref().filter(|_| spec.opens);
         let terms = Terms::new(&scene, seed, probing_bits.as_deref());
@@ -102,33 +104,31 @@ impl System {
         let snapshots = Arc::new(Snapshots::new(spec.snapshots));
         let mut context = Context {
             scene: Arc::clone(&scene),
-            seed,
-            frames,
-            seconds: spec.seconds,
-            pace: spec.pace,
-            bank: Arc::clone(&bank),
+            run: RunContext { seed, frames, seconds: spec.seconds, pace: spec.pace, probing_bits },
+            codec: Codec { bank: Arc::clone(&bank), feed: Arc::clone(&library) as _ },
             plans: Arc::clone(&plans),
-            pictures: Arc::clone(&library) as _,
-            probing_bits,
-            received: pictures_out,
-            telemetry: telemetry.clone(),
+            sinks: Sinks {
+                telemetry: telemetry.clone(),
+                pictures: pictures_out,
+                dropped_pictures: Arc::default(),
+                snapshots: Arc::clone(&snapshots),
+            },
             world: Arc::clone(&world),
-            snapshots: Arc::clone(&snapshots),
-            taps: HashMap::new(),
+            taps: Taps::default(),
+            chain: ChainContext::default(),
             ends,
             #[cfg(feature = "soapy")]
             radios: crate::frontend::Radios::new(spec.radios.options(spec.opens)?),
         };
-        let kinds: Vec<_> = TABLE.iter().chain(&spec.kinds).cloned().collect();
-        let program = Program::load(&graph, &graph_name, &kinds, &mut context)?;
+        let program = Program::load(&graph, &graph_name, &registry, &mut context)?;
         let radios = OpenRadios::of(&context);
-        if has_stage(&graph, "echo-locator") {
+        if graph.has(&registry, BlockRole::Locates) {
             radios.check_sensing(!is_here)?;
         }
         let (session, commands, fed_back) = if is_here {
             let session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
             let (requests, live) = unbounded();
-            (Some(spec.instruct(session, live, &graph, &graph_name, &peers)?), Some(requests), None)
+            (Some(spec.instruct(session, live, (&graph, &registry), &graph_name, &peers)?), Some(requests), None)
         } else if spec.schedule.is_empty() {
             (None, None, Some(control))
         } else {
@@ -239,7 +239,7 @@ impl SystemSpec {
     }
 
     /// What is sent, now or when a recording was made; a new recording begins with it.
-    fn sent(&self, read: &mut Read, bank: &Arc<Bank>) -> Result<Sent> {
+    fn sent(&self, read: &mut Read, bank: &Arc<Bank>, registry: &Registry) -> Result<Sent> {
         let replayed = read.replay.as_ref().map(|replay| (&replay.outcome, &replay.folder));
         let seed = replayed.map_or(self.seed, |(outcome, _)| outcome.seed);
         let pictures = match replayed {
@@ -258,7 +258,8 @@ impl SystemSpec {
             pictures: if self.pictures.is_empty() { &[] } else { &pictures },
         };
         let graph = &mut read.graph;
-        let recording = self.record.as_ref().map(|folder| Recording::begin(folder, graph, &subject)).transpose()?;
+        let recording =
+            self.record.as_ref().map(|folder| Recording::begin(folder, graph, &subject, registry)).transpose()?;
         let total = self.repeat.map_or(u64::MAX, |rounds| rounds.saturating_mul(pictures.len() as u64));
         Ok(Sent {
             seed,
@@ -274,16 +275,16 @@ impl SystemSpec {
         &self,
         mut session: Session,
         live: Receiver<LiveRequest>,
-        graph: &Flowgraph,
+        (graph, registry): (&Flowgraph, &Registry),
         name: &str,
         peers: &Peers,
     ) -> Result<Session> {
         session.live = Some(live);
         session.scheduled.clone_from(&self.schedule);
-        session.has_receiver = has_stage(graph, "frame-receiver") || peers.expects(Role::CommunicationReceiver);
+        session.has_receiver = graph.has(registry, BlockRole::Receives) || peers.expects(Role::CommunicationReceiver);
         session.holds_beams = graph.hold_beams;
         if let Some(every_frames) = graph.follow_frames {
-            if !has_stage(graph, "echo-locator") && !peers.expects(Role::SensingReceiver) {
+            if !graph.has(registry, BlockRole::Locates) && !peers.expects(Role::SensingReceiver) {
                 return Err(Error::input(format!(
                     "{name}: follow_frames needs a stage of kind `echo-locator`, or a sensing receiver in link.peers"
                 )));
@@ -305,12 +306,12 @@ impl SystemSpec {
     }
 
     /// Flowgraph and scene, with the keys that were changed.
-    fn read(&self) -> Result<Read> {
+    fn read(&self, registry: &Registry) -> Result<Read> {
         let settings = &self.settings;
         match &self.source {
             Source::Recording(folder) => {
                 Setting::refuse_flowgraph(settings)?;
-                let replay = Replay::read(folder)?;
+                let replay = Replay::read(folder, registry)?;
                 let (graph, mut scene) = (replay.graph.clone(), replay.scene.clone());
                 Setting::apply_to_scene(settings, &mut scene)?;
                 let name = folder.display().to_string();
