@@ -157,6 +157,8 @@ fn insert_recordings(graph: &mut Flowgraph, registry: &Registry) {
     // Chains that feed nobody any more.
     let mut silent: Vec<String> = Vec::new();
     graph.chains.retain_mut(|chain| {
+        // A recording waits for everybody, whatever its radio did.
+        chain.link = None;
         let kept = replay_chain(chain, &silent, registry);
         if !kept || chain.stages.last().is_some_and(|stage| registry.role(&stage.kind) == Some(Role::Discards)) {
             silent.push(chain.name.clone());
@@ -173,7 +175,7 @@ fn replay_chain(chain: &mut ChainText, silent: &[String], registry: &Registry) -
     if let Some(hears) = place(&[Role::Hears]) {
         let file = format!("{}.sigmf-meta", chain.name);
         chain.stages.splice(..=hears, [stage("recording-source", &[("recording", file)])]);
-        (chain.from, chain.first_row, chain.rows, chain.link) = (None, 0, None, None);
+        (chain.from, chain.first_row, chain.rows) = (None, 0, None);
         return true;
     }
     if let Some(sends) = place(&FRAMES) {
