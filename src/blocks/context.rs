@@ -14,9 +14,10 @@ use crate::exchange::Ends;
 use crate::modem::frame::Layout;
 use crate::modem::words::SensingSequence;
 use crate::optimize::channel_vector;
-use crate::scene::{Scene, dbm_to_w};
+use crate::scene::{Scene, SceneReceiver, dbm_to_w};
 use crate::semantic::Bank;
 use crate::stream::{Listeners, Plan, PlanBoard, Policy, Taps, Telemetry, Told};
+use crate::{Error, Result};
 
 /// What a run was started with, beside its scene.
 #[derive(Clone, Default)]
@@ -62,8 +63,9 @@ pub struct ChainContext {
     pub name: String,
     /// What happens to its frames where it is late; chains that it feeds follow it unless they say otherwise.
     pub policy: Policy,
-    /// The scene's receiver that it is part of, by the key `receiver` of a frame receiver in it or before it.
-    pub receiver: Option<Arc<str>>,
+    /// Place of the receiver that it is part of among the scene's receivers of its kind, by the key `receiver` of a stage in
+    /// it or before it.
+    pub receiver: u8,
 }
 
 /// What the blocks of one run share.
@@ -150,6 +152,23 @@ impl Context {
     /// Samples of the longest frame.
     pub(crate) fn longest_samples(&self) -> usize {
         self.longest_frame() * self.scene.waveform.samples_per_symbol
+    }
+
+    /// The telemetry of the receiver that the stage to be made belongs to.
+    pub(crate) fn receivers_telemetry(&self) -> Telemetry {
+        self.sinks.telemetry.of_receiver(self.chain.receiver)
+    }
+
+    /// Makes the stage, and those it feeds, part of the receiver of this id among `receivers`; of the first where none is
+    /// named.
+    pub(crate) fn join_receiver(&mut self, id: Option<&str>, receivers: &[SceneReceiver]) -> Result<()> {
+        let Some(id) = id else { return Ok(()) };
+        let place = receivers.iter().position(|receiver| receiver.id == id).ok_or_else(|| {
+            let known: Vec<_> = receivers.iter().map(|receiver| receiver.id.as_str()).collect();
+            Error::input(format!("receiver = \"{id}\"; accepted with this scene: {}", known.join(", ")))
+        })?;
+        self.chain.receiver = place as u8;
+        Ok(())
     }
 
     /// What the sensing stream follows from: the sides of a run agree on it beforehand.

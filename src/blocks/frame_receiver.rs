@@ -15,9 +15,8 @@ use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::header::FrameHeader;
 use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
-use crate::scene::Scene;
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
-use crate::{Error, Result};
+use crate::Result;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,24 +41,13 @@ enum Treatment {
     Demap,
 }
 
-/// The communication receivers of a scene.
-fn receiver_ids(_scene: &Scene) -> Vec<String> {
-    vec!["communication-receiver".into()]
-}
-
 /// Codes kept ready: payload and protected code of a few plans.
 const KEPT_CODES: usize = 8;
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
-    if let Some(id) = keys.receiver {
-        let known = receiver_ids(&context.scene);
-        if !known.contains(&id) {
-            return Err(Error::input(format!("receiver = \"{id}\"; accepted with this scene: {}", known.join(", "))));
-        }
-        // The chains that this one feeds are part of the same receiver.
-        context.chain.receiver = Some(id.into());
-    }
+    let receivers = context.scene.communication_receivers();
+    context.join_receiver(keys.receiver.as_deref(), &receivers)?;
     let waveform = &context.scene.waveform;
     let config = ReceiverConfig {
         symbol_rate_hz: waveform.bandwidth_hz,
@@ -78,7 +66,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         scratch: BlockScratch::with_rescue(),
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
         words: vec![0; BLOCKS * MAX_INFORMATION_BITS],
-        telemetry: context.sinks.telemetry.clone(),
+        telemetry: context.receivers_telemetry(),
         snapshots: context.sinks.snapshots.for_symbols(),
         pushed: None,
     }))

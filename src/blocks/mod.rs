@@ -76,8 +76,8 @@ pub struct ReceivedPicture {
     pub slices: usize,
     /// Blocks that arrived.
     pub blocks: u64,
-    /// The scene's receiver that it came to, where its frame receiver has the key `receiver`.
-    pub receiver: Option<Arc<str>>,
+    /// Place of the receiver that it came to among the scene's communication receivers.
+    pub receiver: u8,
     /// Not looked at: no decoder had time for it.
     pub dropped: bool,
 }

@@ -134,7 +134,7 @@ impl Program {
         ChainContext {
             name: text.name.clone(),
             policy: text.link.unwrap_or(usual),
-            receiver: feeder.and_then(|(place, _)| place.receiver.clone()),
+            receiver: feeder.map_or(0, |(place, _)| place.receiver),
         }
     }
 

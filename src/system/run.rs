@@ -270,9 +270,9 @@ impl<'a> Conductor<'a> {
         {
             self.take_all();
             self.peers.tell_picture(&picture);
-            let ReceivedPicture { number, image, blocks, .. } = picture;
+            let ReceivedPicture { number, image, blocks, receiver, .. } = picture;
             let sent = self.collector.sent_picture(number);
-            self.gallery.put(Job { receiver: 0, number, sent, blocks, came: Came::Here(image) });
+            self.gallery.put(Job { receiver, number, sent, blocks, came: Came::Here(image) });
         }
         while self.gallery.has_room()
             && let Some(picture) = self.peers.far_picture()
