@@ -2,6 +2,7 @@
 
 mod command;
 mod first_last;
+mod follower;
 pub mod keys;
 mod optimizer;
 mod pictures;

@@ -5,7 +5,6 @@
 //! must be given up; where the beams follow the track, once the frames before `B − 32` have been sensed, and by their
 //! track. The transmitter does not send a frame that is not yet decided, so a seed decides a whole run.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, never, select};
 use serde::{Deserialize, Serialize};
 
+use super::follower::Follower;
 use super::socket::{Answer, LiveRequest};
 use super::{Command, FirstLast, Observation, Optimizer};
 use crate::blocks::{FIRST_SAMPLE, WorldChanges};
@@ -78,37 +78,6 @@ pub struct SessionLog {
     pub follow: Option<FollowReport>,
 }
 
-/// The sensing receiver's tracks, as far as they may be used.
-#[derive(Debug)]
-struct Follower {
-    every_frames: u64,
-    /// Tracks by frame that came in and whose time has not come.
-    waiting: VecDeque<(u64, Option<Track>)>,
-    /// The newest that may be used.
-    track: Option<Track>,
-    /// Frames below this one have come in.
-    seen: u64,
-    busy: Duration,
-    report: FollowReport,
-}
-
-impl Follower {
-    fn take_in(&mut self, frame: u64, track: Option<Track>) {
-        self.seen = frame + 1;
-        self.waiting.push_back((frame, track));
-    }
-
-    /// Lets the tracks of the frames below `end` be used: those are in whatever the timing of threads.
-    fn advance(&mut self, end: u64) {
-        while let Some(&(frame, track)) = self.waiting.front()
-            && frame < end
-        {
-            self.track = track;
-            self.waiting.pop_front();
-        }
-    }
-}
-
 /// What the optimizer's thread works with.
 pub struct Session {
     optimizer: Box<dyn Optimizer>,
@@ -134,6 +103,8 @@ pub struct Session {
     pub has_receiver: bool,
     /// Whether soundings change no plan.
     pub holds_beams: bool,
+    /// Place of the communication receiver that plans are made for.
+    pub serves: u8,
 }
 
 impl Session {
@@ -163,6 +134,7 @@ impl Session {
             live: None,
             has_receiver: false,
             holds_beams: false,
+            serves: 0,
         }
     }
 
@@ -173,14 +145,8 @@ impl Session {
 
     /// Lets the beams follow the track, with a new plan every so many frames.
     pub fn follow(&mut self, every_frames: u64) {
-        self.follower = Some(Follower {
-            every_frames,
-            waiting: VecDeque::new(),
-            track: None,
-            seen: 0,
-            busy: Duration::ZERO,
-            report: FollowReport::default(),
-        });
+        let believed = self.scene.targets().into_iter().filter(|target| target.believed);
+        self.follower = Some(Follower::new(every_frames, believed.map(|target| target.position_m)));
     }
 
     /// Runs until the transmitter and the receivers are gone.
@@ -191,7 +157,6 @@ impl Session {
         let mut sounded = None;
         let mut requests = Vec::new();
         let (mut sent, mut received) = (0, 0);
-        let mut continued = false;
         let nobody = never();
         loop {
             while self.ready(boundary, sent, received, sounded.is_some()) {
@@ -202,20 +167,16 @@ impl Session {
                 self.plans.decide_until(boundary);
             }
             select! {
-                recv(self.heard) -> told => match told.map(|told| told.event) {
-                    Ok(Event::TransmitterProgress { frame }) => sent = frame,
+                recv(self.heard) -> told => match told.map(|told| self.concerns(told).then_some(told.event)) {
+                    Ok(Some(Event::TransmitterProgress { frame })) => sent = frame,
                     // One that comes back counts from then on, so that its soundings are taken but not waited for.
-                    Ok(Event::ReceiverProgress { sample_time }) if received != u64::MAX => received = sample_time,
-                    Ok(Event::Sounded { frame, antennas, gains }) => sounded = Some((frame, antennas, gains)),
-                    // The first track of a frame leads.
-                    Ok(Event::Tracked { frame, track, more }) => {
-                        if let Some(follower) = self.follower.as_mut().filter(|_| !continued) {
-                            follower.take_in(frame, track);
-                        }
-                        continued = more;
-                    }
-                    Ok(Event::PeerLost { sensing: false }) => received = u64::MAX,
-                    Ok(Event::PeerLost { sensing: true }) => if let Some(follower) = &mut self.follower {
+                    Ok(Some(Event::ReceiverProgress { sample_time })) if received != u64::MAX => received = sample_time,
+                    Ok(Some(Event::Sounded { frame, antennas, gains })) => sounded = Some((frame, antennas, gains)),
+                    Ok(Some(Event::Tracked { frame, track, more })) => if let Some(follower) = &mut self.follower {
+                        follower.take_in(frame, track, more);
+                    },
+                    Ok(Some(Event::PeerLost { sensing: false })) => received = u64::MAX,
+                    Ok(Some(Event::PeerLost { sensing: true })) => if let Some(follower) = &mut self.follower {
                         follower.seen = u64::MAX;
                     },
                     Ok(_) => {}
@@ -226,6 +187,14 @@ impl Session {
                     Err(_) => self.live = None,
                 },
             }
+        }
+    }
+
+    /// Whether an event is the served receiver's, or the first sensing receiver's: plans follow those alone.
+    fn concerns(&self, told: Told) -> bool {
+        match told.event {
+            Event::ReceiverProgress { .. } | Event::Sounded { .. } => told.receiver == self.serves,
+            _ => told.receiver == 0,
         }
     }
 
@@ -291,26 +260,23 @@ impl Session {
                 let retune = self.execute(frame, &command);
                 self.log.push(retune);
             }
-            self.follow_track(frame);
+            self.follow_tracks(frame);
         }
     }
 
-    /// Points the beams of the frames from `frame` on at where the track foresees the target.
-    fn follow_track(&mut self, frame: u64) {
+    /// Points the beams of the frames from `frame` on at where the tracks foresee the targets.
+    fn follow_tracks(&mut self, frame: u64) {
         let Some(follower) = &mut self.follower else { return };
-        let Some(track) = follower.track.filter(|_| frame.is_multiple_of(follower.every_frames)) else { return };
+        if !frame.is_multiple_of(follower.every_frames) {
+            return;
+        }
+        let assigned = follower.assigned();
+        if assigned.is_empty() {
+            return;
+        }
         let began = Instant::now();
-        let (target, covariance_m2) = track.predict(self.clock.start_s(frame));
-        let geometry = &self.scene.geometry;
-        let retune = match check_target(target, geometry.transmitter, geometry.sensing_receiver) {
-            Ok(()) => {
-                let observed =
-                    self.optimizer.observe(Observation::Target { index: 0, position_m: target, covariance_m2 });
-                match observed {
-                    Ok(()) => self.retune(frame, "track"),
-                    Err(error) => refused(frame, "track", error.to_string()),
-                }
-            }
+        let retune = match self.expect(frame, &assigned) {
+            Ok(()) => self.retune(frame, "track"),
             Err(what) => refused(frame, "track", what),
         };
         let Some(follower) = &mut self.follower else { return };
@@ -320,6 +286,21 @@ impl Session {
             follower.report.reason = retune.reason;
         }
         follower.busy += began.elapsed();
+    }
+
+    /// Tells the optimizer where the tracks foresee the targets at a frame.
+    fn expect(&mut self, frame: u64, assigned: &[(usize, Track)]) -> Result<(), String> {
+        for (index, track) in assigned {
+            let (position_m, covariance_m2) = track.predict(self.clock.start_s(frame));
+            let geometry = &self.scene.geometry;
+            check_target(position_m, geometry.transmitter, geometry.sensing_receiver)?;
+            let target = Observation::Target { index: *index, position_m, covariance_m2 };
+            self.optimizer.observe(target).map_err(|error| error.to_string())?;
+            if let Some(follower) = &mut self.follower {
+                follower.expect(*index, position_m);
+            }
+        }
+        Ok(())
     }
 
     /// Carries out one command; where it cannot be met everything stays as it was.

@@ -33,6 +33,9 @@ pub struct Flowgraph {
     /// The first plan's beams are kept: soundings do not change them, commands do.
     #[serde(default)]
     pub hold_beams: bool,
+    /// Id of the communication receiver that the plan is made for; absent: the scene's first.
+    #[serde(default)]
+    pub serves: Option<String>,
     /// Frames that a link between two chains holds; absent: 4 where the writer waits, 64 where frames are dropped.
     #[serde(default)]
     pub link_frames: Option<usize>,

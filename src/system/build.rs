@@ -86,7 +86,8 @@ impl System {
             None => Origin::of_link(link, &terms)?,
         };
         let (is_here, knows_sender) = (matches!(origin, Origin::Here), origin.transmits());
-        let planner = Planner::new(&scene, &bank, pixels);
+        let serves = served(&graph, &graph_name, &scene)?;
+        let planner = Planner::new(&scene.serving(serves), &bank, pixels);
         let (first, given, note, optimizer) = spec.first_plan(planner, origin.plans()?, &scene)?;
         let plans = Arc::new(PlanBoard::new(first, 0));
         plans.publish(given);
@@ -128,7 +129,11 @@ impl System {
         let (session, commands, fed_back) = if is_here {
             let session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
             let (requests, live) = unbounded();
-            (Some(spec.instruct(session, live, (&graph, &registry), &graph_name, &peers)?), Some(requests), None)
+            (
+                Some(spec.instruct((session, serves as u8), live, (&graph, &registry), &graph_name, &peers)?),
+                Some(requests),
+                None,
+            )
         } else if spec.schedule.is_empty() {
             (None, None, Some(control))
         } else {
@@ -273,7 +278,7 @@ impl SystemSpec {
     /// Tells the optimizer's thread what it has to do in this run.
     fn instruct(
         &self,
-        mut session: Session,
+        (mut session, serves): (Session, u8),
         live: Receiver<LiveRequest>,
         (graph, registry): (&Flowgraph, &Registry),
         name: &str,
@@ -283,6 +288,7 @@ impl SystemSpec {
         session.scheduled.clone_from(&self.schedule);
         session.has_receiver = graph.has(registry, BlockRole::Receives) || peers.expects(Role::CommunicationReceiver);
         session.holds_beams = graph.hold_beams;
+        session.serves = serves;
         if let Some(every_frames) = graph.follow_frames {
             if !graph.has(registry, BlockRole::Locates) && !peers.expects(Role::SensingReceiver) {
                 return Err(Error::input(format!(
@@ -373,6 +379,16 @@ fn check_scene(scene: &Scene) -> Result<()> {
         return wrong("array.transmit_antennas", scene.array.transmit_antennas, &format!("1 to {most}"));
     }
     Ok(())
+}
+
+/// Place of the communication receiver that plans are made for.
+fn served(graph: &Flowgraph, name: &str, scene: &Scene) -> Result<usize> {
+    let receivers = scene.communication_receivers();
+    let Some(id) = &graph.serves else { return Ok(0) };
+    receivers.iter().position(|receiver| receiver.id == *id).ok_or_else(|| {
+        let known: Vec<_> = receivers.iter().map(|receiver| receiver.id.as_str()).collect();
+        Error::input(format!("{name}: serves = \"{id}\"; accepted with this scene: {}", known.join(", ")))
+    })
 }
 
 /// The bits of a file, the highest of each byte first, one per byte.
