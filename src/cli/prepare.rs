@@ -55,7 +55,8 @@ pub struct RunOptions {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Changes a key before the start, e.g. scene.constraints.power_dbm=-30.
+    /// Changes a key of the flowgraph or, with or without `scene.` before it, of its scene before the start, e.g.
+    /// scene.constraints.power_dbm=-30; `issc keys` lists them.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub set: Vec<String>,
     /// A live command at a frame, e.g. 96:power_dbm=-3.
@@ -255,6 +256,9 @@ impl RunOptions {
         // In real time a late plan is worse than one that is a little short of the optimum.
         session.limit_time(self.pace);
         session.scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<_>>()?;
+        for ((_, command), text) in session.scheduled.iter().zip(&self.at) {
+            command.check(session.scene()).map_err(|error| error.within(format!("--at {text}")))?;
+        }
         session.has_receiver = has_stage(graph, "frame-receiver") || companions.expects(Role::CommunicationReceiver);
         session.holds_beams = graph.hold_beams;
         if let Some(every_frames) = graph.follow_frames {
@@ -336,7 +340,7 @@ fn check_scene(scene: &Scene) -> Result<()> {
     if waveform.frame_symbols != BLOCK * BLOCKS {
         return wrong("waveform.frame_symbols", waveform.frame_symbols, "1024");
     }
-    scene.check_air().map_err(|what| Error::input(format!("scene: {what}")))?;
+    scene.check_air().and_then(|()| scene.check_reception()).map_err(|what| Error::input(format!("scene: {what}")))?;
     FrameClock::new(scene).check().map_err(|what| Error::input(format!("scene: {what}")))?;
     let most = crate::stream::MAX_SOUNDED_ANTENNAS;
     if scene.array.transmit_antennas > most {

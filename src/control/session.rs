@@ -148,6 +148,11 @@ impl Session {
         }
     }
 
+    /// The scene that commands are held against.
+    pub fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
     /// Leaves plans half of the time between two boundaries at this pace, where there is one.
     pub fn limit_time(&mut self, pace: Option<f64>) {
         let seconds = |pace| self.clock.start_s(DECISION_FRAMES) / 2.0 / pace;
