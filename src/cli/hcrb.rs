@@ -11,9 +11,8 @@ use crate::{Error, Result};
 /// Options of `issc hcrb`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Scene file (TOML).
-    #[arg(long, default_value = "scenes/paper.toml")]
-    scene: PathBuf,
+    #[command(flatten)]
+    scene: inputs::SceneArguments,
     /// Weights file (JSON), used as given.
     #[arg(long)]
     weights: PathBuf,
@@ -24,7 +23,7 @@ pub struct Arguments {
 
 /// Runs `issc hcrb`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let scene = inputs::scene(&arguments.scene)?;
+    let scene = arguments.scene.read()?;
     let beams = inputs::weights(&arguments.weights, &scene)?;
     let model = BoundModel::new(&scene, scene.geometry.target, scene.waveform.frame_symbols);
     let information = model.of_beams(&beams);

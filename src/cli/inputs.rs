@@ -8,7 +8,7 @@ use image::RgbImage;
 use serde::Serialize;
 
 use crate::array::Beams;
-use crate::control::{pictures_in, read_picture};
+use crate::control::{Setting, pictures_in, read_picture};
 use crate::scene::{Scene, w_to_dbm};
 use crate::semantic::Bank;
 use crate::{Error, Result};
@@ -16,6 +16,34 @@ use crate::{Error, Result};
 /// The scene in this file, or the shipped one of this name.
 pub(super) fn scene(path: &Path) -> Result<Scene> {
     crate::system::read_scene(&path.display().to_string())
+}
+
+/// The scene that a command works on, and changes of its keys.
+#[derive(Debug, clap::Args)]
+pub(super) struct SceneArguments {
+    /// Scene file (TOML), or a shipped scene.
+    #[arg(long, default_value = "scenes/paper.toml")]
+    scene: PathBuf,
+    /// Changes a key of the scene, e.g. constraints.power_dbm=-30, with or without `scene.` before it; `issc keys` lists
+    /// them.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+}
+
+impl SceneArguments {
+    /// The scene, read, changed and checked.
+    pub fn read(&self) -> Result<Scene> {
+        if self.set.is_empty() {
+            // The text as it stands gives the better error lines.
+            return scene(&self.scene);
+        }
+        let settings = Setting::parse_all(&self.set)?;
+        Setting::refuse_flowgraph(&settings)?;
+        let (text, name) = crate::system::scene(&self.scene.display().to_string(), None)?;
+        let mut table = crate::config::from_toml(&text, &name)?;
+        Setting::apply_to_scene(&settings, &mut table)?;
+        Scene::from_toml(&table.to_string(), &name)
+    }
 }
 
 /// The weights in this file, which must fit the scene's transmit array. More power than the scene's budget is used as
@@ -95,6 +123,27 @@ mod tests {
         assert_eq!(scene(Path::new("scenes/paper.toml")).unwrap(), Scene::paper());
         let error = scene(Path::new("nowhere/else.toml")).unwrap_err();
         assert!(error.exit_status() == 2 && error.to_string().starts_with("nowhere/else.toml: "), "{error}");
+    }
+
+    #[test]
+    fn set_changes_the_scene_of_a_command_with_and_without_its_prefix() {
+        let read = |set: &[&str]| {
+            let set = set.iter().map(|text| (*text).to_owned()).collect();
+            SceneArguments { scene: "paper".into(), set }.read()
+        };
+        let scene = read(&["scene.constraints.power_dbm=-7", "array.transmit_antennas=6"]).unwrap();
+        assert_eq!((scene.constraints.power_dbm, scene.array.transmit_antennas), (-7.0, 6));
+        for (set, said) in [
+            (
+                "constraints.power_dbm=1e308",
+                "paper: constraints.power_dbm = 1e308 is out of range; accepted: -200 to 100",
+            ),
+            ("constraints.power=1", "the nearest known key is `scene.constraints.power_dbm`"),
+            ("frames=3", "--set frames: a key of flowgraphs; accepted here: those of the scene"),
+        ] {
+            let error = read(&[set]).unwrap_err();
+            assert!(error.to_string().contains(said) && error.exit_status() == 2, "{error}");
+        }
     }
 
     #[test]

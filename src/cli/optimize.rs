@@ -1,6 +1,5 @@
 //! `issc optimize --scene S`: beams, source model and channel rate for a scene, with the certificate of the beams.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -39,9 +38,8 @@ enum Objective {
 /// Options of `issc optimize`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Scene file (TOML).
-    #[arg(long, default_value = "scenes/paper.toml")]
-    scene: PathBuf,
+    #[command(flatten)]
+    scene: inputs::SceneArguments,
     /// How the beams are found.
     #[arg(long, value_enum, default_value = "global")]
     method: Method,
@@ -68,7 +66,7 @@ struct Found {
 
 /// Runs `issc optimize`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let scene = inputs::scene(&arguments.scene)?;
+    let scene = arguments.scene.read()?;
     let found = find(&arguments, &scene)?;
     let report = report(&scene, arguments.method, &found);
     if arguments.json {

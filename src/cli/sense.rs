@@ -16,9 +16,8 @@ use crate::{Error, Result};
 /// Options of `issc sense`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Scene file (TOML).
-    #[arg(long, default_value = "scenes/paper.toml")]
-    scene: PathBuf,
+    #[command(flatten)]
+    scene: inputs::SceneArguments,
     /// Weights file (JSON); without it the optimal beams fly, or those of the smallest bound where Π cannot be met.
     #[arg(long)]
     weights: Option<PathBuf>,
@@ -90,12 +89,16 @@ pub struct Study {
 
 /// Runs `issc sense`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let scene = inputs::scene(&arguments.scene)?;
+    let scene = arguments.scene.read()?;
+    scene.check_air().map_err(|what| Error::input(format!("scene: {what}")))?;
     let beams = match &arguments.weights {
         Some(path) => inputs::weights(path, &scene)?,
         None => Problem::from_scene(&scene).solve().beams,
     };
     let sampling = arguments.sampling;
+    if sampling.trials == 0 {
+        return Err(Error::input("--trials 0: accepted: 1 or more"));
+    }
     let study = study(&scene, &beams, sampling)?;
     if let Some(folder) = &arguments.out {
         inputs::make_folder(folder)?;

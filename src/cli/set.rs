@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use crate::control::{Command, socket};
 use crate::{Error, Result};
 
-/// Changes a running system: power_dbm, hcrb_max_m2, bandwidth_ratio_max, target=[x,y], weights=@FILE, weights=auto,
-/// world.target=[x,y] and world.reflection.
+/// Changes a running system: power_dbm, hcrb_max_m2, bandwidth_ratio_max, target=[x,y] (what the optimizer believes),
+/// weights=@FILE, weights=auto, and in the loopback world.target=[x,y] and world.reflection. `target.ID`,
+/// `world.target.ID` and `world.reflection.ID` mean the scene's target of this id, the others the first.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The change.

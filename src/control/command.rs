@@ -138,16 +138,26 @@ impl Command {
         }
     }
 
-    /// Whether this can be meant in a scene: that the target is there, and that it can stand where the command says.
+    /// Whether this can be meant in a scene: that the target is there, that it can stand where the command says, and that
+    /// an echo of this level is one that receivers are made for.
     pub fn check(&self, scene: &Scene) -> Result<()> {
         let checked = match self {
             Self::Target { id, point } | Self::WorldTarget { id, point } => {
                 scene.target_index(id.as_deref()).and_then(|_| scene.check_target_at(&self.key(), *point))
             }
-            Self::WorldReflection { id, .. } => scene.target_index(id.as_deref()).map(drop),
+            Self::WorldReflection { id, coefficient } => scene.target_index(id.as_deref()).and_then(|index| {
+                let mut changed = scene.seen_by(index, 0, 0);
+                changed.channel.reflection_coefficient = *coefficient;
+                changed.check_air()
+            }),
+            Self::Power(power_dbm) => {
+                let mut changed = scene.clone();
+                changed.constraints.power_dbm = *power_dbm;
+                changed.check_air()
+            }
             _ => Ok(()),
         };
-        checked.map_err(Error::input)
+        checked.map_err(|what| Error::input(what.replacen("constraints.", "", 1)))
     }
 
     /// The change to the simulated world that this asks for, if it asks for one; an error where it cannot be meant.
@@ -255,9 +265,9 @@ mod tests {
         assert_eq!(change("target=[80,60]"), Ok(None));
         for (line, said) in [
             ("world.target.car=[80,60]", "the scene has no target `car`; accepted: target"),
-            ("world.target=[-80,60]", "world.target = [-80.0, 60.0] is behind an array"),
-            ("target=[-80,60]", "target = [-80.0, 60.0] is behind an array"),
-            ("target=[500,50]", "target = [500.0, 50.0] makes a path of"),
+            ("world.target=[-80,60]", "world.target = [-80, 60] is behind an array"),
+            ("target=[-80,60]", "target = [-80, 60] is behind an array"),
+            ("target=[500,50]", "target = [500, 50] makes a path of"),
             ("world.reflection.car=1", "the scene has no target `car`"),
         ] {
             let found = change(line).unwrap_err();

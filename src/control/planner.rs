@@ -92,7 +92,12 @@ impl Planner {
             Command::Power(power_dbm) => self.scene.constraints.power_dbm = *power_dbm,
             Command::HcrbMax(hcrb_max_m2) => self.scene.constraints.hcrb_max_m2 = *hcrb_max_m2,
             Command::BandwidthRatioMax(ratio) => self.scene.constraints.bandwidth_ratio_max = *ratio,
-            Command::Target { point, .. } => (self.target, self.spread) = (*point, None),
+            Command::Target { id, point } => {
+                if self.scene.target_index(id.as_deref()).map_err(Error::input)? != 0 {
+                    return Err(Error::input(format!("{}: accepted: the first target's id", command.key())));
+                }
+                (self.target, self.spread) = (*point, None);
+            }
             Command::Weights(weights) => {
                 let antennas = self.scene.array.transmit_antennas;
                 if let Some(beams) = weights

@@ -1,26 +1,37 @@
 //! The paper's benchmark (WF–ZF): zero-forcing beams, and the power between them by water-filling.
 
-use nalgebra::DVector;
+use nalgebra::{DMatrix, DVector};
 use num_complex::Complex64;
 
-use super::Problem;
 use super::beams::turned;
+use super::{BelievedTarget, Problem};
 use crate::array::{Beams, steering_vector};
 use crate::scene::Scene;
 
 /// w_c ∝ (I − P_α)h_c reaches nothing of the target, w_0 ∝ (I − P_h)α nothing of the receiver; P_T is water-filled over
 /// the two links' gains |h_cᴴŵ_c|²/σ_n² and N_R|β_0|²|αᴴŵ_0|²/σ_s². The threshold on the bound is not enforced.
+///
+/// The paper has one target. For several that are believed in, α is the dominant direction of Σ_k |β_k|² α_k α_kᴴ, since
+/// one beam cannot follow each of them and antennas may be too few to null them all, and the second link's gain is the
+/// sum of the targets'.
 pub fn zero_forcing(scene: &Scene, problem: &Problem) -> Beams {
-    let target = scene.geometry.target;
-    let theta = crate::array::direction_rad(scene.geometry.transmitter, target);
-    let alpha = steering_vector(scene.array.transmit_antennas, scene.array.spacing_wavelengths, theta);
+    let targets = BelievedTarget::of_scene(scene);
+    let steering = |target: &BelievedTarget| {
+        let theta = crate::array::direction_rad(scene.geometry.transmitter, target.position);
+        steering_vector(scene.array.transmit_antennas, scene.array.spacing_wavelengths, theta)
+    };
+    let steered: Vec<_> = targets.iter().map(steering).collect();
+    let alpha = if let [alpha] = &steered[..] { alpha.clone() } else { dominant(&targets, &steered) };
     let channel = problem.channel();
     let (towards_receiver, towards_target) = (apart(channel, &alpha), apart(&alpha, channel));
     let sensing_noise_w = crate::scene::dbm_to_w(scene.channel.sensing_noise_dbm);
-    let echo = scene.array.receive_antennas as f64 * scene.channel.reflection_coefficient.powi(2) / sensing_noise_w;
+    let echo = |(target, alpha): (&BelievedTarget, &DVector<Complex64>)| {
+        let gain = scene.array.receive_antennas as f64 * target.reflection_coefficient.powi(2) / sensing_noise_w;
+        gain * alpha.dotc(&towards_target).norm_sqr()
+    };
     let gains = [
         channel.dotc(&towards_receiver).norm_sqr() / problem.noise_power_w(),
-        echo * alpha.dotc(&towards_target).norm_sqr(),
+        targets.iter().zip(&steered).map(echo).sum(),
     ];
     let [power_c, power_0] = water_filling(gains, problem.power_w());
     let reached = channel.dotc(&towards_receiver);
@@ -29,6 +40,18 @@ pub fn zero_forcing(scene: &Scene, problem: &Problem) -> Beams {
         w_c: towards_receiver * (phase * power_c.sqrt()),
         w_0: turned(towards_target * Complex64::from(power_0.sqrt())),
     }
+}
+
+/// The dominant direction of Σ_k |β_k|² α_k α_kᴴ.
+fn dominant(targets: &[BelievedTarget], steered: &[DVector<Complex64>]) -> DVector<Complex64> {
+    let scaled: Vec<_> = targets
+        .iter()
+        .zip(steered)
+        .map(|(target, alpha)| alpha * Complex64::from(target.reflection_coefficient))
+        .collect();
+    let scaled = DMatrix::from_columns(&scaled);
+    let eigen = (&scaled * scaled.adjoint()).symmetric_eigen();
+    eigen.eigenvectors.column(eigen.eigenvalues.imax()).into_owned()
 }
 
 /// The unit vector along `vector`'s part orthogonal to `away`; zero where there is none.

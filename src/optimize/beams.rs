@@ -270,9 +270,12 @@ impl Problem {
         Solution { feasible: false, ..solution }
     }
 
-    /// The exchanged problem: the smallest bound with at least this SINR (linear). `feasible` says whether that SINR can
+    /// The exchanged problem: the smallest bound (the largest of the targets') with at least this SINR (linear). `feasible` says whether that SINR can
     /// be reached within the power budget; where it cannot, the beams are those of the largest SINR.
     pub fn solve_exchanged(&self, least_sinr: f64, effort: Effort<'_>) -> Solution {
+        if self.bounds.len() > 1 {
+            return self.exchange_together(least_sinr, effort);
+        }
         let reduced = self.reduced();
         let most = super::barrier::support(&reduced.gain);
         let mut steps = 0;

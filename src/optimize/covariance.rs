@@ -49,7 +49,7 @@ fn moved(lower: &DMatrix<Complex64>, direction: &DMatrix<Complex64>, length: f64
 }
 
 /// Lower factor of a Hermitian positive definite matrix.
-fn cholesky(mut matrix: DMatrix<Complex64>) -> Option<DMatrix<Complex64>> {
+pub(super) fn cholesky(mut matrix: DMatrix<Complex64>) -> Option<DMatrix<Complex64>> {
     let size = matrix.nrows();
     for k in 0..size {
         let mut rest = matrix[(k, k)].re;

@@ -111,6 +111,19 @@ pub fn semidefinite_root<const N: usize>(matrix: &SMatrix<f64, N, N>) -> SMatrix
     lower
 }
 
+/// The scalar product, in four sums side by side.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let ((fours_a, rest_a), (fours_b, rest_b)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums = [0.0; 4];
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        for lane in 0..4 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f64 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+}
+
 /// Solves M x = b in place for a symmetric positive definite M of `right.len()` rows whose lower triangle is given row by
 /// row; `None` where a pivot is not positive.
 pub fn solve_in_place(matrix: &mut [f64], right: &mut [f64]) -> Option<()> {
@@ -119,16 +132,14 @@ pub fn solve_in_place(matrix: &mut [f64], right: &mut [f64]) -> Option<()> {
         let (above, row) = matrix.split_at_mut(i * size);
         for k in 0..i {
             let other = &above[k * size..k * size + k + 1];
-            let sum: f64 = row[..k].iter().zip(other).map(|(a, b)| a * b).sum();
-            row[k] = (row[k] - sum) / other[k];
+            row[k] = (row[k] - dot(&row[..k], &other[..k])) / other[k];
         }
-        let rest = row[i] - row[..i].iter().map(|entry| entry * entry).sum::<f64>();
+        let rest = row[i] - dot(&row[..i], &row[..i]);
         if rest.is_nan() || rest <= 0.0 {
             return None;
         }
         row[i] = rest.sqrt();
-        let sum: f64 = row[..i].iter().zip(right.iter()).map(|(a, b)| a * b).sum();
-        right[i] = (right[i] - sum) / row[i];
+        right[i] = (right[i] - dot(&row[..i], &right[..i])) / row[i];
     }
     for i in (0..size).rev() {
         right[i] /= matrix[i * size + i];

@@ -4,6 +4,8 @@
 //! two beams do not have: then the best pair near the covariance is sought, and the covariance's certificate says what is
 //! lost. This problem is not convex: Newton's matrix is shifted until it is positive definite.
 
+use std::cell::Cell;
+
 use nalgebra::{DMatrix, Vector4};
 use num_complex::Complex64;
 
@@ -11,8 +13,18 @@ use super::linear::solve_in_place;
 use super::path::{Here, Shape};
 use super::several::{Blocks, Column, Several, weighted};
 
+/// Share of the largest curvature by which Newton's matrix is shifted at least: turns of the two beams into one another
+/// change nothing and have no curvature.
+const LEAST_SHIFT: f64 = 1e-13;
+/// The same where the matrix is not positive definite: the first one tried.
+const FIRST_SHIFT: f64 = 1e-8;
+
 /// Pairs of beams as the two columns of B.
-pub(super) struct Pairs;
+#[derive(Default)]
+pub(super) struct Pairs {
+    /// The shift that the last step took; the next one's is like it.
+    shift: Cell<f64>,
+}
 
 impl Shape for Pairs {
     fn constraints(&self, _: &Several) -> f64 {
@@ -44,15 +56,16 @@ impl Shape for Pairs {
         unfold(&slope, &mut right);
         right.iter_mut().for_each(|entry| *entry = -*entry);
         let largest = (0..count).map(|n| matrix[n * (count + 1)].abs()).fold(0.0, f64::max);
-        // Turns of the two columns into one another change nothing and have no curvature: the least shift holds them.
-        let shifts = std::iter::once(1e-13).chain((0..12).map(|n| 1e-9 * 10f64.powi(n)));
-        for shift in shifts {
+        let mut shift = if self.shift.get() > FIRST_SHIFT { self.shift.get() / 30.0 } else { LEAST_SHIFT };
+        while shift < 1e3 {
             let (mut shifted, mut direction) = (matrix.clone(), right.clone());
             (0..count).for_each(|n| shifted[n * (count + 1)] += shift * largest);
             if solve_in_place(&mut shifted, &mut direction).is_some() {
+                self.shift.set(shift);
                 let decrement = direction.iter().zip(&right).map(|(a, b)| a * b).sum();
                 return Some((fold(&direction, size), decrement));
             }
+            shift = (shift * 10.0).max(FIRST_SHIFT);
         }
         None
     }

@@ -27,8 +27,6 @@ const LOWERING: f64 = 25.0;
 const CENTRED: f64 = 1e-2;
 /// The same for the last level.
 const CENTRED_LAST: f64 = 1e-12;
-/// Below this squared decrement a level counts as centred where rounding allows no more.
-const ROUNDING: f64 = 1e-7;
 /// Below this squared decrement Newton's full steps converge quadratically, and values differ by less than they round.
 const QUADRATIC: f64 = 1e-4;
 /// Relative distance to which a search for a small enough bound tells the largest bound from the others, at first and at
@@ -37,8 +35,8 @@ const REACHING: f64 = 100.0;
 const GAP_REACHED: f64 = 1e-7;
 /// Newton steps within a level at most.
 const LEVEL_STEPS: usize = 60;
-/// Gap (relative) of the level that a warm start begins from.
-const WARM_GAP: f64 = 1e-3;
+/// Gap (relative) of the level that a warm start begins from at least.
+const WARM_GAP: f64 = 2e-4;
 
 /// A point on the central path, and the weight of the objective that it belongs to.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +49,8 @@ pub(super) struct Level {
 pub(super) struct Outcome {
     /// The best point, strictly inside.
     pub factor: DMatrix<Complex64>,
+    /// The objective's weight at it.
+    pub weight: f64,
     /// What the dual proves of the optimum's value, in units.
     pub proven: f64,
     /// Multiplier of each target's bound.
@@ -90,7 +90,8 @@ pub(super) fn follow(
         + (several.targets() + 1) as f64
         + f64::from(matches!(goal, Goal::Bound { least_gain: Some(_) }));
     let Level { mut factor, mut weight } = start;
-    let mut outcome = Outcome { factor: factor.clone(), proven: no_proof(goal), multipliers: Vec::new(), warm: None };
+    let mut outcome =
+        Outcome { factor: factor.clone(), weight, proven: no_proof(goal), multipliers: Vec::new(), warm: None };
     loop {
         let now = functionals(several, &factor);
         let scale = match goal {
@@ -104,6 +105,7 @@ pub(super) fn follow(
         let now = functionals(several, &factor);
         let Some(expansion) = several.expand(goal, weight, &now) else { return outcome };
         outcome.factor.clone_from(&factor);
+        outcome.weight = weight;
         let largest = several.largest_bound(&now);
         let go_on = visit(&factor, largest);
         let scale = if let Goal::Bound { .. } = goal { largest } else { 1.0 };
@@ -196,7 +198,7 @@ fn centre(
             return false;
         }
         // Once Newton's steps no longer shrink, what is left is rounding.
-        if decrement < tolerance || (decrement < ROUNDING && decrement > 0.1 * last) {
+        if decrement < tolerance || (decrement < QUADRATIC && decrement > 0.1 * last) {
             return true;
         }
         last = decrement;

@@ -9,7 +9,7 @@ use num_complex::Complex64;
 
 use super::barrier::THRESHOLD_TOLERANCE;
 use super::beams::{Effort, NEGLIGIBLE, POWER_RESERVE, Problem, Solution, turned};
-use super::covariance::{Covariances, isotropic};
+use super::covariance::{Covariances, cholesky, isotropic};
 use super::pair::{Pairs, strongest};
 use super::path::{Level, Outcome, follow, functionals, reach};
 use super::several::{Goal, Several};
@@ -17,8 +17,12 @@ use crate::array::Beams;
 
 /// Relative gap to which the smallest bound is sought.
 const GAP: f64 = 1e-5;
-/// Relative gap to which the largest SINR is sought: 4e-5 dB.
-const SINR_GAP: f64 = 1e-5;
+/// Relative gap to which the covariance of the largest SINR is sought: 4e-4 dB.
+const COVARIANCE_GAP: f64 = 1e-4;
+/// The same where no pair is found that is as good.
+const FINE_GAP: f64 = 5e-6;
+/// The same of the pair of beams: 4e-5 dB.
+const PAIR_GAP: f64 = 1e-5;
 /// Gap (relative) to the certificate at which a pair from a warm start is good enough: 4e-4 dB.
 const GOOD_PAIR: f64 = 1e-4;
 /// Weight of the first level.
@@ -49,19 +53,56 @@ impl Problem {
         Several::new(self.bounds(), self.channel(), power, power / self.noise_power_w())
     }
 
-    /// The largest SINR with every target's bound below the threshold.
-    pub(super) fn solve_together(&self, effort: Effort<'_>) -> Solution {
+    fn run<'a>(&'a self, effort: Effort<'a>) -> Run<'a> {
         let several = self.several();
-        let limit = self.hcrb_max_m2() / several.unit;
         let size = several.size();
         let usable = |warm: &&Warm| {
             let fits = |level: &Option<Level>| level.as_ref().is_none_or(|level| level.factor.nrows() == size);
             warm.targets == several.targets() && fits(&warm.pair) && fits(&warm.smallest) && fits(&warm.covariance)
         };
-        let warm = effort.warm.and_then(|warm| warm.together.as_deref()).filter(usable).cloned().unwrap_or_default();
-        let mut run = Run { problem: self, several, effort, limit, steps: 0, warm };
-        run.warm.targets = run.several.targets();
-        run.solve()
+        let last = effort.warm.and_then(|warm| warm.together.as_deref()).filter(usable);
+        let warm = last.cloned().unwrap_or(Warm { targets: several.targets(), ..Warm::default() });
+        let limit = self.hcrb_max_m2() / several.unit;
+        Run { problem: self, several, effort, limit, steps: 0, warm }
+    }
+
+    /// The largest SINR with every target's bound below the threshold.
+    pub(super) fn solve_together(&self, effort: Effort<'_>) -> Solution {
+        self.run(effort).solve()
+    }
+}
+
+impl Problem {
+    /// The smallest largest bound with at least this SINR (linear), as [`Self::solve_exchanged`] says.
+    pub(super) fn exchange_together(&self, least_sinr: f64, effort: Effort<'_>) -> Solution {
+        let mut run = self.run(effort);
+        run.limit = f64::INFINITY;
+        let least = least_sinr / run.several.best;
+        let size = run.several.size();
+        let channel = run.several.vectors.column(run.several.vectors.ncols() - 1).into_owned();
+        if least > 1.0 - 1e-9 {
+            let pair = DMatrix::from_columns(&[channel, DVector::zeros(size)]);
+            let mut solution = run.finish(&pair, 1.0, (0.0, 0.0), true);
+            solution.smallest_hcrb_trace_m2 = solution.hcrb_trace_m2;
+            solution.feasible = least <= 1.0 + 1e-9;
+            return solution;
+        }
+        // Between isotropic and maximum ratio there is a point inside.
+        let even = 1.0 / size as f64;
+        let aim = 0.5 * (1.0 + least);
+        let share = ((aim - even) / (1.0 - even).max(1e-12)).clamp(0.0, 1.0 - 1e-9);
+        let mut start = &channel * channel.adjoint() * Complex64::from(share);
+        (0..size).for_each(|n| start[(n, n)] += (1.0 - share) * even);
+        start *= Complex64::from(1.0 - 0.25 * (1.0 - least));
+        let factor = cholesky(start).unwrap_or_else(|| isotropic(size));
+        let weight = FIRST / run.bound(&factor).clamp(f64::MIN_POSITIVE, 1e300);
+        let goal = Goal::Bound { least_gain: Some(least) };
+        let level = Level { factor, weight };
+        let best = follow(&Covariances, &run.several, goal, level, GAP, &mut run.steps, |_, _| effort.in_time());
+        let pair = run.smallest_pair(&strongest(&best.factor), Some(least));
+        let mut solution = run.finish(&pair, 1.0, (0.0, best.proven), true);
+        solution.smallest_hcrb_trace_m2 = solution.hcrb_trace_m2;
+        solution
     }
 }
 
@@ -86,6 +127,7 @@ impl Run<'_> {
         let smallest = match &found {
             Some(level) => Outcome {
                 factor: level.factor.clone(),
+                weight: level.weight,
                 proven: 0.0,
                 multipliers: Vec::new(),
                 warm: self.warm.smallest.clone(),
@@ -105,46 +147,49 @@ impl Run<'_> {
         self.warm.smallest.clone_from(&smallest.warm);
         let smallest_bound = self.bound(&smallest.factor);
         if smallest_bound > limit {
-            let pair = self.smallest_pair(&strongest(&smallest.factor), 0.0);
+            let pair = self.smallest_pair(&strongest(&smallest.factor), None);
             return self.finish(&pair, 0.0, (self.bound(&pair), smallest.proven), false);
         }
         // A threshold that only just can be met is met within its tolerance.
         self.limit = limit.max(smallest_bound * (1.0 + 0.5 * THRESHOLD_TOLERANCE));
         let start = found.unwrap_or_else(|| Level { factor: inside.unwrap_or(smallest.factor.clone()), weight: FIRST });
-        let effort = self.effort;
-        let goal = Goal::Gain { limit: self.limit };
-        let best = follow(&Covariances, &self.several, goal, start, SINR_GAP, &mut self.steps, |_, _| effort.in_time());
-        self.warm.covariance.clone_from(&best.warm);
-        match self.pair_of(&best, &smallest) {
-            Some(pair) => {
-                let proven = best.proven.min(pair.proven);
-                self.finish(&pair.factor, proven, (smallest_bound, smallest.proven), true)
-            }
+        let (pair, proven) = self.largest_gain(start, &smallest);
+        match pair {
+            Some(pair) => self.finish(&pair, proven, (smallest_bound, smallest.proven), true),
             None => {
-                let pair = self.smallest_pair(&strongest(&smallest.factor), 0.0);
-                self.finish(&pair, best.proven, (self.bound(&pair), smallest.proven), false)
+                let pair = self.smallest_pair(&strongest(&smallest.factor), None);
+                self.finish(&pair, proven, (self.bound(&pair), smallest.proven), false)
             }
         }
     }
 
-    /// The best pair that is found from the best covariance, from further up its path, and from that of the smallest
-    /// bound; the first that is as good as the certificate.
-    fn pair_of(&mut self, best: &Outcome, smallest: &Outcome) -> Option<Outcome> {
-        let near = best.warm.as_ref().map(|level| Level { factor: strongest(&level.factor), weight: level.weight });
-        let starts = [(&best.factor, FIRST), (&smallest.factor, FIRST)];
-        let others = starts.map(|(factor, weight)| Level { factor: strongest(factor), weight });
-        let mut found: Option<Outcome> = None;
-        for level in near.into_iter().chain(others) {
-            let Some(pair) = self.best_pair(level) else { continue };
-            let gain = self.gain(&pair.factor);
-            if found.as_ref().is_none_or(|found| gain > self.gain(&found.factor)) {
-                found = Some(pair);
+    /// The pair of the largest gain, and what is proven of any. It is sought from further up the path of the best
+    /// covariance, from its end and from the covariance of the smallest bound, until it is as good as the certificate;
+    /// where it is not, once more with a finer covariance.
+    fn largest_gain(&mut self, start: Level, smallest: &Outcome) -> (Option<DMatrix<Complex64>>, f64) {
+        let (effort, goal) = (self.effort, Goal::Gain { limit: self.limit });
+        let (mut level, mut proven, mut found) = (start, 1.0f64, None::<DMatrix<Complex64>>);
+        for gap in [COVARIANCE_GAP, FINE_GAP] {
+            let best = follow(&Covariances, &self.several, goal, level, gap, &mut self.steps, |_, _| effort.in_time());
+            proven = proven.min(best.proven);
+            let near = best.warm.as_ref().map(|level| Level { factor: strongest(&level.factor), weight: level.weight });
+            self.warm.covariance.clone_from(&best.warm);
+            let ends = [&best.factor, &smallest.factor];
+            let far = ends.map(|factor| Level { factor: strongest(factor), weight: FIRST });
+            for level in near.into_iter().chain(far) {
+                let Some(pair) = self.best_pair(level) else { continue };
+                proven = proven.min(pair.proven);
+                let gain = self.gain(&pair.factor);
+                if found.as_ref().is_none_or(|found| gain > self.gain(found)) {
+                    found = Some(pair.factor);
+                }
+                if proven * (1.0 - GOOD_PAIR) <= gain || !effort.in_time() {
+                    return (found, proven);
+                }
             }
-            if best.proven * (1.0 - GOOD_PAIR) <= gain || !self.effort.in_time() {
-                break;
-            }
+            level = Level { factor: best.factor, weight: best.weight };
         }
-        found
+        (found, proven)
     }
 
     /// Where a minimisation of the largest bound starts.
@@ -166,17 +211,31 @@ impl Run<'_> {
         functionals(&self.several, factor)[self.several.targets()][0]
     }
 
-    /// The pair of the smallest largest bound near this one, or one whose bound is below `enough`.
-    fn smallest_pair(&mut self, pair: &DMatrix<Complex64>, enough: f64) -> DMatrix<Complex64> {
-        let factor = pair * Complex64::from(0.99);
+    /// The pair of the smallest largest bound near this one, with a gain above the least one where there is one.
+    fn smallest_pair(&mut self, pair: &DMatrix<Complex64>, least_gain: Option<f64>) -> DMatrix<Complex64> {
+        let factor = match least_gain {
+            Some(least) => self.with_gain(pair, least),
+            None => pair * Complex64::from(0.99),
+        };
         let weight = FIRST / self.bound(&factor).clamp(f64::MIN_POSITIVE, 1e300);
-        let goal = Goal::Bound { least_gain: None };
-        let effort = self.effort;
+        let (effort, goal) = (self.effort, Goal::Bound { least_gain });
         let start = Level { factor, weight };
-        let outcome = follow(&Pairs, &self.several, goal, start, GAP, &mut self.steps, |_, bound| {
-            bound >= enough && effort.in_time()
-        });
-        outcome.factor
+        follow(&Pairs::default(), &self.several, goal, start, GAP, &mut self.steps, |_, _| effort.in_time()).factor
+    }
+
+    /// The pair, turned towards the channel as far as it takes to have more than this gain, inside the power.
+    fn with_gain(&self, pair: &DMatrix<Complex64>, least_gain: f64) -> DMatrix<Complex64> {
+        let channel = self.several.vectors.column(self.several.vectors.ncols() - 1).into_owned();
+        let [inner, rest] = self.turned_towards_channel(pair);
+        let shares = (0..12).map(|k| 1e-6 * 4f64.powi(k)).chain([1.0]);
+        let mixed = |share: f64| {
+            let keep = Complex64::from(1.0 - share);
+            let mut mixed = DMatrix::from_columns(&[&inner * keep + &channel * Complex64::from(share), &rest * keep]);
+            mixed *= Complex64::from((1.0 - 1e-9) / mixed.norm().max(1.0));
+            mixed
+        };
+        let enough = |pair: &DMatrix<Complex64>| self.gain(pair) > least_gain && pair.norm_squared() < 1.0;
+        shares.map(mixed).find(enough).unwrap_or_else(|| mixed(1.0))
     }
 
     /// The pair of the largest gain near this one.
@@ -188,11 +247,12 @@ impl Run<'_> {
         }
         let enough = self.limit * (1.0 - 1e-6);
         if self.bound(&level.factor) >= enough {
-            level.factor = reach(&Pairs, &self.several, level.factor, enough, &mut self.steps)?;
+            level.factor = reach(&Pairs::default(), &self.several, level.factor, enough, &mut self.steps)?;
         }
         let goal = Goal::Gain { limit: self.limit };
         let effort = self.effort;
-        let outcome = follow(&Pairs, &self.several, goal, level, SINR_GAP, &mut self.steps, |_, _| effort.in_time());
+        let outcome =
+            follow(&Pairs::default(), &self.several, goal, level, PAIR_GAP, &mut self.steps, |_, _| effort.in_time());
         self.warm.pair.clone_from(&outcome.warm);
         Some(outcome)
     }
@@ -207,7 +267,9 @@ impl Run<'_> {
             smallest_hcrb_trace_m2: smallest.0 * unit,
             lower_bound_hcrb_trace_m2: smallest.1.max(0.0) * unit,
             upper_bound_sinr: proven_gain * self.several.best,
-            feasible: feasible && hcrb_trace_m2 <= self.problem.hcrb_max_m2() * (1.0 + THRESHOLD_TOLERANCE),
+            feasible: feasible
+                && (self.limit.is_infinite()
+                    || hcrb_trace_m2 <= self.problem.hcrb_max_m2() * (1.0 + THRESHOLD_TOLERANCE)),
             iterations: self.steps,
             warm: self.warm.clone().into(),
             beams,
@@ -221,17 +283,7 @@ impl Run<'_> {
         let root = Complex64::from((problem.power_w() * (1.0 - POWER_RESERVE)).sqrt());
         let lift =
             |beam: DVector<Complex64>| self.several.basis.as_ref().map_or_else(|| beam.clone(), |u| u * &beam) * root;
-        let last = self.several.vectors.ncols() - 1;
-        let reached = pair.ad_mul(&self.several.vectors.column(last));
-        let norm = reached.norm();
-        let turn = if norm > 1e-9 * pair.norm() {
-            [reached[0] / norm, reached[1] / norm]
-        } else {
-            let first = pair.column(0).norm() >= pair.column(1).norm();
-            [f64::from(u8::from(first)), f64::from(u8::from(!first))].map(Complex64::from)
-        };
-        let inner = pair.column(0) * turn[0] + pair.column(1) * turn[1];
-        let rest = pair.column(1) * turn[0].conj() - pair.column(0) * turn[1].conj();
+        let [inner, rest] = self.turned_towards_channel(pair);
         let total = pair.norm_squared();
         let full = Complex64::from((total.sqrt() / inner.norm()).max(1.0));
         let alone = Beams { w_c: lift(&inner * full), w_0: DVector::zeros(problem.channel().len()) };
@@ -240,5 +292,21 @@ impl Run<'_> {
             return alone;
         }
         Beams { w_c: lift(inner), w_0: turned(lift(rest)) }
+    }
+    /// The same B Bᴴ as a beam that reaches all that B Bᴴ does of the channel, and one that reaches nothing of it.
+    fn turned_towards_channel(&self, pair: &DMatrix<Complex64>) -> [DVector<Complex64>; 2] {
+        let reached = pair.ad_mul(&self.several.vectors.column(self.several.vectors.ncols() - 1));
+        let norm = reached.norm();
+        let turn = if norm > 1e-9 * pair.norm() {
+            [reached[0] / norm, reached[1] / norm]
+        } else {
+            // Where nothing of the channel is reached, the stronger beam carries the pictures.
+            let first = pair.column(0).norm() >= pair.column(1).norm();
+            [f64::from(u8::from(first)), f64::from(u8::from(!first))].map(Complex64::from)
+        };
+        [
+            pair.column(0) * turn[0] + pair.column(1) * turn[1],
+            pair.column(1) * turn[0].conj() - pair.column(0) * turn[1].conj(),
+        ]
     }
 }

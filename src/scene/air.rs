@@ -9,6 +9,9 @@ const EARLIEST_SAMPLES: f64 = 1024.0;
 const MOST_SYMBOLS: f64 = 240.0;
 /// Deviations of the timing error that must stay within: 2·10⁻⁹ of the errors do not.
 const DEVIATIONS: f64 = 6.0;
+/// Highest level of an echo over a sensing receiver's noise: above, the precision of samples of 24 bits and of the pulses
+/// limits what is measured, and error bars that know of noise alone are not true.
+const MAX_ECHO_DB: f64 = 96.0;
 /// Largest carrier offset that a communication receiver finds, in cycles per symbol.
 const MAX_CARRIER_OFFSET: f64 = 0.0038;
 
@@ -32,6 +35,24 @@ impl Scene {
                 waveform.bandwidth_hz
             ));
         }
+        self.check_echo_level()
+    }
+
+    fn check_echo_level(&self) -> Result<(), String> {
+        let power_dbm = self.constraints.power_dbm;
+        for target in self.targets() {
+            let gain_db = 20.0 * target.reflection_coefficient.log10();
+            for receiver in self.sensing_receivers() {
+                let level_db = power_dbm + gain_db - receiver.noise_dbm;
+                if level_db > MAX_ECHO_DB {
+                    return Err(format!(
+                        "constraints.power_dbm = {power_dbm}: the echo of `{}` (reflection_coefficient = {}) is {level_db:.1} dB \
+                         over the noise of `{}` (noise_dbm = {}); accepted where anything is sent: up to {MAX_ECHO_DB} dB",
+                        target.id, target.reflection_coefficient, receiver.id, receiver.noise_dbm
+                    ));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -50,5 +71,56 @@ impl Scene {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_sent_or_heard_names_its_keys_and_the_limit() {
+        Scene::paper().check_air().and_then(|()| Scene::paper().check_reception()).unwrap();
+        let said = |change: fn(&mut Scene)| {
+            let mut scene = Scene::paper();
+            change(&mut scene);
+            scene.check().unwrap();
+            scene.check_air().and_then(|()| scene.check_reception()).unwrap_err()
+        };
+        for (found, parts) in [
+            (said(|scene| scene.waveform.samples_per_symbol = 1), ["waveform.samples_per_symbol = 1", "2 or more"]),
+            // 40 symbols of 10 ns.
+            (said(|scene| scene.channel.timing_error_std_s = 4.1e-7), ["channel.timing_error_std_s", "4.000e-7 s"]),
+            (said(|scene| scene.constraints.power_dbm = 60.0), ["constraints.power_dbm = 60", "up to 96 dB"]),
+            (said(|scene| scene.channel.sensing_noise_dbm = -110.0), ["(noise_dbm = -110)", "up to 96 dB"]),
+            (
+                said(|scene| {
+                    scene.waveform.bandwidth_hz = 4e6;
+                    scene.channel.timing_error_std_s = 1e-6;
+                    scene.channel.carrier_offset_ppm = -5.0;
+                }),
+                ["channel.carrier_offset_ppm = -5", "up to 4.343"],
+            ),
+        ] {
+            assert!(parts.iter().all(|part| found.contains(part)), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_timing_error_within_the_limit_neither_cuts_a_window_nor_comes_before_the_transmitter() {
+        for samples_per_symbol in [2, 4, 8] {
+            let mut scene = Scene::paper();
+            scene.waveform.samples_per_symbol = samples_per_symbol;
+            let mut good = 0.0;
+            for tenths in 1..500 {
+                scene.channel.timing_error_std_s = f64::from(tenths) * 0.1 * scene.symbol_period_s();
+                if scene.check_air().is_ok() {
+                    good = f64::from(tenths) * 0.1;
+                }
+            }
+            let symbols = 6.0 * good;
+            assert!(symbols <= 240.0 + 1e-9 && symbols * samples_per_symbol as f64 <= 1024.0 + 1e-9, "{symbols}");
+            assert!(good >= 20.0, "{good}");
+        }
     }
 }

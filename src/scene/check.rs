@@ -101,8 +101,9 @@ impl Scene {
     /// searched for. Commands that move a target ask the same as the file's reader.
     pub fn check_target_at(&self, key: &str, point: Point) -> Result<(), String> {
         if !point.iter().all(|coordinate| coordinate.is_finite()) {
-            return Err(format!("{key} = {point:?} is out of range; accepted: two finite numbers"));
+            return Err(format!("{key} = {} is out of range; accepted: two finite numbers", text(point)));
         }
+        let at = text(point);
         apart(key, point, self.geometry.transmitter, "the transmitter")?;
         let sensing = self.sensing_receivers();
         for receiver in &sensing {
@@ -115,8 +116,10 @@ impl Scene {
             let path_m = self.path_m(point, receiver.position_m);
             if path_m > farthest_m {
                 return Err(format!(
-                    "{key} = {point:?} makes a path of {path_m:.1} m to the sensing receiver, whose search ends \
-                     {SEARCH_SYMBOLS} symbols behind the direct one; accepted: {direct_m:.1} to {farthest_m:.1} m"
+                    "{key} = {at} makes a path of {path_m:.1} m to the sensing receiver, whose search ends \
+                     {SEARCH_SYMBOLS} symbols of waveform.bandwidth_hz = {:e} behind the direct one; accepted: \
+                     {direct_m:.1} to {farthest_m:.1} m",
+                    self.waveform.bandwidth_hz
                 ));
             }
         }
@@ -125,10 +128,10 @@ impl Scene {
 
     /// Whether a point that reflects can stand in the world of one sensing receiver.
     fn check_reflector(&self, key: &str, point: Point, receiver: Point) -> Result<(), String> {
-        let transmitter = self.geometry.transmitter;
+        let (transmitter, at) = (self.geometry.transmitter, text(point));
         if !(point[0] > transmitter[0] && point[0] > receiver[0]) {
             return Err(format!(
-                "{key} = {point:?} is behind an array; accepted: x above {} (transmitter) and {} (sensing receiver), \
+                "{key} = {at} is behind an array; accepted: x above {} (transmitter) and {} (sensing receiver), \
                  because a linear array cannot tell front from back",
                 transmitter[0], receiver[0]
             ));
@@ -137,15 +140,16 @@ impl Scene {
             let angle_deg = (point[1] - array[1]).atan2(point[0] - array[0]).to_degrees();
             if angle_deg.abs() > MAX_ANGLE_DEG {
                 return Err(format!(
-                    "{key} = {point:?} is {angle_deg:.4}° off the broadside of the array at {array:?}, along whose line \
-                     directions cannot be told; accepted: up to {MAX_ANGLE_DEG}°"
+                    "{key} = {at} is {angle_deg:.4}° off the broadside of the array at {}, along whose line \
+                     directions cannot be told; accepted: up to {MAX_ANGLE_DEG}°",
+                    text(array)
                 ));
             }
         }
         let path_m = self.path_m(point, receiver);
         if path_m > MAX_PATH_M {
             return Err(format!(
-                "{key} = {point:?} makes a path of {path_m:.0} m from transmitter to sensing receiver; accepted: up to \
+                "{key} = {at} makes a path of {path_m:.0} m from transmitter to sensing receiver; accepted: up to \
                  {MAX_PATH_M} m"
             ));
         }
@@ -183,8 +187,8 @@ impl Scene {
                     let direct_m = distance_m(self.geometry.transmitter, receiver.position_m);
                     if direct_m > MAX_PATH_M {
                         return Err(format!(
-                            "{key} = {:?} is {direct_m:.0} m from the transmitter; accepted: up to {MAX_PATH_M} m",
-                            receiver.position_m
+                            "{key} = {} is {direct_m:.0} m from the transmitter; accepted: up to {MAX_PATH_M} m",
+                            text(receiver.position_m)
                         ));
                     }
                 }
@@ -221,15 +225,19 @@ fn distance_m(a: Point, b: Point) -> f64 {
     (a[0] - b[0]).hypot(a[1] - b[1])
 }
 
+/// A point as error lines show it.
+fn text([x, y]: Point) -> String {
+    format!("[{x}, {y}]")
+}
+
 fn apart(key: &str, point: Point, other: Point, name: &str) -> Result<(), String> {
+    let at = text(point);
     if point == other {
-        return Err(format!("{key} = {point:?} is where {name} stands; accepted: another point"));
+        return Err(format!("{key} = {at} is where {name} stands; accepted: another point"));
     }
     let distance_m = distance_m(point, other);
     if distance_m < LEAST_DISTANCE_M {
-        return Err(format!(
-            "{key} = {point:?} is {distance_m:.1e} m from {name}; accepted: {LEAST_DISTANCE_M} m or more"
-        ));
+        return Err(format!("{key} = {at} is {distance_m:.1e} m from {name}; accepted: {LEAST_DISTANCE_M} m or more"));
     }
     Ok(())
 }

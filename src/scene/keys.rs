@@ -14,7 +14,7 @@ const fn key(path: &'static str, unit: &'static str, range: Range, default: Defa
 /// Anywhere in the plane.
 const PLACE: Range = Point(-1e5, 1e5);
 /// Anything that moves.
-const VELOCITY: Range = Point(-1e5, 1e5);
+const VELOCITY: Range = Point(-1e4, 1e4);
 const TURN_RATE: Range = Number(-100.0, 100.0);
 const NOISE: Range = Number(-250.0, 100.0);
 const REFLECTION: Range = Number(1e-12, 1e3);
@@ -114,7 +114,7 @@ pub const KEYS: &[Key] = &[
     key(
         "channel.timing_error_std_s",
         "s",
-        Number(1e-15, 1e-1),
+        Number(1e-14, 1e-1),
         Required,
         "Standard deviation of the sensing receiver's timing error.",
     ),
@@ -142,7 +142,7 @@ pub const KEYS: &[Key] = &[
     key(
         "channel.leakage_db",
         "dB",
-        Number(-300.0, 40.0),
+        Number(-300.0, 20.0),
         Absent,
         "Power gain from a transmit antenna to one of the sensing receiver on the straight way; nothing comes that way \
          where absent.",

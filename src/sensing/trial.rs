@@ -55,6 +55,7 @@ pub struct Truth {
 impl Trials {
     /// Trials of `scene` with these beams. Fails where the target is behind an array or outside the delay search.
     pub fn new(scene: &Scene, config: &SensingConfig, beams: &Beams, seed: u64) -> Result<Self> {
+        scene.check_air().map_err(Error::input)?;
         let geometry = &scene.geometry;
         let target = geometry.target;
         crate::channel::check_target(target, geometry.transmitter, geometry.sensing_receiver)

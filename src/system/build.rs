@@ -130,7 +130,13 @@ impl System {
             let session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
             let (requests, live) = unbounded();
             (
-                Some(spec.instruct((session, serves as u8), live, (&graph, &registry), &graph_name, &peers)?),
+                Some(spec.instruct(
+                    (session, serves as u8),
+                    live,
+                    &scene,
+                    (&graph, &registry),
+                    (&graph_name, &peers),
+                )?),
                 Some(requests),
                 None,
             )
@@ -280,11 +286,15 @@ impl SystemSpec {
         &self,
         (mut session, serves): (Session, u8),
         live: Receiver<LiveRequest>,
+        scene: &Scene,
         (graph, registry): (&Flowgraph, &Registry),
-        name: &str,
-        peers: &Peers,
+        (name, peers): (&str, &Peers),
     ) -> Result<Session> {
         session.live = Some(live);
+        for (frame, command) in &self.schedule {
+            let text = || format!("--at {frame}:{}", command.to_line());
+            command.check(scene).map_err(|error| error.within(text()))?;
+        }
         session.scheduled.clone_from(&self.schedule);
         session.has_receiver = graph.has(registry, BlockRole::Receives) || peers.expects(Role::CommunicationReceiver);
         session.holds_beams = graph.hold_beams;
@@ -372,7 +382,7 @@ fn check_scene(scene: &Scene) -> Result<()> {
     if waveform.frame_symbols != BLOCK * BLOCKS {
         return wrong("waveform.frame_symbols", waveform.frame_symbols, "1024");
     }
-    scene.check_air().map_err(|what| Error::input(format!("scene: {what}")))?;
+    scene.check_air().and_then(|()| scene.check_reception()).map_err(|what| Error::input(format!("scene: {what}")))?;
     FrameClock::new(scene).check().map_err(|what| Error::input(format!("scene: {what}")))?;
     let most = crate::stream::MAX_SOUNDED_ANTENNAS;
     if scene.array.transmit_antennas > most {

@@ -31,7 +31,7 @@ pub use report::{
     TargetReport, TrackReport,
 };
 pub use run::{Ended, Run};
-pub use shipped::{flowgraph, read_scene};
+pub use shipped::{flowgraph, read_scene, scene};
 pub use spec::{MakeOptimizer, SystemSpec};
 
 pub use crate::control::socket::Answer;

@@ -61,6 +61,9 @@ fn compiled_in<'a>(name: &str, folder: &str, known: &[(&str, &'a str)]) -> Resul
     let bare = name.strip_prefix(folder).unwrap_or(name);
     let bare = bare.strip_suffix(".toml").unwrap_or(bare);
     known.iter().find(|(known, _)| *known == bare).map(|(_, text)| *text).ok_or_else(|| {
+        if Path::new(name).is_dir() {
+            return Error::input(format!("{name}: a folder; accepted: a file, or the name of a shipped one"));
+        }
         let near = config::nearest(bare, known.iter().map(|(known, _)| *known)).unwrap_or_default();
         Error::input(format!(
             "{name}: no such file, and no shipped one of this name; the nearest is {folder}{near}.toml"
