@@ -24,5 +24,5 @@ if [ ! -e "$state/long.pt" ] && [ ! -e "$state/start.pt" ]; then
 fi
 setsid nohup nice -n 19 "$python" train.py --steady --data "$pictures" --init "$state/start.pt" --out "$state/long.pt" \
     --log "$state/long.csv" --check "$tuning" --check-log "$state/check.csv" --pause-file "$state/pause" \
-    --rate 5e-4 --slowing 12 --average 0.9997 --nice 19 "$@" >>"$state/long.txt" 2>&1 </dev/null &
+    --rate 3e-4 --slowing 12 --average 0.9997 --nice 19 "$@" >>"$state/long.txt" 2>&1 </dev/null &
 echo "process $!, messages in $state/long.txt"

@@ -270,22 +270,22 @@ class Codec(nn.Module):
             features = self.hyper_synthesis(z_hat)
             mean = self.mean(features) * self.per_rate(self.mean_unit, rate)
             residual = yg - mean
-            if self.training:  # the distortion sees rounding, the rate sees uniform noise
-                symbols = straight_round(residual)
-                counted = residual + torch.rand_like(residual) - 0.5
-                log_scale = self.log_scale(features, counted.detach(), rate)
-            else:
-                symbols = counted = torch.round(residual)
-                log_scale = self.log_scale(features, symbols, rate)
+            symbols = straight_round(residual) if self.training else torch.round(residual)
+            log_scale = self.log_scale(features, symbols.detach(), rate)
             if tables:
                 low = math.log(SCALE_MIN)
                 log_scale = torch.round((log_scale - low) / LOG_STEP) * LOG_STEP + low
-            p_y = gaussian_probability(counted, torch.exp(log_scale))
+            scale = torch.exp(log_scale)
+            p_y = gaussian_probability(symbols.detach(), scale)
             p_z = self.prior.probability(z_rate, rate)
             if tables:  # 16-bit tables: every symbol has at least one count
                 p_y, p_z = ((1 - 2**-14) * p + 2**-16 for p in (p_y, p_z))
             pixels = x.shape[2] * x.shape[3]
             bits_y, bits_z = (-torch.log2(p).sum((1, 2, 3)) / pixels for p in (p_y, p_z))
+            if self.training:  # scales learn from the rounded symbols; what is rounded, from the same bits under uniform noise
+                noisy = gaussian_probability(residual + torch.rand_like(residual) - 0.5, scale.detach())
+                bits = -torch.log2(noisy).sum((1, 2, 3)) / pixels
+                bits_y = bits_y + bits - bits.detach()
         return self.synthesise(symbols, mean, rate), bits_y, bits_z
 
     @torch.no_grad()

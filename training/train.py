@@ -33,7 +33,7 @@ FAST_TABLES = ("log_gain", "mean_unit", "log_scale_bias", "log_synthesis_unit", 
 
 def importance(kind, weight):
     """Weight of a rate's loss: keeps the high rates, whose losses are large, from ruling the gradient."""
-    return (0.013 / weight) ** 0.5 if kind == "mse" else 1.5
+    return (0.013 / weight) ** 0.45 if kind == "mse" else 1.5
 
 
 def parameter_groups(model, args):
