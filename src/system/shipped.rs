@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::scene::PAPER_TOML;
 use crate::{Error, Result, config};
 
-const FLOWGRAPHS: [(&str, &str); 10] = [
+const FLOWGRAPHS: [(&str, &str); 11] = [
     ("loopback", include_str!("../../flowgraphs/loopback.toml")),
     ("follow", include_str!("../../flowgraphs/follow.toml")),
     ("clutter", include_str!("../../flowgraphs/clutter.toml")),
     ("coherent", include_str!("../../flowgraphs/coherent.toml")),
+    ("several", include_str!("../../flowgraphs/several.toml")),
     ("virtual", include_str!("../../flowgraphs/virtual.toml")),
     ("two-radios", include_str!("../../flowgraphs/two-radios.toml")),
     ("transmitter", include_str!("../../flowgraphs/transmitter.toml")),
@@ -18,12 +19,13 @@ const FLOWGRAPHS: [(&str, &str); 10] = [
     ("transmitter-sensing", include_str!("../../flowgraphs/transmitter-sensing.toml")),
 ];
 
-const SCENES: [(&str, &str); 5] = [
+const SCENES: [(&str, &str); 6] = [
     ("paper", PAPER_TOML),
     ("moving", include_str!("../../scenes/moving.toml")),
     ("outdoor", include_str!("../../scenes/outdoor.toml")),
     ("clutter", include_str!("../../scenes/clutter.toml")),
     ("coherent", include_str!("../../scenes/coherent.toml")),
+    ("several", include_str!("../../scenes/several.toml")),
 ];
 
 /// A flowgraph by path or shipped name: its text, its name in error lines, and the folder its scene is sought in.
