@@ -288,7 +288,7 @@ impl Session {
         let geometry = &self.scene.geometry;
         let retune = match check_target(target, geometry.transmitter, geometry.sensing_receiver) {
             Ok(()) => {
-                self.planner.expect(target, covariance_m2);
+                self.planner.expect(0, target, covariance_m2);
                 self.retune(frame, "track")
             }
             Err(what) => Retune { frame, cause: "track".into(), feasible: false, reason: Some(what) },
