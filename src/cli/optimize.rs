@@ -143,6 +143,7 @@ fn report(scene: &Scene, method: Method, found: &Found) -> Value {
         "rate_feasible": choice.is_some(),
         "sinr_db": decibel(sinr),
         "hcrb_trace_m2": problem.hcrb_trace_m2(&found.beams).ok(),
+        "targets": targets(scene, &problem, &found.beams),
         "power_w": found.beams.power_w(),
         "smallest_hcrb_trace_m2": finite(found.smallest_hcrb_trace_m2),
         "upper_bound_sinr_db": decibel(found.upper_bound_sinr),
@@ -159,9 +160,25 @@ fn report(scene: &Scene, method: Method, found: &Found) -> Value {
     })
 }
 
+/// Every believed target's bound.
+fn targets(scene: &Scene, problem: &Problem, beams: &Beams) -> Vec<Value> {
+    let believed = scene.targets().into_iter().filter(|target| target.believed);
+    believed
+        .zip(problem.bounds())
+        .map(|(target, bound)| json!({ "id": target.id, "hcrb_trace_m2": bound.of_beams(beams).trace_m2().ok() }))
+        .collect()
+}
+
 fn print_table(report: &Value) {
     for (key, value) in report.as_object().into_iter().flatten() {
         let text = match value {
+            Value::Array(targets) if key == "targets" => {
+                let target = |target: &Value| {
+                    let trace = target["hcrb_trace_m2"].as_f64().map_or("-".into(), |trace| format!("{trace:.6e}"));
+                    format!("{} {trace}", target["id"].as_str().unwrap_or_default())
+                };
+                targets.iter().map(target).collect::<Vec<_>>().join("  ")
+            }
             Value::Array(beam) => {
                 let entry = |pair: &Value| {
                     format!("{:.5}{:+.5}j", pair[0].as_f64().unwrap_or(0.0), pair[1].as_f64().unwrap_or(0.0))

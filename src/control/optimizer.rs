@@ -55,7 +55,7 @@ impl Optimizer for Planner {
         match observation {
             Observation::Command(command) => return self.apply(command),
             Observation::Sounding { gains, amplitude } => self.sound(gains, amplitude),
-            Observation::Target { position_m, covariance_m2, .. } => self.expect(position_m, covariance_m2),
+            Observation::Target { index, position_m, covariance_m2 } => self.expect(index, position_m, covariance_m2),
         }
         Ok(())
     }

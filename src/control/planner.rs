@@ -11,8 +11,8 @@ use super::Command;
 use crate::array::Beams;
 use crate::coding::{self, BLOCK_SYMBOLS, BlockCode, BlockErrorLaw, Crc};
 use crate::optimize::{
-    BoundModel, Effort, Problem, RateChoice, RateLimits, Solution, SourceModel, WarmStart, channel_vector, lowest_rate,
-    select_rate,
+    BelievedTarget, BoundModel, Effort, Problem, RateChoice, RateLimits, Solution, SourceModel, WarmStart,
+    channel_vector, lowest_rate, select_rate,
 };
 use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
@@ -39,10 +39,9 @@ pub struct Planner {
     source_samples: usize,
     channel: DVector<Complex64>,
     soundings: f64,
-    target: Point,
-    /// Covariance of the believed target in m², where a track says so.
-    spread: Option<Matrix2<f64>>,
-    /// Share of Π that the last plan for such a target was made for.
+    /// The targets that are believed in.
+    beliefs: Vec<Belief>,
+    /// Share of Π that the last plan for targets with a spread was made for.
     share: f64,
     weights: Option<Beams>,
     /// Where the last solution lay: the next is near.
@@ -50,6 +49,16 @@ pub struct Planner {
     codes: HashMap<usize, Arc<BlockCode>>,
     /// Time that a solution may take; without it every solution is exact and depends on nothing but its inputs.
     pub time_limit: Option<Duration>,
+}
+
+/// A target that is believed in, and how well its place is known.
+#[derive(Debug, Clone)]
+struct Belief {
+    /// Its index among the scene's targets.
+    index: usize,
+    target: BelievedTarget,
+    /// Covariance of the place in m², where a track says so.
+    spread: Option<Matrix2<f64>>,
 }
 
 /// A plan and what was found on the way.
@@ -62,19 +71,20 @@ pub struct Planned {
     pub reason: Option<String>,
     /// The rate.
     pub rate: RateChoice,
-    /// Trace of the position bound, in m², for a frame of N symbols.
+    /// Trace of the position bound, in m², for a frame of N symbols: the largest of the believed targets'.
     pub hcrb_trace_m2: Option<f64>,
 }
 
 impl Planner {
-    /// A planner for a scene and pictures of `pixels` pixels.
+    /// A planner for a scene and pictures of `pixels` pixels. The threshold is kept for every target of the scene that is
+    /// believed in. The bounds are those at the first sensing receiver, also where there are several, and the rate is that
+    /// of the communication receiver of the scene's single keys.
     pub fn new(scene: &Scene, bank: &Bank, pixels: usize) -> Self {
         let models = bank.planned().iter().map(|model| model.source_model(pixels)).collect();
         Self {
             channel: channel_vector(scene),
             soundings: SURVEY,
-            target: scene.geometry.target,
-            spread: None,
+            beliefs: beliefs(scene),
             share: 1.0,
             weights: None,
             warm: None,
@@ -93,10 +103,16 @@ impl Planner {
             Command::HcrbMax(hcrb_max_m2) => self.scene.constraints.hcrb_max_m2 = *hcrb_max_m2,
             Command::BandwidthRatioMax(ratio) => self.scene.constraints.bandwidth_ratio_max = *ratio,
             Command::Target { id, point } => {
-                if self.scene.target_index(id.as_deref()).map_err(Error::input)? != 0 {
-                    return Err(Error::input(format!("{}: accepted: the first target's id", command.key())));
-                }
-                (self.target, self.spread) = (*point, None);
+                let index = self.scene.target_index(id.as_deref()).map_err(Error::input)?;
+                let Some(belief) = self.beliefs.iter_mut().find(|belief| belief.index == index) else {
+                    return Err(Error::input(format!(
+                        "{}: found a target with believed = false; accepted: {}",
+                        command.key(),
+                        believed_ids(&self.scene).join(", ")
+                    )));
+                };
+                self.scene.check_target_at(&command.key(), *point).map_err(Error::input)?;
+                (belief.target.position, belief.spread) = (*point, None);
             }
             Command::Weights(weights) => {
                 let antennas = self.scene.array.transmit_antennas;
@@ -112,14 +128,15 @@ impl Planner {
             }
             Command::WorldTarget { .. } | Command::WorldReflection { .. } => {}
         }
-        let mut probe = self.scene.clone();
-        probe.geometry.target = self.target;
-        probe.check().map_err(Error::input)
+        self.scene.check().map_err(Error::input)
     }
 
-    /// Takes in where a track expects the target, with the covariance in m².
-    pub fn expect(&mut self, target: Point, covariance_m2: Matrix2<f64>) {
-        (self.target, self.spread) = (target, Some(covariance_m2));
+    /// Takes in where a track expects the scene's target `index`, with the covariance in m². Targets that are not believed
+    /// in change nothing.
+    pub fn expect(&mut self, index: usize, position: Point, covariance_m2: Matrix2<f64>) {
+        if let Some(belief) = self.beliefs.iter_mut().find(|belief| belief.index == index) {
+            (belief.target.position, belief.spread) = (position, Some(covariance_m2));
+        }
     }
 
     /// Takes in a sounding: per-antenna gains at transmit amplitude `amplitude`, and forms a running mean.
@@ -142,7 +159,8 @@ impl Planner {
     /// The best plan from `from_frame` on. Infeasible requests give the beams of the smallest bound and the model of
     /// the lowest rate, and say so.
     pub fn plan(&mut self, epoch: u64, from_frame: u64) -> Result<Planned> {
-        let problem = Problem::new(&self.scene, self.channel.clone(), self.target);
+        let targets: Vec<_> = self.beliefs.iter().map(|belief| belief.target).collect();
+        let problem = Problem::for_targets(&self.scene, self.channel.clone(), &targets);
         let mut reasons = Vec::new();
         let beams = match &self.weights {
             Some(beams) => {
@@ -190,9 +208,11 @@ impl Planner {
         Ok(Planned { plan, feasible, reason: (!feasible).then(|| reasons.join("; ")), rate, hcrb_trace_m2 })
     }
 
-    /// The optimum, under a threshold so tight that it is met wherever the track lets the target be, if it can be.
+    /// The optimum, under a threshold so tight that it is met wherever the tracks let the targets be, if it can be.
     fn solve(&mut self, problem: &Problem) -> Solution {
-        let Some(covariance) = self.spread else { return self.solve_at(problem, 1.0) };
+        if self.beliefs.iter().all(|belief| belief.spread.is_none()) {
+            return self.solve_at(problem, 1.0);
+        }
         // The last share is nearly this one's: mostly one solution is enough.
         let mut share = self.share;
         let mut solution = self.solve_at(problem, share);
@@ -201,7 +221,7 @@ impl Planner {
             solution = self.solve_at(problem, share);
         }
         for tightened in 0.. {
-            let worst = self.worst_hcrb_trace_m2(covariance, &solution.beams) / problem.hcrb_max_m2();
+            let worst = self.worst_hcrb_trace_m2(&solution.beams) / problem.hcrb_max_m2();
             self.share = (SHARE_RESERVE * share / worst).min(1.0);
             if worst <= 1.0 || !solution.feasible || tightened == TIGHTENINGS {
                 break;
@@ -225,14 +245,20 @@ impl Planner {
         solution
     }
 
-    /// Largest trace of the bound at the ends of the believed target's error ellipse.
-    fn worst_hcrb_trace_m2(&self, covariance: Matrix2<f64>, beams: &Beams) -> f64 {
+    /// Largest trace of the bound at the ends of the believed targets' error ellipses.
+    fn worst_hcrb_trace_m2(&self, beams: &Beams) -> f64 {
+        self.beliefs.iter().map(|belief| self.worst_of(belief, beams)).fold(0.0, f64::max)
+    }
+
+    fn worst_of(&self, belief: &Belief, beams: &Beams) -> f64 {
+        let Some(covariance) = belief.spread else { return 0.0 };
         let axes = covariance.symmetric_eigen();
         let ends = (0..4).map(|end| {
             let deviation = SPREAD_DEVIATIONS * axes.eigenvalues[end / 2].max(0.0).sqrt();
             let offset = axes.eigenvectors.column(end / 2) * if end % 2 == 0 { deviation } else { -deviation };
-            let target = [self.target[0] + offset[0], self.target[1] + offset[1]];
-            let model = BoundModel::new(&self.scene, target, self.scene.waveform.frame_symbols);
+            let [x, y] = belief.target.position;
+            let target = BelievedTarget { position: [x + offset[0], y + offset[1]], ..belief.target };
+            let model = BoundModel::of_target(&self.scene, &target, self.scene.waveform.frame_symbols);
             model.of_beams(beams).trace_m2().unwrap_or(f64::INFINITY)
         });
         ends.fold(0.0, f64::max)
@@ -268,6 +294,17 @@ impl Planner {
     pub fn has_weights(&self) -> bool {
         self.weights.is_some()
     }
+}
+
+/// What a scene believes of its targets.
+fn beliefs(scene: &Scene) -> Vec<Belief> {
+    let indices = scene.targets().into_iter().enumerate().filter(|(_, target)| target.believed).map(|(index, _)| index);
+    let belief = |(index, target)| Belief { index, target, spread: None };
+    indices.zip(BelievedTarget::of_scene(scene)).map(belief).collect()
+}
+
+fn believed_ids(scene: &Scene) -> Vec<String> {
+    scene.targets().into_iter().filter(|target| target.believed).map(|target| target.id).collect()
 }
 
 #[cfg(test)]

@@ -6,17 +6,21 @@
 //! linear in, each in units of its isotropic value: Ω eliminated, (P4.8) is the projection onto {Γ : Tr HCRB ≤ Π}, one
 //! smooth convex set, and (P4.9) a convex quadratic in a ball. Neither needs a conic solver.
 
-use nalgebra::{SMatrix, SVector, Vector3, Vector4};
+use nalgebra::{DMatrix, DVector, Matrix4, Vector4};
 use num_complex::Complex64;
 
-use super::barrier::{Point as Coordinates, Reduced, identity, matrix, outer, support};
+use super::barrier::{Point as Coordinates, Reduced, identity, outer, support};
 use super::beams::Problem;
 use super::linear::solve;
+use super::scaled::MomentExpansion;
+use super::several::Several;
+use super::together::Pairing;
 use crate::array::Beams;
 
 /// Both reduced beams as reals: Re w_c, Im w_c, Re w_0, Im w_0.
-type Stack = SVector<f64, 12>;
-type Square = SMatrix<f64, 12, 12>;
+type Stack = DVector<f64>;
+/// Moments, four for each target.
+type Moments = Vec<Vector4<f64>>;
 
 /// Settings of the alternation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,34 +56,34 @@ pub struct Alternated {
     pub restored: f64,
 }
 
-/// Runs the alternation on a problem that can be met.
+/// Runs the alternation on a problem that can be met. The paper has one target; of several each has moments and a
+/// projection of its own.
 pub fn alternate(problem: &Problem, settings: &Alternation) -> Alternated {
-    let reduced = problem.reduced();
-    let state = State::new(&reduced, problem.hcrb_max_m2() / reduced.unit);
-    let mut beams = state.start();
-    let mut kappa = settings.first;
-    let mut iterations = 0;
-    let mut damping = 1.0;
-    for _ in 0..settings.rounds {
-        for _ in 0..settings.inner {
-            iterations += 1;
-            let gamma = state.project(&state.moments(&beams));
-            let moved = state.step(&beams, &gamma, kappa, &mut damping);
-            let change = (moved - beams).norm();
-            beams = moved;
-            if change < 1e-4 {
-                break;
-            }
-        }
-        kappa *= settings.step;
+    if problem.bounds().len() > 1 {
+        let pairing = Pairing::new(problem);
+        let several = pairing.several();
+        let (stack, iterations) = State::of_several(several, problem.hcrb_max_m2() / several.unit).run(settings);
+        let (w_c, w_0) = unpack(&stack);
+        let (beams, restored) = pairing.restore(&DMatrix::from_columns(&[w_c, w_0]));
+        return Alternated::new(problem, beams, iterations, restored);
     }
-    let (beams, restored) = restore(problem, &reduced, &state.covariance(&beams));
-    Alternated {
-        sinr: problem.sinr(&beams),
-        hcrb_trace_m2: problem.hcrb_trace_m2(&beams).unwrap_or(f64::INFINITY),
-        beams,
-        iterations,
-        restored,
+    let reduced = problem.reduced();
+    let (stack, iterations) = State::of_one(&reduced, problem.hcrb_max_m2() / reduced.unit).run(settings);
+    let (w_c, w_0) = unpack(&stack);
+    let fixed = |beam: &DVector<Complex64>| nalgebra::Vector3::from_fn(|n, _| beam[n]);
+    let (beams, restored) = restore(problem, &reduced, &(outer(&fixed(&w_c)) + outer(&fixed(&w_0))));
+    Alternated::new(problem, beams, iterations, restored)
+}
+
+impl Alternated {
+    fn new(problem: &Problem, beams: Beams, iterations: usize, restored: f64) -> Self {
+        Self {
+            sinr: problem.sinr(&beams),
+            hcrb_trace_m2: problem.hcrb_trace_m2(&beams).unwrap_or(f64::INFINITY),
+            beams,
+            iterations,
+            restored,
+        }
     }
 }
 
@@ -104,77 +108,133 @@ fn restore(problem: &Problem, reduced: &Reduced, reached: &Coordinates) -> (Beam
     (mixed(high), high)
 }
 
+/// One target's bound in its moments, in units of the limit.
+type BoundOf<'a> = Box<dyn Fn(&Vector4<f64>) -> Option<MomentExpansion> + 'a>;
+
 /// What stays the same over the rounds.
 struct State<'a> {
-    reduced: &'a Reduced,
+    bounds: Vec<BoundOf<'a>>,
     limit: f64,
     /// h_c in the basis, with the largest SINR scaled to one.
-    channel: Vector3<Complex64>,
+    channel: DVector<Complex64>,
     /// σ_n² on the same scale.
     noise: f64,
-    /// Z_j in units of the isotropic moments.
-    matrices: [nalgebra::Matrix3<Complex64>; 4],
-    scale: Vector4<f64>,
+    /// Z_j in units of the isotropic moments, and these, for each target.
+    matrices: Vec<[DMatrix<Complex64>; 4]>,
+    scales: Moments,
 }
 
 impl<'a> State<'a> {
-    fn new(reduced: &'a Reduced, limit: f64) -> Self {
+    fn of_one(reduced: &'a Reduced, limit: f64) -> Self {
         let most = support(&reduced.gain).max(f64::MIN_POSITIVE);
-        let matrices = reduced.moment_matrices();
-        let isotropic = |m: usize| matrices[m].trace().re / 3.0;
-        let (along, across) = (isotropic(0).max(f64::MIN_POSITIVE), isotropic(1).max(f64::MIN_POSITIVE));
-        let scale = Vector4::new(along, across, (along * across).sqrt(), (along * across).sqrt());
+        // h_c is the first vector of the basis.
+        let mut channel = DVector::zeros(3);
+        channel[0] = Complex64::from(1.0);
+        let dynamic = |fixed: nalgebra::Matrix3<Complex64>| DMatrix::from_fn(3, 3, |i, k| fixed[(i, k)]);
+        let matrices = reduced.moment_matrices().map(dynamic);
+        Self::new(vec![matrices], vec![Box::new(|moments| reduced.bound_of_moments(moments))], channel, most, limit)
+    }
+
+    fn of_several(several: &'a Several, limit: f64) -> Self {
+        let targets = 0..several.targets();
+        let matrices = targets.clone().map(|k| several.moment_matrices(k)).collect();
+        let bound = |k: usize| -> BoundOf<'a> { Box::new(move |moments| several.bound_of_moments(k, moments)) };
+        let channel = several.channel().into_owned();
+        Self::new(matrices, targets.map(bound).collect(), channel, several.best, limit)
+    }
+
+    fn new(
+        matrices: Vec<[DMatrix<Complex64>; 4]>,
+        bounds: Vec<BoundOf<'a>>,
+        channel: DVector<Complex64>,
+        most: f64,
+        limit: f64,
+    ) -> Self {
+        let scale = |matrices: &[DMatrix<Complex64>; 4]| {
+            let isotropic = |m: usize| matrices[m].trace().re / channel.len() as f64;
+            let (along, across) = (isotropic(0).max(f64::MIN_POSITIVE), isotropic(1).max(f64::MIN_POSITIVE));
+            Vector4::new(along, across, (along * across).sqrt(), (along * across).sqrt())
+        };
+        let scales: Moments = matrices.iter().map(scale).collect();
+        let scaled = |(matrices, scale): (&[DMatrix<Complex64>; 4], &Vector4<f64>)| {
+            std::array::from_fn(|m| &matrices[m] / Complex64::from(scale[m]))
+        };
         Self {
-            // h_c is the first vector of the basis.
-            channel: Vector3::new(Complex64::from(1.0), Complex64::from(0.0), Complex64::from(0.0)),
+            matrices: matrices.iter().zip(&scales).map(scaled).collect(),
             noise: most.recip(),
-            matrices: std::array::from_fn(|m| matrices[m] / Complex64::from(scale[m])),
-            scale,
-            reduced,
+            scales,
+            bounds,
+            channel,
             limit,
         }
     }
 
-    /// Half of the power towards the receiver, half towards what is left of the target's directions.
+    /// The alternation; the beams it ends with and how often it alternated.
+    fn run(&self, settings: &Alternation) -> (Stack, usize) {
+        let mut beams = self.start();
+        let mut kappa = settings.first;
+        let mut iterations = 0;
+        let mut damping = 1.0;
+        for _ in 0..settings.rounds {
+            for _ in 0..settings.inner {
+                iterations += 1;
+                let reached = self.moments(&beams);
+                let gamma = (0..reached.len()).map(|k| self.project(k, &reached[k])).collect();
+                let moved = self.step(&beams, &gamma, kappa, &mut damping);
+                let change = (&moved - &beams).norm();
+                beams = moved;
+                if change < 1e-4 {
+                    break;
+                }
+            }
+            kappa *= settings.step;
+        }
+        (beams, iterations)
+    }
+
+    /// Half of the power towards the receiver, half towards what is left of the targets' directions.
     fn start(&self) -> Stack {
-        let isotropic = matrix(&(identity() / 3.0));
-        let eigen = (self.matrices[0] + self.matrices[1] + isotropic).symmetric_eigen();
+        let size = self.channel.len();
+        let mut sum = DMatrix::identity(size, size) * Complex64::from(1.0 / size as f64);
+        for matrices in self.matrices.iter().rev() {
+            sum = &matrices[0] + &matrices[1] + sum;
+        }
+        let eigen = sum.symmetric_eigen();
         let sensing = eigen.eigenvectors.column(eigen.eigenvalues.imax()).into_owned();
-        pack(&(self.channel * Complex64::from(0.5f64.sqrt())), &(sensing * Complex64::from(0.5f64.sqrt())))
+        pack(&(&self.channel * Complex64::from(0.5f64.sqrt())), &(sensing * Complex64::from(0.5f64.sqrt())))
     }
 
-    fn moments(&self, beams: &Stack) -> Vector4<f64> {
+    fn moments(&self, beams: &Stack) -> Moments {
         let (w_c, w_0) = unpack(beams);
-        Vector4::from_fn(|m, _| (w_c.dotc(&(self.matrices[m] * w_c)) + w_0.dotc(&(self.matrices[m] * w_0))).re)
+        let of = |matrix: &DMatrix<Complex64>| (w_c.dotc(&(matrix * &w_c)) + w_0.dotc(&(matrix * &w_0))).re;
+        self.matrices.iter().map(|matrices| Vector4::from_fn(|m, _| of(&matrices[m]))).collect()
     }
 
-    fn covariance(&self, beams: &Stack) -> Coordinates {
-        let (w_c, w_0) = unpack(beams);
-        outer(&w_c) + outer(&w_0)
-    }
-
-    /// f and its derivatives in the scaled moments.
-    fn bound(&self, gamma: &Vector4<f64>) -> Option<(f64, Vector4<f64>, nalgebra::Matrix4<f64>)> {
-        let (value, gradient, hessian) = self.reduced.bound_of_moments(&gamma.component_mul(&self.scale))?;
-        let scale = nalgebra::Matrix4::from_diagonal(&self.scale);
-        Some((value, gradient.component_mul(&self.scale), scale * hessian * scale))
+    /// A target's bound and its derivatives in the scaled moments.
+    fn bound(&self, target: usize, gamma: &Vector4<f64>) -> Option<MomentExpansion> {
+        let scale = &self.scales[target];
+        let (value, gradient, hessian) = self.bounds[target](&gamma.component_mul(scale))?;
+        let square = Matrix4::from_diagonal(scale);
+        Some((value, gradient.component_mul(scale), square * hessian * square))
     }
 
     /// (P4.8): the nearest Γ with Tr HCRB ≤ Π. Γ(λ) = argmin ½‖Γ − Γ̂‖² + λ f by Newton, λ by bisection of its logarithm.
-    fn project(&self, reached: &Vector4<f64>) -> Vector4<f64> {
-        if self.bound(reached).is_some_and(|(value, ..)| value <= self.limit) {
+    fn project(&self, target: usize, reached: &Vector4<f64>) -> Vector4<f64> {
+        if self.bound(target, reached).is_some_and(|(value, ..)| value <= self.limit) {
             return *reached;
         }
         // A point inside the domain: isotropic information, enough of it.
-        let mut gamma = self.moments_of(&(identity() / 3.0));
-        while self.bound(&gamma).is_none_or(|(value, ..)| value > self.limit) && gamma.amax() < 1e12 {
+        let even = 1.0 / self.channel.len() as f64;
+        let isotropic = |matrix: &DMatrix<Complex64>| matrix.diagonal().iter().map(|entry| entry.re * even).sum();
+        let mut gamma = Vector4::from_fn(|m, _| isotropic(&self.matrices[target][m]));
+        while self.bound(target, &gamma).is_none_or(|(value, ..)| value > self.limit) && gamma.amax() < 1e12 {
             gamma *= 2.0;
         }
         let (mut low, mut high) = (1e-12 / self.limit, 1e6 / self.limit);
         for _ in 0..60 {
             let lambda = (low * high).sqrt();
-            gamma = self.nearest(gamma, reached, lambda);
-            match self.bound(&gamma) {
+            gamma = self.nearest(target, gamma, reached, lambda);
+            match self.bound(target, &gamma) {
                 Some((value, ..)) if value <= self.limit => high = lambda,
                 _ => low = lambda,
             }
@@ -182,16 +242,16 @@ impl<'a> State<'a> {
                 break;
             }
         }
-        self.nearest(gamma, reached, high)
+        self.nearest(target, gamma, reached, high)
     }
 
-    fn nearest(&self, start: Vector4<f64>, reached: &Vector4<f64>, lambda: f64) -> Vector4<f64> {
+    fn nearest(&self, target: usize, start: Vector4<f64>, reached: &Vector4<f64>, lambda: f64) -> Vector4<f64> {
         let mut gamma = start;
-        let Some(mut here) = self.bound(&gamma) else { return gamma };
+        let Some(mut here) = self.bound(target, &gamma) else { return gamma };
         for _ in 0..40 {
             let cost = 0.5 * (gamma - reached).norm_squared() + lambda * here.0;
             let gradient = gamma - reached + here.1 * lambda;
-            let hessian = nalgebra::Matrix4::identity() + here.2 * lambda;
+            let hessian = Matrix4::identity() + here.2 * lambda;
             let Some(direction) = solve(&hessian, &-gradient) else { return gamma };
             let decrement = -gradient.dot(&direction);
             if decrement < 1e-16 {
@@ -200,7 +260,7 @@ impl<'a> State<'a> {
             let mut length = 1.0;
             loop {
                 let next = gamma + direction * length;
-                match self.bound(&next) {
+                match self.bound(target, &next) {
                     Some(there)
                         if 0.5 * (next - reached).norm_squared() + lambda * there.0
                             <= cost - 0.1 * length * decrement =>
@@ -216,65 +276,73 @@ impl<'a> State<'a> {
         gamma
     }
 
-    fn moments_of(&self, point: &Coordinates) -> Vector4<f64> {
-        let s = matrix(point);
-        Vector4::from_fn(|m, _| (self.matrices[m] * s).trace().re)
-    }
-
     /// −S(y, w) + F/(2κ) with the optimal y: what every step lowers.
-    fn cost(&self, beams: &Stack, gamma: &Vector4<f64>, kappa: f64) -> f64 {
+    fn cost(&self, beams: &Stack, gamma: &Moments, kappa: f64) -> f64 {
         let (w_c, w_0) = unpack(beams);
         let sinr = self.channel.dotc(&w_c).norm_sqr() / (self.channel.dotc(&w_0).norm_sqr() + self.noise);
-        -sinr * self.noise + (self.moments(beams) - gamma).norm_squared() / (2.0 * kappa)
+        let apart: f64 = self.moments(beams).iter().zip(gamma).map(|(own, gamma)| (own - gamma).norm_squared()).sum();
+        -sinr * self.noise + apart / (2.0 * kappa)
     }
 
     /// (P4.9): moments linearised at the present beams, the curvature left out made up for by `damping`, which grows
     /// until the true cost falls (so the approximation is an upper bound where it matters).
-    fn step(&self, beams: &Stack, gamma: &Vector4<f64>, kappa: f64, damping: &mut f64) -> Stack {
+    fn step(&self, beams: &Stack, gamma: &Moments, kappa: f64, damping: &mut f64) -> Stack {
         let (w_c, w_0) = unpack(beams);
         let interference = self.channel.dotc(&w_0).norm_sqr() + self.noise;
         let y = w_c.dotc(&self.channel) / interference;
         // −2 Re(y hᴴ w_c) + |y|² |hᴴ w_0|², on the scale of one.
-        let pull = self.channel * y.conj() * Complex64::from(self.noise);
-        let linear = pack(&pull, &Vector3::zeros());
+        let pull = &self.channel * y.conj() * Complex64::from(self.noise);
+        let none = DVector::zeros(self.channel.len());
+        let mut right = pack(&pull, &none);
         let quiet = y.norm_sqr() * self.noise;
-        let (re, im) =
-            (pack(&Vector3::zeros(), &self.channel), pack(&Vector3::zeros(), &(self.channel * Complex64::i())));
-        let mut quadratic: Square = (re * re.transpose() + im * im.transpose()) * quiet;
-        let mut right = linear;
-        let moments = self.moments(beams);
-        for m in 0..4 {
-            // The moment is nearly slope·u − moment(u_i) with slope = 2 Z u_i.
-            let slope = pack(&(self.matrices[m] * w_c), &(self.matrices[m] * w_0)) * 2.0;
-            quadratic += slope * slope.transpose() / (2.0 * kappa);
-            right += slope * ((gamma[m] + moments[m]) / (2.0 * kappa));
+        let (re, im) = (pack(&none, &self.channel), pack(&none, &(&self.channel * Complex64::i())));
+        let size = beams.len();
+        let mut quadratic = DMatrix::from_fn(size, size, |i, k| (re[i] * re[k] + im[i] * im[k]) * quiet);
+        let reached = self.moments(beams);
+        for (target, matrices) in self.matrices.iter().enumerate() {
+            for m in 0..4 {
+                // The moment is nearly slope·u − moment(u_i) with slope = 2 Z u_i.
+                let slope = pack(&(&matrices[m] * &w_c), &(&matrices[m] * &w_0)) * 2.0;
+                for column in 0..size {
+                    for row in 0..size {
+                        quadratic[(row, column)] += slope[row] * slope[column] / (2.0 * kappa);
+                    }
+                }
+                right += slope * ((gamma[target][m] + reached[target][m]) / (2.0 * kappa));
+            }
         }
         let before = self.cost(beams, gamma, kappa);
         for _ in 0..60 {
-            let next = in_ball(&(quadratic + Square::identity() * *damping), &(right + beams * *damping));
+            let next = in_ball(&shifted(&quadratic, *damping), &(&right + beams * *damping));
             if self.cost(&next, gamma, kappa) <= before {
                 *damping = (*damping * 0.3).max(1e-9);
                 return next;
             }
             *damping *= 3.0;
         }
-        *beams
+        beams.clone()
     }
 }
 
+/// The matrix with `shift` added to its diagonal.
+fn shifted(matrix: &DMatrix<f64>, shift: f64) -> DMatrix<f64> {
+    let mut sum = matrix.clone();
+    (0..sum.nrows()).for_each(|n| sum[(n, n)] += shift);
+    sum
+}
+
 /// Minimises uᵀAu/1 − 2 bᵀu over ‖u‖ ≤ 1.
-fn in_ball(quadratic: &Square, right: &Stack) -> Stack {
-    let at = |shift: f64| solve(&(quadratic + Square::identity() * shift), right);
-    if let Some(inside) = at(0.0)
+fn in_ball(quadratic: &DMatrix<f64>, right: &Stack) -> Stack {
+    if let Some(inside) = solve(quadratic, right)
         && inside.norm() <= 1.0
     {
         return inside;
     }
     // ‖u(shift)‖⁻¹ is nearly linear and concave in the shift: Newton from the left never overshoots.
     let mut shift = 0.0;
-    let mut u = Stack::zeros();
+    let mut u = Stack::zeros(right.len());
     for _ in 0..30 {
-        let matrix = quadratic + Square::identity() * shift;
+        let matrix = shifted(quadratic, shift);
         let Some(solution) = solve(&matrix, right) else { return u };
         u = solution;
         let norm = u.norm();
@@ -288,16 +356,18 @@ fn in_ball(quadratic: &Square, right: &Stack) -> Stack {
     if norm > 1.0 { u / norm } else { u }
 }
 
-fn pack(w_c: &Vector3<Complex64>, w_0: &Vector3<Complex64>) -> Stack {
-    Stack::from_fn(|n, _| match n / 3 {
+fn pack(w_c: &DVector<Complex64>, w_0: &DVector<Complex64>) -> Stack {
+    let size = w_c.len();
+    Stack::from_fn(4 * size, |n, _| match n / size {
         0 => w_c[n].re,
-        1 => w_c[n - 3].im,
-        2 => w_0[n - 6].re,
-        _ => w_0[n - 9].im,
+        1 => w_c[n - size].im,
+        2 => w_0[n - 2 * size].re,
+        _ => w_0[n - 3 * size].im,
     })
 }
 
-fn unpack(stack: &Stack) -> (Vector3<Complex64>, Vector3<Complex64>) {
-    let part = |from: usize| Vector3::from_fn(|n, _| Complex64::new(stack[from + n], stack[from + 3 + n]));
-    (part(0), part(6))
+fn unpack(stack: &Stack) -> (DVector<Complex64>, DVector<Complex64>) {
+    let size = stack.len() / 4;
+    let part = |from: usize| DVector::from_fn(size, |n, _| Complex64::new(stack[from + n], stack[from + size + n]));
+    (part(0), part(2 * size))
 }

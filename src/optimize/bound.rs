@@ -57,7 +57,9 @@ pub struct FisherInformation {
     data: Matrix5<f64>,
     /// Data only, in the gauge that conditions it; a unit diagonal stands for parameters that are known.
     gauged: Matrix5<f64>,
-    /// Data and prior, in (x, y, R, Re β, Im β) and that gauge.
+    /// Data only, in (x, y, R, Re β, Im β) and that gauge.
+    echo: Matrix5<f64>,
+    /// The same with the prior.
     position: Matrix5<f64>,
 }
 
@@ -142,8 +144,10 @@ impl BoundModel {
 
     fn assemble(&self, moments: impl Fn(&Form) -> Vector4<f64>) -> FisherInformation {
         let gauged = self.gauged.data(&moments(&self.gauged));
-        let position = self.in_position(&gauged) + self.prior_part();
-        let mut information = FisherInformation { data: self.plain.data(&moments(&self.plain)), gauged, position };
+        let echo = self.in_position(&gauged);
+        let position = echo + self.prior_part();
+        let mut information =
+            FisherInformation { data: self.plain.data(&moments(&self.plain)), gauged, echo, position };
         for index in self.parameters..5 {
             information.gauged[(index, index)] = 1.0;
         }
@@ -273,10 +277,37 @@ impl FisherInformation {
         Ok(inverse.fixed_view::<2, 2>(0, 0).into_owned())
     }
 
+    /// Covariance bound of the position in m² where several receivers hear echoes of the same target and beams, one
+    /// information each. Every receiver has a timing error and a reflection coefficient of its own, so that what each one
+    /// tells of (x, y), its other parameters eliminated, adds up. As for one receiver, both coordinates must follow from
+    /// the echoes themselves: where only the delays' priors would tell them, they are not identified.
+    pub fn joint_position_covariance(receivers: &[Self]) -> Result<Matrix2<f64>, Unidentifiable> {
+        let sum = |part: fn(&Self) -> &Matrix5<f64>| -> Matrix2<f64> {
+            receivers.iter().map(|receiver| of_position(part(receiver))).sum()
+        };
+        let name = |index: usize| Unidentifiable(["x", "y"][index]);
+        invert(&sum(|receiver| &receiver.echo), SINGULAR).map_err(name)?;
+        invert(&sum(|receiver| &receiver.position), SINGULAR).map_err(name)
+    }
+
     /// Trace of the bound in m².
     pub fn trace_m2(&self) -> Result<f64, Unidentifiable> {
         self.position_covariance().map(|covariance| covariance.trace())
     }
+}
+
+/// What an information in (x, y, R, Re β, Im β) tells of (x, y): the Schur complement. Parameters that nothing is told of
+/// are left out, for their rows are zero.
+fn of_position(information: &Matrix5<f64>) -> Matrix2<f64> {
+    let mut rest = information.fixed_view::<3, 3>(2, 2).into_owned();
+    for index in 0..3 {
+        if rest[(index, index)] <= 0.0 {
+            rest[(index, index)] = 1.0;
+        }
+    }
+    let Ok(inverse) = invert(&rest, SINGULAR) else { return Matrix2::zeros() };
+    let cross = information.fixed_view::<2, 3>(0, 2).into_owned();
+    information.fixed_view::<2, 2>(0, 0) - cross * inverse * cross.transpose()
 }
 
 #[cfg(test)]

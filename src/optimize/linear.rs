@@ -1,22 +1,28 @@
 //! Factorisations of small symmetric matrices on the stack, after equilibration, that name the pivot that fails.
 
-use nalgebra::{SMatrix, SVector};
+use nalgebra::allocator::Allocator;
+use nalgebra::{DefaultAllocator, Dim, OMatrix, OVector, SMatrix, U1};
 
 /// Lower factor of D M D with D = diag(M)^{−1/2}, and D; the index of a row that depends on those before it otherwise.
-pub fn cholesky<const N: usize>(
-    matrix: &SMatrix<f64, N, N>,
+pub fn cholesky<D: Dim>(
+    matrix: &OMatrix<f64, D, D>,
     threshold: f64,
-) -> Result<(SMatrix<f64, N, N>, SVector<f64, N>), usize> {
-    let mut scale = SVector::<f64, N>::zeros();
-    for index in 0..N {
+) -> Result<(OMatrix<f64, D, D>, OVector<f64, D>), usize>
+where
+    DefaultAllocator: Allocator<D> + Allocator<D, D>,
+{
+    let (rows, _) = matrix.shape_generic();
+    let count = rows.value();
+    let mut scale = OVector::<f64, D>::zeros_generic(rows, U1);
+    for index in 0..count {
         let entry = matrix[(index, index)];
         if entry.is_nan() || entry <= 0.0 {
             return Err(index);
         }
         scale[index] = entry.sqrt().recip();
     }
-    let mut lower = SMatrix::<f64, N, N>::zeros();
-    for k in 0..N {
+    let mut lower = OMatrix::<f64, D, D>::zeros_generic(rows, rows);
+    for k in 0..count {
         let mut rest = 1.0;
         for m in 0..k {
             rest -= lower[(k, m)] * lower[(k, m)];
@@ -27,7 +33,7 @@ pub fn cholesky<const N: usize>(
         let pivot = rest.sqrt();
         lower[(k, k)] = pivot;
         let reciprocal = pivot.recip();
-        for i in k + 1..N {
+        for i in k + 1..count {
             let mut sum = matrix[(i, k)] * scale[i] * scale[k];
             for m in 0..k {
                 sum -= lower[(i, m)] * lower[(k, m)];
@@ -67,19 +73,23 @@ pub fn invert<const N: usize>(matrix: &SMatrix<f64, N, N>, threshold: f64) -> Re
 }
 
 /// Solution of M x = b for a symmetric positive definite M.
-pub fn solve<const N: usize>(matrix: &SMatrix<f64, N, N>, right: &SVector<f64, N>) -> Option<SVector<f64, N>> {
+pub fn solve<D: Dim>(matrix: &OMatrix<f64, D, D>, right: &OVector<f64, D>) -> Option<OVector<f64, D>>
+where
+    DefaultAllocator: Allocator<D> + Allocator<D, D>,
+{
     let (lower, scale) = cholesky(matrix, 0.0).ok()?;
+    let count = right.nrows();
     let mut x = right.component_mul(&scale);
-    for i in 0..N {
+    for i in 0..count {
         let mut sum = x[i];
         for m in 0..i {
             sum -= lower[(i, m)] * x[m];
         }
         x[i] = sum / lower[(i, i)];
     }
-    for i in (0..N).rev() {
+    for i in (0..count).rev() {
         let mut sum = x[i];
-        for m in i + 1..N {
+        for m in i + 1..count {
             sum -= lower[(m, i)] * x[m];
         }
         x[i] = sum / lower[(i, i)];
@@ -153,6 +163,8 @@ pub fn solve_in_place(matrix: &mut [f64], right: &mut [f64]) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::SVector;
+
     use super::*;
 
     fn badly_scaled() -> SMatrix<f64, 4, 4> {

@@ -4,12 +4,12 @@
 //! All that matters of S are its *functionals*, in blocks of four: the four moments of each target, then gain, trace and
 //! two zeros. A functional is Tr(Z S) with Z = A E Aᴴ, A = (α, α') and E one of four Hermitian 2 × 2 matrices.
 
-use nalgebra::{DMatrix, DVector, Matrix4, Vector4};
+use nalgebra::{DMatrix, DVector, DVectorView, Vector4};
 use num_complex::Complex64;
 
 use super::bound::BoundModel;
 use super::linear::semidefinite_root;
-use super::scaled::ScaledBound;
+use super::scaled::{MomentExpansion, ScaledBound};
 
 /// The functionals of a covariance, or one number for each: a block a target, and (gain, trace, 0, 0).
 pub(super) type Blocks = Vec<Vector4<f64>>;
@@ -111,6 +111,27 @@ impl Several {
         }
     }
 
+    /// h_c in the basis, of length one.
+    pub fn channel(&self) -> DVectorView<'_, Complex64> {
+        self.vectors.column(self.vectors.ncols() - 1)
+    }
+
+    /// A target's bound in its moments, in units.
+    pub fn bound_of_moments(&self, target: usize, moments: &Vector4<f64>) -> Option<MomentExpansion> {
+        let scale = self.bounds[target].unit / self.unit;
+        let (value, gradient, hessian) = self.bounds[target].of_moments(moments)?;
+        Some((value * scale, gradient * scale, hessian * scale))
+    }
+
+    /// The matrices Z_m of a target: moment m of S is Tr(Z_m S).
+    pub fn moment_matrices(&self, target: usize) -> [DMatrix<Complex64>; 4] {
+        std::array::from_fn(|m| {
+            let mut numbers = vec![Vector4::zeros(); self.targets() + 1];
+            numbers[target][m] = 1.0;
+            self.combination(&numbers)
+        })
+    }
+
     /// Number of targets.
     pub fn targets(&self) -> usize {
         self.bounds.len()
@@ -142,13 +163,8 @@ impl Several {
     }
 
     /// Every target's bound with gradient and Hessian, in units.
-    fn bounds(&self, functionals: &[Vector4<f64>]) -> Option<Vec<(f64, Vector4<f64>, Matrix4<f64>)>> {
-        let scaled = |(bound, moments): (&ScaledBound, &Vector4<f64>)| {
-            let scale = bound.unit / self.unit;
-            let (value, gradient, hessian) = bound.of_moments(moments)?;
-            Some((value * scale, gradient * scale, hessian * scale))
-        };
-        self.bounds.iter().zip(functionals).map(scaled).collect()
+    fn bounds(&self, functionals: &[Vector4<f64>]) -> Option<Vec<MomentExpansion>> {
+        (0..self.targets()).map(|k| self.bound_of_moments(k, &functionals[k])).collect()
     }
 
     /// Objective and barriers at one level; `None` outside.

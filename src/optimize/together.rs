@@ -37,6 +37,47 @@ pub(super) struct Warm {
     pair: Option<Level>,
 }
 
+/// Turns pairs of reduced beams, which meet the threshold or not, into beams that do.
+pub(super) struct Pairing<'a>(Run<'a>);
+
+impl<'a> Pairing<'a> {
+    pub fn new(problem: &'a Problem) -> Self {
+        Self(problem.run(Effort::default()))
+    }
+
+    pub fn several(&self) -> &Several {
+        &self.0.several
+    }
+
+    /// The beams of a pair, moved no further than the threshold asks for towards those of the smallest bound, and how far:
+    /// 0 … 1.
+    pub fn restore(&self, pair: &DMatrix<Complex64>) -> (Beams, f64) {
+        let problem = self.0.problem;
+        let limit_m2 = problem.hcrb_max_m2() * (1.0 + THRESHOLD_TOLERANCE);
+        let meets = |beams: &Beams| problem.hcrb_trace_m2(beams).is_ok_and(|trace| trace <= limit_m2);
+        let as_it_is = self.0.beams(pair);
+        if meets(&as_it_is) {
+            return (as_it_is, 0.0);
+        }
+        let mut run = problem.run(Effort::default());
+        let start = run.first();
+        let goal = Goal::Bound { least_gain: None };
+        let smallest = follow(&Covariances, &run.several, goal, start, GAP, &mut run.steps, |_, _| true);
+        let smallest = run.smallest_pair(&strongest(&smallest.factor), None);
+        // The two beams of the smallest bound may be turned into one another: as near to the pair as they can be.
+        let turn = smallest.ad_mul(pair).svd(true, true);
+        let turn = turn.u.zip(turn.v_t).map_or_else(|| DMatrix::identity(2, 2), |(u, v)| u * v);
+        let end = smallest * turn;
+        let mixed = |share: f64| self.0.beams(&(pair * Complex64::from(1.0 - share) + &end * Complex64::from(share)));
+        let (mut low, mut high) = (0.0, 1.0);
+        for _ in 0..40 {
+            let middle = 0.5 * (low + high);
+            if meets(&mixed(middle)) { high = middle } else { low = middle }
+        }
+        (mixed(high), high)
+    }
+}
+
 /// A run over several targets: the scaled problem and what it has cost.
 struct Run<'a> {
     problem: &'a Problem,
@@ -79,7 +120,7 @@ impl Problem {
         run.limit = f64::INFINITY;
         let least = least_sinr / run.several.best;
         let size = run.several.size();
-        let channel = run.several.vectors.column(run.several.vectors.ncols() - 1).into_owned();
+        let channel = run.several.channel().into_owned();
         if least > 1.0 - 1e-9 {
             let pair = DMatrix::from_columns(&[channel, DVector::zeros(size)]);
             let mut solution = run.finish(&pair, 1.0, (0.0, 0.0), true);
@@ -225,7 +266,7 @@ impl Run<'_> {
 
     /// The pair, turned towards the channel as far as it takes to have more than this gain, inside the power.
     fn with_gain(&self, pair: &DMatrix<Complex64>, least_gain: f64) -> DMatrix<Complex64> {
-        let channel = self.several.vectors.column(self.several.vectors.ncols() - 1).into_owned();
+        let channel = self.several.channel().into_owned();
         let [inner, rest] = self.turned_towards_channel(pair);
         let shares = (0..12).map(|k| 1e-6 * 4f64.powi(k)).chain([1.0]);
         let mixed = |share: f64| {
@@ -295,7 +336,7 @@ impl Run<'_> {
     }
     /// The same B Bᴴ as a beam that reaches all that B Bᴴ does of the channel, and one that reaches nothing of it.
     fn turned_towards_channel(&self, pair: &DMatrix<Complex64>) -> [DVector<Complex64>; 2] {
-        let reached = pair.ad_mul(&self.several.vectors.column(self.several.vectors.ncols() - 1));
+        let reached = pair.ad_mul(&self.several.channel());
         let norm = reached.norm();
         let turn = if norm > 1e-9 * pair.norm() {
             [reached[0] / norm, reached[1] / norm]
