@@ -7,7 +7,8 @@ use std::path::Path;
 const LAYERS: &[(&str, u8, &[&str])] = &[
     ("error", 0, &[]),
     ("config", 0, &["error"]),
-    ("scene", 0, &["error", "config"]),
+    ("keys", 0, &[]),
+    ("scene", 0, &["error", "config", "keys"]),
     ("array", 0, &["scene"]),
     ("optimize", 0, &["array", "scene", "error"]),
     ("dsp", 1, &[]),
@@ -24,7 +25,8 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("runtime", 4, &[]),
     ("control", 5, &[]),
     ("plot", 5, &[]),
-    ("cli", 6, &[]),
+    ("system", 6, &[]),
+    ("cli", 7, &[]),
 ];
 
 fn sources(folder: &Path, files: &mut Vec<std::path::PathBuf>) {

@@ -16,7 +16,7 @@ use crate::modem::words::SensingSequence;
 use crate::optimize::channel_vector;
 use crate::scene::{Scene, dbm_to_w};
 use crate::semantic::Bank;
-use crate::stream::{Event, Plan, PlanBoard, Policy, Taps, Telemetry};
+use crate::stream::{Listeners, Plan, PlanBoard, Policy, Taps, Telemetry};
 
 /// What a run was started with, beside its scene.
 #[derive(Clone, Default)]
@@ -45,10 +45,8 @@ pub struct Codec {
 /// Where blocks say what they did and found.
 #[derive(Clone)]
 pub struct Sinks {
-    /// Events for the report.
+    /// Events for the report and the control plane.
     pub telemetry: Telemetry,
-    /// Events for the control plane.
-    pub feedback: Telemetry,
     /// Pictures received.
     pub pictures: Sender<ReceivedPicture>,
     /// Pictures received that no decoder had time for.
@@ -64,8 +62,9 @@ pub struct ChainContext {
     pub name: String,
     /// What happens to its frames where it is late; chains that it feeds follow it unless they say otherwise.
     pub policy: Policy,
-    /// The scene's receiver that it is part of, by the key `receiver` of a frame receiver in it or before it.
-    pub receiver: Option<Arc<str>>,
+    /// The receiver that it is part of, by its place among the scene's communication receivers: what the key `receiver` of
+    /// a frame receiver in it or before it says.
+    pub receiver: u8,
 }
 
 /// What the blocks of one run share.
@@ -95,10 +94,8 @@ pub struct Context {
 
 /// What the blocks of a [`Context::alone`] say.
 pub struct Heard {
-    /// Events for the report.
-    pub events: Receiver<Event>,
-    /// Events for the control plane.
-    pub feedback: Receiver<Event>,
+    /// Events, and where they go.
+    pub events: Listeners,
     /// Pictures received.
     pub pictures: Receiver<ReceivedPicture>,
 }
@@ -122,7 +119,6 @@ impl Context {
     /// one plan for all frames ([`first_plan`]). Also what the blocks say.
     pub fn alone(scene: Scene) -> (Self, Heard) {
         let (telemetry, events) = Telemetry::new(Heard::ROOM);
-        let (feedback, fed_back) = Telemetry::new(Heard::ROOM);
         let (pictures, received) = bounded(Heard::ROOM);
         let context = Self {
             run: Run { seed: 1, ..Run::default() },
@@ -132,7 +128,6 @@ impl Context {
             world: Arc::new(ArcSwap::from_pointee(Vec::new())),
             sinks: Sinks {
                 telemetry,
-                feedback,
                 pictures,
                 dropped_pictures: Arc::default(),
                 snapshots: Arc::new(Snapshots::new(false)),
@@ -143,7 +138,7 @@ impl Context {
             #[cfg(feature = "soapy")]
             radios: crate::frontend::Radios::default(),
         };
-        (context, Heard { events, feedback: fed_back, pictures: received })
+        (context, Heard { events, pictures: received })
     }
 
     /// Symbols of the longest frame.

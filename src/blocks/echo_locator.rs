@@ -103,7 +103,6 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         next_plans: PlanReader::new(Arc::clone(&context.plans)),
         remover,
         telemetry: context.sinks.telemetry.clone(),
-        feedback: context.sinks.feedback.clone(),
         tracker: Tracker::new(estimator.config(), track_settings),
         clock: FrameClock::new(&context.scene),
         snapshots,
@@ -129,7 +128,6 @@ struct EchoLocator {
     next_plans: PlanReader,
     remover: Option<StationaryRemover>,
     telemetry: Telemetry,
-    feedback: Telemetry,
     tracker: Tracker,
     clock: FrameClock,
     snapshots: Arc<Snapshots>,
@@ -279,7 +277,7 @@ impl EchoLocator {
     /// Reports what the frames from the first to the last gave, and lets the track take it in.
     fn conclude(&mut self, frames: [u64; 2], estimate: Estimate) {
         let middle = frames[0] + (frames[1] - frames[0]) / 2;
-        self.telemetry.report(Event::Sensed { frame: middle, estimate });
+        self.telemetry.report(Event::Sensed { frame: middle, estimate, track: None, more: false });
         self.tracker.step(self.clock.middle_s(frames), estimate.fix.as_slice());
         self.report_track(middle, self.tracker.best().copied());
         if frames[1] > middle {
@@ -295,8 +293,6 @@ impl EchoLocator {
     }
 
     fn report_track(&mut self, frame: u64, track: Option<Track>) {
-        let event = Event::Tracked { frame, track };
-        self.telemetry.report(event);
-        self.feedback.report(event);
+        self.telemetry.report(Event::Tracked { frame, track, more: false });
     }
 }

@@ -42,9 +42,11 @@ enum Treatment {
     Demap,
 }
 
-/// The communication receivers of a scene.
-fn receiver_ids(_scene: &Scene) -> Vec<String> {
-    vec!["communication-receiver".into()]
+/// The place of the receiver of this id among the scene's communication receivers.
+fn receiver_place(scene: &Scene, id: &str) -> Result<u8> {
+    let known: Vec<_> = scene.communication_receivers().into_iter().map(|receiver| receiver.id).collect();
+    let place = known.iter().position(|known| known == id).and_then(|place| u8::try_from(place).ok());
+    place.ok_or_else(|| Error::input(format!("receiver = \"{id}\"; accepted with this scene: {}", known.join(", "))))
 }
 
 /// Codes kept ready: payload and protected code of a few plans.
@@ -53,12 +55,8 @@ const KEPT_CODES: usize = 8;
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
     if let Some(id) = keys.receiver {
-        let known = receiver_ids(&context.scene);
-        if !known.contains(&id) {
-            return Err(Error::input(format!("receiver = \"{id}\"; accepted with this scene: {}", known.join(", "))));
-        }
         // The chains that this one feeds are part of the same receiver.
-        context.chain.receiver = Some(id.into());
+        context.chain.receiver = receiver_place(&context.scene, &id)?;
     }
     let waveform = &context.scene.waveform;
     let config = ReceiverConfig {
@@ -78,8 +76,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         scratch: BlockScratch::with_rescue(),
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
         words: vec![0; BLOCKS * MAX_INFORMATION_BITS],
-        telemetry: context.sinks.telemetry.clone(),
-        feedback: context.sinks.feedback.clone(),
+        telemetry: context.sinks.telemetry.of_receiver(context.chain.receiver),
         snapshots: context.sinks.snapshots.for_symbols(),
         pushed: None,
     }))
@@ -92,7 +89,6 @@ struct FrameReceiverBlock {
     soft: Vec<i8>,
     words: Vec<u8>,
     telemetry: Telemetry,
-    feedback: Telemetry,
     snapshots: Arc<Snapshots>,
     /// Time of the input that is in the receiver already.
     pushed: Option<u64>,
@@ -122,7 +118,7 @@ impl Block for FrameReceiverBlock {
             }
             None => {
                 let sample_time = time + input.head.valid as u64;
-                self.feedback.report(Event::ReceiverProgress { sample_time });
+                self.telemetry.report(Event::ReceiverProgress { sample_time });
                 Flow::Consumed
             }
         }
@@ -174,7 +170,7 @@ impl FrameReceiverBlock {
             let sounded = self.receiver.sounding();
             let antennas = sounded.len().min(MAX_SOUNDED_ANTENNAS);
             gains[..antennas].copy_from_slice(&sounded[..antennas]);
-            self.feedback.report(Event::Sounded { frame: status.number, antennas, gains });
+            self.telemetry.report(Event::Sounded { frame: status.number, antennas, gains });
         }
     }
 

@@ -76,8 +76,8 @@ pub struct ReceivedPicture {
     pub slices: usize,
     /// Blocks that arrived.
     pub blocks: u64,
-    /// The scene's receiver that it came to, where its frame receiver has the key `receiver`.
-    pub receiver: Option<Arc<str>>,
+    /// The place of the receiver that it came to among the scene's communication receivers.
+    pub receiver: u8,
     /// Not looked at: no decoder had time for it.
     pub dropped: bool,
 }
@@ -85,10 +85,20 @@ pub struct ReceivedPicture {
 /// A change to the simulated world.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum WorldChange {
-    /// Where the target is; it moves on from there.
-    Target(Point),
-    /// |β_0|.
-    Reflection(f64),
+    /// Where a target is; it moves on from there.
+    Target {
+        /// Its place in the scene's list.
+        target: usize,
+        /// In metres.
+        point: Point,
+    },
+    /// |β_0| of a target.
+    Reflection {
+        /// Its place in the scene's list.
+        target: usize,
+        /// |β_0|.
+        x: f64,
+    },
 }
 
 /// Changes to the simulated world and the frames from which they hold.

@@ -30,7 +30,7 @@ struct Skipped {
 /// Hands decoded pictures over in the order of their tickets.
 struct Delivery {
     out: Sender<ReceivedPicture>,
-    receiver: Option<Arc<str>>,
+    receiver: u8,
     skipped: Receiver<Skipped>,
     order: Mutex<Order>,
 }
@@ -47,7 +47,7 @@ impl Delivery {
     fn deliver(&self, done: Option<(u64, ReceivedPicture)>) {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let skipped = self.skipped.try_iter().map(|Skipped { ticket, number, blocks }| {
-            let receiver = self.receiver.clone();
+            let receiver = self.receiver;
             (ticket, ReceivedPicture { number, blocks, dropped: true, receiver, ..ReceivedPicture::default() })
         });
         order.held.extend(skipped.chain(done));
@@ -81,7 +81,7 @@ impl Decoders {
         bank: &Arc<Bank>,
         sinks: &Sinks,
         policy: Policy,
-        receiver: Option<Arc<str>>,
+        receiver: u8,
     ) -> Result<(Self, Box<CodedPicture>)> {
         // One picture at each decoder, those that wait, and the one that is under way.
         let rooms = count + WAITING + 1;
@@ -100,7 +100,7 @@ impl Decoders {
             thread::Builder::new()
                 .name("picture-decoder".into())
                 .spawn(move || decode(&waiting, &freed, &delivery, decoder))
-                .map_err(|error| Error::failure(format!("no thread for a picture decoder: {error}")))
+                .map_err(|error| Error::device(format!("no thread for a picture decoder: {error}")))
         });
         let threads = threads.collect::<Result<_>>()?;
         let dropped = Arc::clone(&sinks.dropped_pictures);
@@ -186,7 +186,7 @@ fn decode(
             None => (None, 0, 0),
         };
         let (ticket, number, blocks) = (picture.ticket, picture.number, picture.blocks);
-        let receiver = delivery.receiver.clone();
+        let receiver = delivery.receiver;
         // The room goes back first: the chain does not wait for the report.
         let _ = freed.try_send(picture);
         let dropped = false;

@@ -29,7 +29,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     if !(1..=MAX_DECODERS).contains(&count) {
         return Err(Error::input(format!("decoders = {count} is out of range; accepted: 1 to {MAX_DECODERS}")));
     }
-    let receiver = context.chain.receiver.clone();
+    let receiver = context.chain.receiver;
     let (decoders, picture) =
         Decoders::start(count, &context.codec.bank, &context.sinks, context.chain.policy, receiver)?;
     Ok(erase(PictureSink { decoders, picture: Some(picture), current: None, next_number: 0 }))

@@ -26,7 +26,6 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         plans: PlanReader::new(Arc::clone(&context.plans)),
         feed: Arc::clone(&context.codec.feed),
         telemetry: context.sinks.telemetry.clone(),
-        feedback: context.sinks.feedback.clone(),
         antennas: context.scene.array.transmit_antennas,
         samples_per_symbol: context.scene.waveform.samples_per_symbol as u64,
         clock,
@@ -55,7 +54,6 @@ struct PictureSource {
     plans: PlanReader,
     feed: Arc<dyn PictureFeed>,
     telemetry: Telemetry,
-    feedback: Telemetry,
     antennas: usize,
     samples_per_symbol: u64,
     clock: FrameClock,
@@ -89,7 +87,7 @@ impl Block for PictureSource {
             return Flow::Later(wait);
         }
         if self.frame.is_multiple_of(PROGRESS_FRAMES) {
-            self.feedback.report(Event::TransmitterProgress { frame: self.frame });
+            self.telemetry.report(Event::TransmitterProgress { frame: self.frame });
         }
         let Some(plan) = self.plans.at_frame(self.frame) else { return Flow::Pending };
         if self.current.is_none() {

@@ -1,4 +1,4 @@
-//! The simulated world between the antennas: row 0 is the communication receiver's, the others the sensing array's.
+//! The simulated world between the antennas: a row of each communication receiver, then those of the sensing arrays.
 //! Received rows carry the receivers' clock, which lags the transmitter's by [`RECEIVE_LAG`].
 
 use std::sync::Arc;
@@ -17,13 +17,14 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     no_settings(keys)?;
     let scene = &context.scene;
     let chunk_samples = context.longest_samples();
+    let live = LiveWorld::new(scene, context.run.seed, chunk_samples, &context.world, &context.sinks.telemetry)?;
     Ok(erase(SimulatedAir {
-        live: LiveWorld::new(scene, context.run.seed, chunk_samples, &context.world, &context.sinks.telemetry)?,
         antennas: scene.array.transmit_antennas,
-        rows: 1 + scene.array.receive_antennas,
+        rows: live.world.rows(),
+        live,
         chunk_samples,
         next: (0, 0),
-        to_flush: World::flush_samples(),
+        to_flush: World::flush_samples(scene),
     }))
 }
 
@@ -64,13 +65,15 @@ impl LiveWorld {
             && frame <= number
         {
             match change {
-                WorldChange::Target(target) => self.world.set_target(seconds, target),
-                WorldChange::Reflection(coefficient) => self.world.set_reflection(coefficient),
+                WorldChange::Target { target, point } => self.world.set_target(target, seconds, point),
+                WorldChange::Reflection { target, x } => self.world.set_reflection(target, x),
             }
             self.applied += 1;
         }
-        let truth = self.world.begin_frame(number, time, seconds);
-        self.telemetry.report(Event::World { frame: number, position_m: truth.position_m });
+        self.world.begin_frame(number, time, seconds);
+        for (target, truth) in (0..).zip(self.world.truths()) {
+            self.telemetry.report(Event::World { frame: number, target, position_m: truth.position_m });
+        }
     }
 }
 

@@ -100,5 +100,5 @@ pub(super) fn picture_frames(count: u64) -> (Vec<Frame<CodedFrame>>, RgbImage) {
 
 /// All events of one sort.
 pub(super) fn events<T>(heard: &Heard, pick: impl Fn(Event) -> Option<T>) -> Vec<T> {
-    heard.events.try_iter().filter_map(pick).collect()
+    heard.events.report.try_iter().filter_map(|told| pick(told.event)).collect()
 }

@@ -70,7 +70,8 @@ fn bits_that_go_through_the_air_come_back_and_pass() {
         _ => None,
     });
     assert_eq!(told, (0..12).map(|frame| (frame, [true; BLOCKS])).collect::<Vec<_>>());
-    let sounded = said.feedback.try_iter().filter(|event| matches!(event, Event::Sounded { frame: 0, .. })).count();
+    let sounded =
+        said.events.control.try_iter().filter(|told| matches!(told.event, Event::Sounded { frame: 0, .. })).count();
     assert_eq!(sounded, 1, "frame 0 has a sounding");
 }
 
@@ -136,7 +137,7 @@ fn silence_becomes_noise_of_the_receivers_power_on_their_clock() {
     let truth = events(&said, |event| matches!(event, Event::World { frame: 0, .. }).then_some(()));
     assert_eq!(truth.len(), 1);
     let samples: usize = air.flush().iter().map(|frame| frame.head.valid).sum();
-    assert_eq!(samples, crate::channel::World::flush_samples());
+    assert_eq!(samples, crate::channel::World::flush_samples(&scene));
 }
 
 /// A locator's reports of frames sent through the air: frame numbers, and errors of the positions in metres.
@@ -168,9 +169,9 @@ fn located(keys: &str, gap: Option<usize>) -> (Vec<(u64, Option<f64>)>, Heard) {
     let target = context.scene.geometry.target;
     let mut found = Vec::new();
     let mut others = Vec::new();
-    for event in said.events.try_iter() {
+    for event in events(&said, Some) {
         match event {
-            Event::Sensed { frame, estimate } => {
+            Event::Sensed { frame, estimate, .. } => {
                 found.push((frame, estimate.fix.map(|fix| distance_m(fix.position_m, target))));
             }
             other => others.push(other),

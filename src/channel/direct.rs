@@ -8,7 +8,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::line::DelayLine;
 use super::noise::mix;
 use super::{Noise, RECEIVE_LAG};
-use crate::dsp::{DelayTaps, rotate, scale_add};
+use crate::dsp::{DelayTaps, FILTER_TAPS, rotate, scale_add};
 
 /// Longest unknown start of the receiver's stream, in samples.
 const MAX_START: usize = 4096;
@@ -30,6 +30,9 @@ pub struct DirectPathSettings {
     pub seed: u64,
 }
 
+/// Least room for a path's length in what is flushed, in samples.
+const LEAST_PATH: usize = 1024;
+
 /// The direct path, with state between chunks.
 #[derive(Debug, Clone)]
 pub struct DirectPath {
@@ -39,6 +42,8 @@ pub struct DirectPath {
     phase_rad: f64,
     step_rad: f64,
     noise: Noise,
+    /// Its length in samples, at least [`LEAST_PATH`].
+    path_samples: usize,
 }
 
 impl DirectPath {
@@ -54,12 +59,13 @@ impl DirectPath {
             phase_rad: random.random_range(0.0..std::f64::consts::TAU),
             step_rad: std::f64::consts::TAU * settings.carrier_offset_hz / settings.sample_rate_hz,
             noise: Noise::new(settings.seed, 0xd2, settings.noise_variance),
+            path_samples: path_samples(settings.delay_s * settings.sample_rate_hz),
         }
     }
 
     /// Samples that must be flushed through until all that was sent has arrived.
-    pub const fn flush_samples() -> usize {
-        RECEIVE_LAG + MAX_START + 1024
+    pub fn flush_samples(&self) -> usize {
+        flush_samples(self.path_samples)
     }
 
     /// Receives chunk `chunk`: as many samples as `antennas` hold each; no antenna = silence.
@@ -77,6 +83,16 @@ impl DirectPath {
     }
 }
 
+/// Whole samples that a path of this delay takes up, with the reach of the filter that delays it.
+pub(super) fn path_samples(delay_samples: f64) -> usize {
+    (delay_samples.ceil() as usize + FILTER_TAPS).max(LEAST_PATH)
+}
+
+/// Samples to flush where the longest path takes up so many: the stream may begin anywhere within [`MAX_START`].
+pub(super) const fn flush_samples(path_samples: usize) -> usize {
+    RECEIVE_LAG + MAX_START + path_samples
+}
+
 /// `sum[n] = Σ_a weights[a]·antenna_a[n]`.
 pub(super) fn combine<'a>(
     weights: &[Complex32],
@@ -86,5 +102,41 @@ pub(super) fn combine<'a>(
     sum.fill(Complex32::default());
     for (weight, antenna) in weights.iter().zip(antennas) {
         scale_add(*weight, antenna, sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_was_sent_to_a_receiver_beyond_one_and_a_half_kilometres_arrives_before_the_flush_ends() {
+        for (delay_s, least) in [(1e-7, 0.0), (30e-6, 5900.0)] {
+            for seed in 0..20 {
+                let settings = DirectPathSettings {
+                    channel: DVector::from_element(1, Complex64::ONE),
+                    delay_s,
+                    sample_rate_hz: 200e6,
+                    carrier_offset_hz: 0.0,
+                    noise_variance: 0.0,
+                    seed,
+                };
+                let mut path = DirectPath::new(&settings, 1000);
+                let mut row = vec![Complex32::default(); 1000];
+                let sent = vec![Complex32::ONE; 1000];
+                path.receive(0, std::iter::once(&sent[..]), &mut row);
+                let mut energy: f64 = row.iter().map(|sample| f64::from(sample.norm_sqr())).sum();
+                let mut left = path.flush_samples();
+                assert!(left as f64 > least, "{left}");
+                while left > 0 {
+                    let count = left.min(1000);
+                    path.receive(1, std::iter::empty(), &mut row[..count]);
+                    energy += row[..count].iter().map(|sample| f64::from(sample.norm_sqr())).sum::<f64>();
+                    left -= count;
+                }
+                // The filter's ends take a fraction of a sample's energy.
+                assert!((energy - 1000.0).abs() < 1.0, "{delay_s} {seed}: {energy}");
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! The echo TR → target → SRE (eq. 5): y_s(t) = β_0 e^{jψ} α(φ) α(θ)ᴴ x(t − τ − Δτ) with a timing error Δτ and a phase
-//! ψ that may be fresh in each frame; and what comes by stationary paths (clutter, leakage), each with a phase that
-//! holds for the run.
+//! The echoes TR → target → SRE (eq. 5), summed over the targets: y_s(t) = β_0 e^{jψ} α(φ) α(θ)ᴴ x(t − τ − Δτ) with one
+//! timing error Δτ for all and a phase ψ of each target's own, both of which may be fresh in each frame; and what comes by
+//! stationary paths (clutter, leakage), each with a phase that holds for the run.
 //!
 //! The timing error is one of the receiver's clock: it moves the instant at which the continuous waveform is read, on
 //! whatever path it came. It changes while the preamble of a frame's echo passes, so the sensing windows of neighbouring
@@ -15,10 +15,18 @@ use super::noise::mix;
 use super::path::{Course, Path, StationaryPath};
 use super::{MAX_ANTENNAS, Noise, RECEIVE_LAG};
 use crate::array::{ElementErrors, direction_rad, distance_m, path_rate_m_s};
-use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Target};
+use crate::scene::{MAX_PATH_M, Point, SPEED_OF_LIGHT_M_S, Target};
 
-/// Longest path TR → target → SRE that is simulated, in metres.
-pub const MAX_PATH_M: f64 = 6000.0;
+/// One target of a simulated world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EchoTarget {
+    /// Where it stands at the start.
+    pub position_m: Point,
+    /// How it moves.
+    pub motion: Target,
+    /// |β_0|.
+    pub reflection_coefficient: f64,
+}
 
 /// What the echo is made of.
 #[derive(Debug, Clone)]
@@ -27,10 +35,8 @@ pub struct EchoPathSettings {
     pub transmitter: Point,
     /// Where the sensing receiver stands.
     pub receiver: Point,
-    /// Where the target stands at the start.
-    pub target: Point,
-    /// How it moves.
-    pub motion: Target,
+    /// What moves and reflects.
+    pub targets: Vec<EchoTarget>,
     /// Of both arrays, which have as many elements.
     pub errors: ElementErrors,
     /// d_a/λ.
@@ -39,9 +45,7 @@ pub struct EchoPathSettings {
     pub wavelength_m: f64,
     /// Samples per second.
     pub sample_rate_hz: f64,
-    /// |β_0|.
-    pub reflection_coefficient: f64,
-    /// What comes beside the target's echo.
+    /// What comes beside the targets' echoes.
     pub stationary: Vec<StationaryPath>,
     /// Whether ψ is drawn at all, and fresh in each frame.
     pub phase: PhaseDraw,
@@ -79,13 +83,21 @@ pub struct EchoTruth {
     pub timing_error_s: f64,
 }
 
-/// The echo, with state between chunks.
+/// A target under way.
+struct Reflector {
+    /// Where its path would have begun.
+    origin: Point,
+    motion: Target,
+    reflection_coefficient: f64,
+    path: Path,
+    /// Of the frame that began last.
+    truth: EchoTruth,
+}
+
+/// The echoes, with state between chunks.
 pub struct EchoPath {
     settings: EchoPathSettings,
-    /// Where the target's path would have begun.
-    origin: Point,
-    reflection_coefficient: f64,
-    target: Path,
+    reflectors: Vec<Reflector>,
     /// One for each of `settings.stationary`.
     stationary: Vec<Path>,
     noises: Vec<Noise>,
@@ -125,6 +137,12 @@ fn check_in_front(key: &str, point: Point, transmitter: Point, receiver: Point) 
     ))
 }
 
+/// Longest delay that is simulated, in samples, [`RECEIVE_LAG`] included.
+pub(super) fn longest_delay(sample_rate_hz: f64, timing_error_std_s: f64) -> usize {
+    let longest = RECEIVE_LAG as f64 + (MAX_PATH_M / SPEED_OF_LIGHT_M_S + 8.0 * timing_error_std_s) * sample_rate_hz;
+    longest.ceil() as usize + 2
+}
+
 impl EchoPathSettings {
     /// Sample at which a frame sent from sample `time` on, and received `delay_s` later, takes over.
     fn switch(&self, time: u64, delay_s: f64) -> i64 {
@@ -135,6 +153,11 @@ impl EchoPathSettings {
 /// Random numbers for one purpose, of the whole run or of frame `number`.
 fn draw(settings: &EchoPathSettings, per_run: bool, salt: u64, number: u64) -> Xoshiro256PlusPlus {
     Xoshiro256PlusPlus::seed_from_u64(mix(settings.seed ^ salt, if per_run { 0 } else { number }))
+}
+
+/// Sets apart what is drawn for target `index`.
+fn target_salt(index: u64) -> u64 {
+    0x9a + (index << 16)
 }
 
 fn draw_phase(settings: &EchoPathSettings, per_run: bool, salt: u64, number: u64) -> f64 {
@@ -148,69 +171,62 @@ impl EchoPath {
         if rows > MAX_ANTENNAS {
             return Err(format!("array.receive_antennas = {rows}; accepted in a run: 1 to {MAX_ANTENNAS}"));
         }
-        check_simulated_target(settings.target, settings.transmitter, settings.receiver)?;
-        let longest = RECEIVE_LAG as f64
-            + (MAX_PATH_M / SPEED_OF_LIGHT_M_S + 8.0 * settings.timing_error_std_s) * settings.sample_rate_hz;
-        let path = || Path::new(&settings.errors, settings.spacing_wavelengths, longest.ceil() as usize + 2, chunk);
+        for target in &settings.targets {
+            check_simulated_target(target.position_m, settings.transmitter, settings.receiver)?;
+        }
+        let longest = longest_delay(settings.sample_rate_hz, settings.timing_error_std_s);
+        let path = || Path::new(&settings.errors, settings.spacing_wavelengths, longest, chunk);
+        let reflectors = settings.targets.iter().map(|target| Reflector {
+            origin: target.position_m,
+            motion: target.motion.clone(),
+            reflection_coefficient: target.reflection_coefficient,
+            path: path(),
+            truth: EchoTruth { position_m: target.position_m, delay_s: 0.0, timing_error_s: 0.0 },
+        });
         let noises =
             (0..rows as u64).map(|row| Noise::new(settings.seed, 0xe000 + row, settings.noise_variance)).collect();
         Ok(Self {
-            origin: settings.target,
-            reflection_coefficient: settings.reflection_coefficient,
-            target: path(),
+            reflectors: reflectors.collect(),
             stationary: settings.stationary.iter().map(|_| path()).collect(),
             noises,
             settings,
         })
     }
 
-    /// Puts the target somewhere else, `seconds` after the start; the next frame's echo shows it.
-    pub fn set_target(&mut self, seconds: f64, target: Point) {
-        let moved = self.settings.motion.displacement_m(seconds);
-        self.origin = [0, 1].map(|axis| target[axis] - moved[axis]);
+    /// Puts target `index` somewhere else, `seconds` after the start; the next frame's echo shows it. Without such a target
+    /// nothing happens.
+    pub fn set_target(&mut self, index: usize, seconds: f64, position_m: Point) {
+        if let Some(reflector) = self.reflectors.get_mut(index) {
+            let moved = reflector.motion.displacement_m(seconds);
+            reflector.origin = [0, 1].map(|axis| position_m[axis] - moved[axis]);
+        }
     }
 
-    /// Sets |β_0|; the next frame's echo shows it. 0 is a target that has faded.
-    pub fn set_reflection(&mut self, reflection_coefficient: f64) {
-        self.reflection_coefficient = reflection_coefficient;
+    /// Sets |β_0| of target `index`; the next frame's echo shows it. 0 is a target that has faded.
+    pub fn set_reflection(&mut self, index: usize, reflection_coefficient: f64) {
+        if let Some(reflector) = self.reflectors.get_mut(index) {
+            reflector.reflection_coefficient = reflection_coefficient;
+        }
     }
 
-    /// Frame `number` begins at sample `time`, `seconds` after the start: draws its timing error and phase.
-    pub fn begin_frame(&mut self, number: u64, time: u64, seconds: f64) -> EchoTruth {
+    /// Frame `number` begins at sample `time`, `seconds` after the start: draws its timing error and phases.
+    pub fn begin_frame(&mut self, number: u64, time: u64, seconds: f64) {
         let settings = &self.settings;
         let normal: f64 = StandardNormal.sample(&mut draw(settings, settings.hold_timing_error, 0x7e, number));
         let timing_error_s = settings.timing_error_std_s * normal;
-        let phase_rad = match settings.phase {
-            PhaseDraw::Zero => 0.0,
-            phase => draw_phase(settings, phase == PhaseDraw::PerRun, 0x9a, number),
-        };
+        for (salt, reflector) in (0..).map(target_salt).zip(&mut self.reflectors) {
+            let phase_rad = match settings.phase {
+                PhaseDraw::Zero => 0.0,
+                phase => draw_phase(settings, phase == PhaseDraw::PerRun, salt, number),
+            };
+            reflector.begin_frame(settings, time, seconds, timing_error_s, phase_rad);
+        }
         self.set_stationary(time, timing_error_s);
-        self.set_course_of_target(time, seconds, timing_error_s, phase_rad)
     }
 
-    fn set_course_of_target(&mut self, time: u64, seconds: f64, timing_error_s: f64, phase_rad: f64) -> EchoTruth {
-        let settings = &self.settings;
-        let (moved, velocity) = (settings.motion.displacement_m(seconds), settings.motion.velocity_at(seconds));
-        let position = [0, 1].map(|axis| self.origin[axis] + moved[axis]);
-        let path_m = distance_m(settings.transmitter, position) + distance_m(position, settings.receiver);
-        let delay_s = path_m / SPEED_OF_LIGHT_M_S;
-        // A moving target turns the carrier by 2π per wavelength of path; the phase at rest is part of β_0.
-        let still = velocity == [0.0, 0.0];
-        let turn = std::f64::consts::TAU / settings.wavelength_m;
-        let path_rate_m_s = path_rate_m_s(settings.transmitter, position, settings.receiver, velocity);
-        // A target that has moved out of reach gives no echo.
-        let in_reach = path_m <= MAX_PATH_M;
-        let simulated_s = path_m.min(MAX_PATH_M) / SPEED_OF_LIGHT_M_S + timing_error_s;
-        self.target.set(&Course {
-            begin: settings.switch(time, delay_s),
-            delay_samples: simulated_s * settings.sample_rate_hz,
-            departure_rad: direction_rad(settings.transmitter, position),
-            arrival_rad: direction_rad(settings.receiver, position),
-            coefficient: if in_reach { self.reflection_coefficient } else { 0.0 },
-            phase_rad: phase_rad - if still { 0.0 } else { (turn * path_m) % std::f64::consts::TAU },
-            step_rad: -turn * path_rate_m_s / settings.sample_rate_hz,
-        });
-        EchoTruth { position_m: position, delay_s, timing_error_s }
+    /// The truth of the frame that began last, one entry for each target.
+    pub fn truths(&self) -> impl Iterator<Item = EchoTruth> + '_ {
+        self.reflectors.iter().map(|reflector| reflector.truth)
     }
 
     fn set_stationary(&mut self, time: u64, timing_error_s: f64) {
@@ -239,14 +255,52 @@ impl EchoPath {
         length: usize,
         rows: impl Iterator<Item = &'b mut [Complex32]>,
     ) {
-        self.target.take_in(time, antennas.clone(), length);
-        self.stationary.iter_mut().for_each(|path| path.take_in(time, antennas.clone(), length));
+        let paths = self.reflectors.iter_mut().map(|reflector| &mut reflector.path).chain(&mut self.stationary);
+        paths.for_each(|path| path.take_in(time, antennas.clone(), length));
         for (index, (row, noise)) in rows.zip(&self.noises).enumerate() {
             let row = &mut row[..length];
-            self.target.write(index, row);
-            self.stationary.iter().for_each(|path| path.add(index, row));
+            let mut paths = self.reflectors.iter().map(|reflector| &reflector.path).chain(&self.stationary);
+            match paths.next() {
+                Some(first) => first.write(index, row),
+                None => row.fill(Complex32::default()),
+            }
+            paths.for_each(|path| path.add(index, row));
             noise.add(chunk, row);
         }
+    }
+}
+
+impl Reflector {
+    /// Sets the course of a frame sent from sample `time` on.
+    fn begin_frame(
+        &mut self,
+        settings: &EchoPathSettings,
+        time: u64,
+        seconds: f64,
+        timing_error_s: f64,
+        phase_rad: f64,
+    ) {
+        let (moved, velocity) = (self.motion.displacement_m(seconds), self.motion.velocity_at(seconds));
+        let position = [0, 1].map(|axis| self.origin[axis] + moved[axis]);
+        let path_m = distance_m(settings.transmitter, position) + distance_m(position, settings.receiver);
+        let delay_s = path_m / SPEED_OF_LIGHT_M_S;
+        // A moving target turns the carrier by 2π per wavelength of path; the phase at rest is part of β_0.
+        let still = velocity == [0.0, 0.0];
+        let turn = std::f64::consts::TAU / settings.wavelength_m;
+        let path_rate_m_s = path_rate_m_s(settings.transmitter, position, settings.receiver, velocity);
+        // A target that has moved out of reach gives no echo.
+        let in_reach = path_m <= MAX_PATH_M;
+        let simulated_s = path_m.min(MAX_PATH_M) / SPEED_OF_LIGHT_M_S + timing_error_s;
+        self.path.set(&Course {
+            begin: settings.switch(time, delay_s),
+            delay_samples: simulated_s * settings.sample_rate_hz,
+            departure_rad: direction_rad(settings.transmitter, position),
+            arrival_rad: direction_rad(settings.receiver, position),
+            coefficient: if in_reach { self.reflection_coefficient } else { 0.0 },
+            phase_rad: phase_rad - if still { 0.0 } else { (turn * path_m) % std::f64::consts::TAU },
+            step_rad: -turn * path_rate_m_s / settings.sample_rate_hz,
+        });
+        self.truth = EchoTruth { position_m: position, delay_s, timing_error_s };
     }
 }
 
@@ -257,17 +311,19 @@ mod tests {
     use super::*;
     use crate::array::steering_vector;
 
+    fn target(position_m: Point) -> EchoTarget {
+        EchoTarget { position_m, motion: Target::default(), reflection_coefficient: 0.6 }
+    }
+
     fn settings() -> EchoPathSettings {
         EchoPathSettings {
             transmitter: [0.0, 0.0],
             receiver: [0.0, 50.0],
-            target: [100.0, 50.0],
-            motion: Target::default(),
+            targets: vec![target([100.0, 50.0])],
             errors: ElementErrors { transmit: vec![Complex64::ONE; 2], receive: vec![Complex64::ONE; 3] },
             spacing_wavelengths: 0.5,
             wavelength_m: 0.1,
             sample_rate_hz: 200e6,
-            reflection_coefficient: 0.6,
             stationary: Vec::new(),
             phase: PhaseDraw::PerFrame,
             timing_error_std_s: 100e-9,
@@ -284,7 +340,8 @@ mod tests {
         let mut rows = vec![Vec::new(); settings.errors.receive.len()];
         let mut truths = Vec::new();
         for chunk in 0..chunks {
-            truths.push(path.begin_frame(chunk, chunk * 1000, chunk as f64 * 1000.0 / settings.sample_rate_hz));
+            path.begin_frame(chunk, chunk * 1000, chunk as f64 * 1000.0 / settings.sample_rate_hz);
+            truths.extend(path.truths().take(1));
             let sent: Vec<_> = (0..1000).map(|n| tone((chunk * 1000 + n) as f64)).collect();
             let mut output = vec![vec![Complex32::default(); 1000]; rows.len()];
             let antennas = [&sent[..], &sent[..]];
@@ -305,8 +362,8 @@ mod tests {
     fn the_echo_has_its_delay_gain_and_angles_in_every_frame() {
         let settings = settings();
         let (truths, rows) = received(&settings, 6);
-        let theta = direction_rad(settings.transmitter, settings.target);
-        let phi = direction_rad(settings.receiver, settings.target);
+        let theta = direction_rad(settings.transmitter, [100.0, 50.0]);
+        let phi = direction_rad(settings.receiver, [100.0, 50.0]);
         let out = steering_vector(2, 0.5, theta).map(|z| z.conj()).sum();
         for (frame, truth) in truths.iter().enumerate().skip(1) {
             // A sample well inside the part that this frame's clock rules.
@@ -342,7 +399,7 @@ mod tests {
             (StationaryPath { departure_rad: 0.3, ..paths[1] }, [0.3f64.sin(), -1.0], 3.0),
         ] {
             let settings = EchoPathSettings {
-                reflection_coefficient: 0.0,
+                targets: vec![EchoTarget { reflection_coefficient: 0.0, ..target([100.0, 50.0]) }],
                 stationary: vec![path],
                 hold_timing_error: true,
                 ..settings()
@@ -364,11 +421,52 @@ mod tests {
             assert!((f64::from(ratio.re) - expected.re).hypot(f64::from(ratio.im) - expected.im) < 1e-3);
         }
         let together = |stationary: Vec<StationaryPath>, reflection_coefficient: f64| {
-            received(&EchoPathSettings { stationary, reflection_coefficient, ..settings() }, 4).1[2][3333]
+            let targets = vec![EchoTarget { reflection_coefficient, ..target([100.0, 50.0]) }];
+            received(&EchoPathSettings { stationary, targets, ..settings() }, 4).1[2][3333]
         };
         let sum = together(vec![paths[0]], 0.6);
         let parts = together(vec![paths[0]], 0.0) + together(vec![], 0.6);
         assert!((sum - parts).norm() < 1e-4, "{sum} {parts}");
+    }
+
+    #[test]
+    fn the_echoes_of_several_targets_add_up_and_the_first_is_what_it_is_alone() {
+        let (near, far) = (target([100.0, 50.0]), target([150.0, -40.0]));
+        let of = |targets: &[&EchoTarget]| {
+            let targets = targets.iter().map(|target| (*target).clone()).collect();
+            received(&EchoPathSettings { targets, ..settings() }, 4).1
+        };
+        let faded = |target: &EchoTarget| EchoTarget { reflection_coefficient: 0.0, ..target.clone() };
+        let (alone, second, both) = (of(&[&near]), of(&[&faded(&near), &far]), of(&[&near, &far]));
+        assert_eq!(of(&[&near, &faded(&far)]), alone);
+        assert!(of(&[]).concat().iter().all(|sample| *sample == Complex32::default()));
+        for (row, both) in both.iter().enumerate() {
+            for (sample, both) in both.iter().enumerate() {
+                assert!((alone[row][sample] + second[row][sample] - both).norm() < 1e-5, "{row} {sample}");
+            }
+        }
+        // Their phases are their own: the first one's alone at the second's place has another.
+        let moved = of(&[&far]);
+        let turn = second[0][3333] / moved[0][3333];
+        assert!((turn.norm() - 1.0).abs() < 1e-3 && (turn - 1.0).norm() > 0.1, "{turn}");
+    }
+
+    #[test]
+    fn each_target_is_moved_and_faded_by_itself() {
+        let mut path = EchoPath::new(
+            EchoPathSettings { targets: vec![target([100.0, 50.0]), target([150.0, -40.0])], ..settings() },
+            1000,
+        )
+        .unwrap();
+        path.set_target(1, 0.0, [80.0, 3.0]);
+        path.set_target(7, 0.0, [1.0, 1.0]);
+        path.begin_frame(0, 0, 0.0);
+        let positions: Vec<_> = path.truths().map(|truth| truth.position_m).collect();
+        assert_eq!(positions, [[100.0, 50.0], [80.0, 3.0]]);
+        let errors: Vec<_> = path.truths().map(|truth| truth.timing_error_s).collect();
+        assert_eq!(errors[0], errors[1], "one clock");
+        path.set_reflection(0, 0.0);
+        assert_eq!([0, 1].map(|index: usize| path.reflectors[index].reflection_coefficient), [0.0, 0.6]);
     }
 
     #[test]
@@ -386,14 +484,17 @@ mod tests {
 
     #[test]
     fn timing_errors_have_their_deviation_and_hold_when_asked() {
+        let timing_error_s = |path: &mut EchoPath, frame: u64| {
+            path.begin_frame(frame, frame * 1000, 0.0);
+            path.truths().next().unwrap().timing_error_s
+        };
         let mut path = EchoPath::new(settings(), 1000).unwrap();
-        let errors: Vec<f64> =
-            (0..4000).map(|frame| path.begin_frame(frame, frame * 1000, 0.0).timing_error_s).collect();
+        let errors: Vec<f64> = (0..4000).map(|frame| timing_error_s(&mut path, frame)).collect();
         let deviation = (errors.iter().map(|error| error * error).sum::<f64>() / 4000.0).sqrt();
         // A sample variance of 4 000 normals scatters by √(2/4000); four deviations.
         assert!((deviation / 100e-9 - 1.0).abs() < 4.0 * (0.5 / 4000f64).sqrt(), "{deviation}");
         let mut path = EchoPath::new(EchoPathSettings { hold_timing_error: true, ..settings() }, 1000).unwrap();
-        assert_eq!(path.begin_frame(0, 0, 0.0).timing_error_s, path.begin_frame(9, 9000, 0.0).timing_error_s);
+        assert_eq!(timing_error_s(&mut path, 0), timing_error_s(&mut path, 9));
     }
 
     #[test]
@@ -406,11 +507,13 @@ mod tests {
     fn a_target_out_of_reach_is_refused_and_one_that_leaves_gives_no_echo() {
         let error = check_simulated_target([9000.0, 1.0], [0.0, 0.0], [0.0, 50.0]).unwrap_err();
         assert!(error.contains("[9000, 1]") && error.contains("accepted: up to 6000 m"), "{error}");
-        assert!(EchoPath::new(EchoPathSettings { target: [9000.0, 0.0], ..settings() }, 1000).is_err());
+        assert!(EchoPath::new(EchoPathSettings { targets: vec![target([9000.0, 0.0])], ..settings() }, 1000).is_err());
         // 2 900 m of range, 150 m more after each frame of 1 000 samples.
         let leaving = EchoPathSettings {
-            target: [2900.0, 25.0],
-            motion: Target { velocity_m_s: [3e7, 0.0], ..Target::default() },
+            targets: vec![EchoTarget {
+                motion: Target { velocity_m_s: [3e7, 0.0], ..Target::default() },
+                ..target([2900.0, 25.0])
+            }],
             ..settings()
         };
         let (_, rows) = received(&leaving, 12);

@@ -1,5 +1,6 @@
-//! The simulated world: the direct path to the communication receiver (eq. 3), the echo to the sensing receiver
-//! (eq. 5) with clutter and leakage, and receiver noise. Everything follows from a seed; nothing here is visible to a receiver but samples.
+//! The simulated world: the direct paths to the communication receivers (eq. 3), the targets' echoes to the sensing
+//! receivers (eq. 5) with clutter and leakage, and receiver noise. Everything follows from a seed; nothing here is visible
+//! to a receiver but samples.
 
 mod direct;
 mod echo;
@@ -9,7 +10,7 @@ mod path;
 mod world;
 
 pub use direct::{DirectPath, DirectPathSettings};
-pub use echo::{EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, check_simulated_target, check_target};
+pub use echo::{EchoPath, EchoPathSettings, EchoTarget, EchoTruth, PhaseDraw, check_simulated_target, check_target};
 pub use noise::Noise;
 pub use path::StationaryPath;
 pub use world::World;

@@ -1,24 +1,28 @@
-//! The whole simulated world of a scene: antennas in, the communication receiver's row and the sensing array's rows out.
-//! Received rows lag the transmitter's clock by [`RECEIVE_LAG`](super::RECEIVE_LAG).
+//! The whole simulated world of a scene: antennas in, a row of each communication receiver and the rows of each sensing
+//! array out. Received rows lag the transmitter's clock by [`RECEIVE_LAG`](super::RECEIVE_LAG).
 
-use num_complex::Complex32;
+use nalgebra::DVector;
+use num_complex::{Complex32, Complex64};
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::echo::check_simulated;
+use super::direct::{flush_samples, path_samples};
+use super::echo::{EchoTarget, check_simulated, longest_delay};
 use super::noise::mix;
 use super::{
     DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, StationaryPath,
     check_simulated_target,
 };
-use crate::array::{ElementErrors, distance_m};
-use crate::optimize::channel_vector;
+use crate::array::{ElementErrors, direction_rad, distance_m, steering_vector};
+use crate::dsp::FILTER_TAPS;
 use crate::scene::{Point, ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w};
 
 /// The world, with state between chunks.
 pub struct World {
-    direct: DirectPath,
-    echo: EchoPath,
+    /// One for each communication receiver.
+    directs: Vec<DirectPath>,
+    /// One for each sensing receiver, with its antennas.
+    echoes: Vec<(EchoPath, usize)>,
     chunk: u64,
 }
 
@@ -26,57 +30,63 @@ impl World {
     /// The world of `scene` for chunks of up to `chunk` samples; `preamble` symbols of a frame pass before its timing
     /// error takes over.
     pub fn new(scene: &Scene, seed: u64, chunk: usize, preamble: usize) -> Result<Self, String> {
-        let geometry = &scene.geometry;
-        check_simulated_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)
-            .map_err(|what| format!("geometry.{what}"))?;
-        for (index, clutter) in scene.clutter.iter().enumerate() {
-            let key = format!("clutter[{index}].position_m");
-            check_simulated(&key, clutter.position_m, geometry.transmitter, geometry.sensing_receiver)?;
-        }
-        let per_sample = scene.waveform.samples_per_symbol as f64;
-        let sample_rate_hz = scene.sample_rate_hz();
-        let errors = ElementErrors::draw(&scene.array, &mut Xoshiro256PlusPlus::seed_from_u64(mix(seed, 0xa7)));
-        let mut channel = channel_vector(scene);
-        // y = hᴴx.
-        channel.iter_mut().zip(&errors.transmit).for_each(|(entry, error)| *entry *= error.conj());
-        let direct = DirectPath::new(
-            &DirectPathSettings {
-                channel,
-                delay_s: distance_m(geometry.transmitter, geometry.communication_receiver) / SPEED_OF_LIGHT_M_S,
-                sample_rate_hz,
-                carrier_offset_hz: scene.channel.carrier_offset_ppm * 1e-6 * scene.waveform.carrier_hz,
-                noise_variance: per_sample * dbm_to_w(scene.channel.communication_noise_dbm),
-                seed,
-            },
-            chunk,
-        );
-        let switch_samples = preamble * scene.waveform.samples_per_symbol;
-        let echo = EchoPath::new(echo_settings(scene, errors, sample_rate_hz, switch_samples, seed), chunk)?;
-        Ok(Self { direct, echo, chunk: 0 })
+        check_geometry(scene)?;
+        let mut receive_errors = Xoshiro256PlusPlus::seed_from_u64(mix(seed, 0xa7));
+        let errors = ElementErrors::draw(&scene.array, &mut receive_errors);
+        let receivers = communication_receivers(scene);
+        let direct = |(index, receiver): (u64, &Listener)| {
+            DirectPath::new(&direct_settings(scene, receiver, &errors, seed_of(seed, 0xcc, index)), chunk)
+        };
+        let directs = (0..).zip(&receivers).map(direct).collect();
+        let echo = |(index, receiver): (u64, &Listener)| {
+            let own_seed = seed_of(seed, 0x5e, index);
+            let errors = errors_of(scene, receiver, &errors, own_seed, index == 0);
+            let path = EchoPath::new(echo_settings(scene, receiver, errors, preamble, own_seed), chunk)?;
+            Ok((path, receiver.antennas))
+        };
+        let echoes = (0..).zip(&sensing_receivers(scene)).map(echo).collect::<Result<_, String>>()?;
+        Ok(Self { directs, echoes, chunk: 0 })
     }
 
-    /// Samples that must be flushed through until all that was sent has arrived.
-    pub const fn flush_samples() -> usize {
-        DirectPath::flush_samples()
+    /// Rows that are received: one of each communication receiver, then those of the sensing receivers' arrays one after
+    /// another.
+    pub fn rows(&self) -> usize {
+        self.directs.len() + self.echoes.iter().map(|(_, rows)| rows).sum::<usize>()
+    }
+
+    /// Samples that must be flushed through a scene's world until all that was sent has arrived.
+    pub fn flush_samples(scene: &Scene) -> usize {
+        let rate_hz = scene.sample_rate_hz();
+        let direct = communication_receivers(scene)
+            .iter()
+            .map(|receiver| path_samples(delay_s(scene, receiver) * rate_hz))
+            .max()
+            .unwrap_or(0);
+        flush_samples(direct).max(longest_delay(rate_hz, scene.channel.timing_error_std_s) + FILTER_TAPS)
     }
 
     /// Frame `number` begins at sample `time`, `seconds` after the start.
-    pub fn begin_frame(&mut self, number: u64, time: u64, seconds: f64) -> EchoTruth {
-        self.echo.begin_frame(number, time, seconds)
+    pub fn begin_frame(&mut self, number: u64, time: u64, seconds: f64) {
+        self.echoes.iter_mut().for_each(|(echo, _)| echo.begin_frame(number, time, seconds));
     }
 
-    /// Puts the target somewhere else, `seconds` after the start; the next frame's echo shows it.
-    pub fn set_target(&mut self, seconds: f64, target: Point) {
-        self.echo.set_target(seconds, target);
+    /// The truth of the frame that began last, one entry for each target, as the first sensing receiver sees it.
+    pub fn truths(&self) -> impl Iterator<Item = EchoTruth> + '_ {
+        self.echoes.iter().take(1).flat_map(|(echo, _)| echo.truths())
     }
 
-    /// Sets |β_0|; the next frame's echo shows it.
-    pub fn set_reflection(&mut self, reflection_coefficient: f64) {
-        self.echo.set_reflection(reflection_coefficient);
+    /// Puts target `index` somewhere else, `seconds` after the start; the next frame's echo shows it.
+    pub fn set_target(&mut self, index: usize, seconds: f64, position_m: Point) {
+        self.echoes.iter_mut().for_each(|(echo, _)| echo.set_target(index, seconds, position_m));
     }
 
-    /// Receives `count` samples sent at `time`, which belong to the frame that began last. No antenna = silence. The
-    /// first of `rows` is the communication receiver's.
+    /// Sets |β_0| of target `index`; the next frame's echo shows it.
+    pub fn set_reflection(&mut self, index: usize, reflection_coefficient: f64) {
+        self.echoes.iter_mut().for_each(|(echo, _)| echo.set_reflection(index, reflection_coefficient));
+    }
+
+    /// Receives `count` samples sent at `time`, which belong to the frame that began last. No antenna = silence. `rows`
+    /// are as [`Self::rows`] says.
     pub fn receive<'a, 'b>(
         &mut self,
         time: u64,
@@ -84,19 +94,108 @@ impl World {
         count: usize,
         mut rows: impl Iterator<Item = &'b mut [Complex32]>,
     ) {
-        if let Some(row) = rows.next() {
-            self.direct.receive(self.chunk, antennas.clone(), row);
+        for (direct, row) in self.directs.iter_mut().zip(&mut rows) {
+            direct.receive(self.chunk, antennas.clone(), row);
         }
-        self.echo.receive(self.chunk, time, antennas, count, rows);
+        for (echo, own) in &mut self.echoes {
+            echo.receive(self.chunk, time, antennas.clone(), count, rows.by_ref().take(*own));
+        }
         self.chunk += 1;
+    }
+}
+
+/// A receiver as the world needs it.
+struct Listener {
+    position_m: Point,
+    antennas: usize,
+    noise_dbm: f64,
+}
+
+fn targets(scene: &Scene) -> Vec<EchoTarget> {
+    vec![EchoTarget {
+        position_m: scene.geometry.target,
+        motion: scene.target.clone(),
+        reflection_coefficient: scene.channel.reflection_coefficient,
+    }]
+}
+
+fn communication_receivers(scene: &Scene) -> Vec<Listener> {
+    vec![Listener {
+        position_m: scene.geometry.communication_receiver,
+        antennas: 1,
+        noise_dbm: scene.channel.communication_noise_dbm,
+    }]
+}
+
+fn sensing_receivers(scene: &Scene) -> Vec<Listener> {
+    vec![Listener {
+        position_m: scene.geometry.sensing_receiver,
+        antennas: scene.array.receive_antennas,
+        noise_dbm: scene.channel.sensing_noise_dbm,
+    }]
+}
+
+fn check_geometry(scene: &Scene) -> Result<(), String> {
+    let geometry = &scene.geometry;
+    check_simulated_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)
+        .map_err(|what| format!("geometry.{what}"))?;
+    for (index, clutter) in scene.clutter.iter().enumerate() {
+        let key = format!("clutter[{index}].position_m");
+        check_simulated(&key, clutter.position_m, geometry.transmitter, geometry.sensing_receiver)?;
+    }
+    Ok(())
+}
+
+/// The seed of receiver `index`; the first has that of the world.
+fn seed_of(seed: u64, salt: u64, index: u64) -> u64 {
+    if index == 0 { seed } else { mix(seed, (salt << 32) + index) }
+}
+
+/// The element errors of a sensing receiver and the transmitter: the first has those that were drawn for the scene, each
+/// other one an array of its own.
+fn errors_of(scene: &Scene, receiver: &Listener, drawn: &ElementErrors, seed: u64, first: bool) -> ElementErrors {
+    if first {
+        return drawn.clone();
+    }
+    let array = crate::scene::Array { receive_antennas: receiver.antennas, ..scene.array.clone() };
+    let own = ElementErrors::draw(&array, &mut Xoshiro256PlusPlus::seed_from_u64(mix(seed, 0xa7)));
+    ElementErrors { transmit: drawn.transmit.clone(), ..own }
+}
+
+fn delay_s(scene: &Scene, receiver: &Listener) -> f64 {
+    distance_m(scene.geometry.transmitter, receiver.position_m) / SPEED_OF_LIGHT_M_S
+}
+
+/// h_c of the world: free space with the scene's exponent, by the elements as they are. A plan's belief of it is made
+/// elsewhere, so that the two can differ.
+fn channel_of(scene: &Scene, receiver: &Listener, errors: &ElementErrors) -> DVector<Complex64> {
+    let transmitter = scene.geometry.transmitter;
+    let distance = distance_m(transmitter, receiver.position_m);
+    let gain = distance.powf(-scene.channel.path_loss_exponent).sqrt();
+    let angle = direction_rad(transmitter, receiver.position_m);
+    let mut channel =
+        steering_vector(scene.array.transmit_antennas, scene.array.spacing_wavelengths, angle) * Complex64::from(gain);
+    // y = hᴴx.
+    channel.iter_mut().zip(&errors.transmit).for_each(|(entry, error)| *entry *= error.conj());
+    channel
+}
+
+fn direct_settings(scene: &Scene, receiver: &Listener, errors: &ElementErrors, seed: u64) -> DirectPathSettings {
+    DirectPathSettings {
+        channel: channel_of(scene, receiver, errors),
+        delay_s: delay_s(scene, receiver),
+        sample_rate_hz: scene.sample_rate_hz(),
+        carrier_offset_hz: scene.channel.carrier_offset_ppm * 1e-6 * scene.waveform.carrier_hz,
+        noise_variance: scene.waveform.samples_per_symbol as f64 * dbm_to_w(receiver.noise_dbm),
+        seed,
     }
 }
 
 fn echo_settings(
     scene: &Scene,
+    receiver: &Listener,
     errors: ElementErrors,
-    sample_rate_hz: f64,
-    switch_samples: usize,
+    preamble: usize,
     seed: u64,
 ) -> EchoPathSettings {
     let phase = match (scene.channel.reflection_phase, scene.model.reflectivity) {
@@ -106,27 +205,25 @@ fn echo_settings(
     };
     EchoPathSettings {
         transmitter: scene.geometry.transmitter,
-        receiver: scene.geometry.sensing_receiver,
-        target: scene.geometry.target,
-        motion: scene.target.clone(),
+        receiver: receiver.position_m,
+        targets: targets(scene),
         errors,
         spacing_wavelengths: scene.array.spacing_wavelengths,
         wavelength_m: scene.wavelength_m(),
-        sample_rate_hz,
-        reflection_coefficient: scene.channel.reflection_coefficient,
-        stationary: stationary_paths(scene),
+        sample_rate_hz: scene.sample_rate_hz(),
+        stationary: stationary_paths(scene, receiver),
         phase,
         timing_error_std_s: scene.channel.timing_error_std_s,
         hold_timing_error: scene.channel.timing_error_hold == TimingErrorHold::Run,
-        switch_samples,
-        noise_variance: scene.waveform.samples_per_symbol as f64 * dbm_to_w(scene.channel.sensing_noise_dbm),
+        switch_samples: preamble * scene.waveform.samples_per_symbol,
+        noise_variance: scene.waveform.samples_per_symbol as f64 * dbm_to_w(receiver.noise_dbm),
         seed,
     }
 }
 
 /// The scene's clutter, and its leakage.
-fn stationary_paths(scene: &Scene) -> Vec<StationaryPath> {
-    let (from, to) = (scene.geometry.transmitter, scene.geometry.sensing_receiver);
+fn stationary_paths(scene: &Scene, receiver: &Listener) -> Vec<StationaryPath> {
+    let (from, to) = (scene.geometry.transmitter, receiver.position_m);
     let clutter = scene
         .clutter
         .iter()

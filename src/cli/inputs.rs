@@ -7,7 +7,6 @@ use std::sync::Arc;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::shipped;
 use crate::array::Beams;
 use crate::control::{pictures_in, read_picture};
 use crate::scene::{Scene, w_to_dbm};
@@ -16,7 +15,7 @@ use crate::{Error, Result};
 
 /// The scene in this file, or the shipped one of this name.
 pub(super) fn scene(path: &Path) -> Result<Scene> {
-    shipped::read_scene(&path.display().to_string())
+    crate::system::read_scene(&path.display().to_string())
 }
 
 /// The weights in this file, which must fit the scene's transmit array. More power than the scene's budget is used as
@@ -77,7 +76,7 @@ pub(super) fn bits(bytes: &[u8]) -> impl Iterator<Item = u8> {
 
 /// Prints a result as one JSON object.
 pub(super) fn print_json(result: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(result).map_err(|error| Error::failure(error.to_string()))?);
+    println!("{}", serde_json::to_string(result).map_err(|error| Error::internal(error.to_string()))?);
     Ok(())
 }
 

@@ -5,31 +5,28 @@ mod calibrate;
 mod check;
 mod code_figures;
 mod codec_curve;
-mod companions;
 mod decode;
 mod drawings;
 mod encode;
 mod figures;
-mod fly;
 mod hcrb;
 mod inputs;
+mod keys;
 mod link;
 mod maps;
 mod optimize;
 mod patterns;
-mod prepare;
 mod probe;
+mod progress;
 mod radio;
 mod rate_distortion;
-mod recording;
-pub mod run;
+mod run;
 mod sense;
 mod sense_drawings;
 mod set;
-mod sets;
-mod shipped;
 mod show;
 mod similarity;
+mod status;
 
 use std::process::ExitCode;
 
@@ -66,6 +63,8 @@ enum Command {
     Hcrb(hcrb::Arguments),
     /// Beams, source model and channel rate for a scene.
     Optimize(optimize::Arguments),
+    /// List every key of scenes, flowgraphs and live commands: unit, range, default and meaning.
+    Keys(keys::Arguments),
     /// Measure a coded link: block and bit errors at one modulation, rate and SNR.
     Link(link::Arguments),
     /// The source models beside JPEG and published points: bits, PSNR, MS-SSIM and mean differences of rate.
@@ -76,6 +75,8 @@ enum Command {
     Probe(probe::Arguments),
     /// Run a flowgraph and report what was sent, lost and found.
     Run(Box<run::Arguments>),
+    /// Ask a running system what it is doing.
+    Status(status::Arguments),
     /// Change a running system.
     Set(set::Arguments),
 }
@@ -101,12 +102,14 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::RateDistortion(arguments)) => rate_distortion::run(arguments),
         Some(Command::Run(arguments)) => run::run(*arguments),
         Some(Command::Set(arguments)) => set::run(arguments),
+        Some(Command::Status(arguments)) => status::run(arguments),
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
         Some(Command::Decode(arguments)) => decode::run(arguments),
         Some(Command::Encode(arguments)) => encode::run(arguments),
         Some(Command::Figures(arguments)) => figures::run(arguments),
         Some(Command::Hcrb(arguments)) => hcrb::run(arguments),
         Some(Command::Optimize(arguments)) => optimize::run(arguments),
+        Some(Command::Keys(arguments)) => keys::run(arguments),
         Some(Command::Link(arguments)) => link::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),
         None => dispatch(Arguments::parse_from(["issc", "run"]).command),

@@ -98,7 +98,7 @@ pub fn load_pictures(paths: &[PathBuf]) -> Result<Vec<RgbImage>> {
             .map(|(name, bytes)| {
                 let read = image::load_from_memory(bytes);
                 read.map(|picture| picture.to_rgb8())
-                    .map_err(|error| Error::failure(format!("picture {name}: {error}")))
+                    .map_err(|error| Error::internal(format!("picture {name}: {error}")))
             })
             .collect();
     }
@@ -185,13 +185,19 @@ impl PictureLibrary {
                     state.waiting.drain(..).for_each(|source| source.wake());
                 }
             })
-            .map_err(|error| Error::failure(format!("no thread for the picture encoder: {error}")))?;
+            .map_err(|error| Error::device(format!("no thread for the picture encoder: {error}")))?;
         Ok(Self { bank, pictures, total, state, orders })
     }
 
     /// The original of a source.
     pub fn original(&self, source: usize) -> &RgbImage {
         &self.pictures[source]
+    }
+
+    /// Samples of a source: three per pixel.
+    pub fn source_samples(&self, source: usize) -> f64 {
+        let (width, height) = self.pictures[source].dimensions();
+        3.0 * f64::from(width) * f64::from(height)
     }
 
     /// What a receiver that loses nothing shows.

@@ -92,7 +92,7 @@ impl Planner {
             Command::Power(power_dbm) => self.scene.constraints.power_dbm = *power_dbm,
             Command::HcrbMax(hcrb_max_m2) => self.scene.constraints.hcrb_max_m2 = *hcrb_max_m2,
             Command::BandwidthRatioMax(ratio) => self.scene.constraints.bandwidth_ratio_max = *ratio,
-            Command::Target(target) => (self.target, self.spread) = (*target, None),
+            Command::Target { point, .. } => (self.target, self.spread) = (*point, None),
             Command::Weights(weights) => {
                 let antennas = self.scene.array.transmit_antennas;
                 if let Some(beams) = weights
@@ -105,7 +105,7 @@ impl Planner {
                 }
                 self.weights.clone_from(weights);
             }
-            Command::World(_) => {}
+            Command::WorldTarget { .. } | Command::WorldReflection { .. } => {}
         }
         let mut probe = self.scene.clone();
         probe.geometry.target = self.target;
@@ -143,7 +143,7 @@ impl Planner {
             Some(beams) => {
                 let excess = beams.power_w() / problem.power_w();
                 if excess > 1.0 + 1e-9 {
-                    return Err(Error::failure(format!(
+                    return Err(Error::infeasible(format!(
                         "the weights have {:.3} dBm, {:.3} dB above the budget of {:.3} dBm",
                         w_to_dbm(beams.power_w()),
                         decibel(excess),
@@ -216,7 +216,7 @@ impl Planner {
         let problem = problem.with_hcrb_max_m2(share * problem.hcrb_max_m2());
         let effort = Effort { warm: self.warm.as_ref(), deadline, threshold_only: true };
         let solution = problem.solve_with(effort);
-        self.warm = Some(solution.warm);
+        self.warm = Some(solution.warm.clone());
         solution
     }
 
@@ -252,7 +252,7 @@ impl Planner {
         }
         reasons.push(format!("no source model's rate fits a SINR of {:.2} dB", decibel(sinr)));
         lowest_rate(&self.models, &limits, sinr, &code).ok_or_else(|| {
-            Error::failure(format!(
+            Error::infeasible(format!(
                 "bandwidth_ratio_max = {} leaves {} blocks a picture, too few for any source model",
                 constraints.bandwidth_ratio_max, limits.blocks
             ))

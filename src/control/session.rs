@@ -7,25 +7,29 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
 use serde::{Deserialize, Serialize};
 
 use super::socket::{Answer, LiveRequest};
-use super::{Command, Planner};
-use crate::blocks::{FIRST_SAMPLE, WorldChange, WorldChanges};
-use crate::channel::{check_simulated_target, check_target};
+use super::{Command, FirstLast, Observation, Optimizer};
+use crate::blocks::{FIRST_SAMPLE, WorldChanges};
+use crate::channel::check_target;
 use crate::modem::frame::{FrameClock, SOUNDING_PERIOD};
-use crate::scene::Scene;
+use crate::scene::{Scene, dbm_to_w, w_to_dbm};
 use crate::sensing::Track;
-use crate::stream::{Event, Plan, PlanBoard};
+use crate::stream::{Event, Plan, PlanBoard, Told};
 
 /// Frames between two boundaries.
 pub const DECISION_FRAMES: u64 = 32;
 
 /// Frames after a sounded one at which a feedback that did not come is given up.
 const FEEDBACK_FRAMES: u64 = 8;
+
+/// Share by which rounding may lift a plan's power above the budget.
+const POWER_TOLERANCE: f64 = 1e-6;
 
 /// One change of plan, made or refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,8 +45,13 @@ pub struct Retune {
     pub reason: Option<String>,
 }
 
+/// A change that was not made, and why.
+fn refused(frame: u64, cause: &str, reason: String) -> Retune {
+    Retune { frame, cause: cause.into(), feasible: false, reason: Some(reason) }
+}
+
 /// How the beams followed the sensing receiver's track.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FollowReport {
     /// Plans made for a place that the track foresaw.
     pub retunes: u64,
@@ -60,8 +69,11 @@ pub struct FollowReport {
 /// Everything that the optimizer's thread did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SessionLog {
-    /// Changes of plan by soundings and commands.
+    /// Changes of plan by soundings and commands: the first and the last thousand.
     pub retunes: Vec<Retune>,
+    /// How many there were.
+    #[serde(default)]
+    pub retunes_total: u64,
     /// Changes of plan by the track, where the beams follow it.
     pub follow: Option<FollowReport>,
 }
@@ -99,17 +111,21 @@ impl Follower {
 
 /// What the optimizer's thread works with.
 pub struct Session {
-    planner: Planner,
+    optimizer: Box<dyn Optimizer>,
     plans: Arc<PlanBoard>,
     world: Arc<WorldChanges>,
     scene: Arc<Scene>,
+    /// P_T in W, as commands have left it.
+    power_w: f64,
     clock: FrameClock,
-    feedback: Receiver<Event>,
+    heard: Receiver<Told>,
     /// Plans that are not yet published.
     made: Vec<Plan>,
     epoch: u64,
     follower: Option<Follower>,
-    log: Vec<Retune>,
+    log: FirstLast<Retune>,
+    /// How many changes of plan there were, for whoever asks while it runs.
+    retunes: Arc<AtomicU64>,
     /// Commands given beforehand, by frame.
     pub scheduled: Vec<(u64, Command)>,
     /// Commands given while it runs.
@@ -121,26 +137,28 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that makes plans with `planner`, hands them to `plans` and world changes to `world`, and hears of
-    /// transmitter and receivers by `feedback`.
+    /// A session that makes plans with `optimizer`, hands them to `plans` and world changes to `world`, and hears of
+    /// transmitter and receivers by `heard`.
     pub fn new(
-        planner: Planner,
+        optimizer: Box<dyn Optimizer>,
         plans: Arc<PlanBoard>,
         world: Arc<WorldChanges>,
         scene: Arc<Scene>,
-        feedback: Receiver<Event>,
+        heard: Receiver<Told>,
     ) -> Self {
         Self {
+            power_w: dbm_to_w(scene.constraints.power_dbm),
             clock: FrameClock::new(&scene),
             epoch: plans.newest().epoch,
-            planner,
+            optimizer,
             plans,
             world,
             scene,
-            feedback,
+            heard,
             made: Vec::new(),
             follower: None,
-            log: Vec::new(),
+            log: FirstLast::default(),
+            retunes: Arc::default(),
             scheduled: Vec::new(),
             live: None,
             has_receiver: false,
@@ -148,10 +166,9 @@ impl Session {
         }
     }
 
-    /// Leaves plans half of the time between two boundaries at this pace, where there is one.
-    pub fn limit_time(&mut self, pace: Option<f64>) {
-        let seconds = |pace| self.clock.start_s(DECISION_FRAMES) / 2.0 / pace;
-        self.planner.time_limit = pace.map(|pace| Duration::from_secs_f64(seconds(pace)));
+    /// Counts the changes of plan by soundings and commands.
+    pub fn retunes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.retunes)
     }
 
     /// Lets the beams follow the track, with a new plan every so many frames.
@@ -174,23 +191,29 @@ impl Session {
         let mut sounded = None;
         let mut requests = Vec::new();
         let (mut sent, mut received) = (0, 0);
+        let mut continued = false;
         let nobody = never();
         loop {
             while self.ready(boundary, sent, received, sounded.is_some()) {
                 self.decide(boundary, sounded.take(), &mut requests);
                 boundary += DECISION_FRAMES;
+                self.retunes.store(self.log.total(), Ordering::Relaxed);
                 self.plans.publish(std::mem::take(&mut self.made));
                 self.plans.decide_until(boundary);
             }
             select! {
-                recv(self.feedback) -> event => match event {
+                recv(self.heard) -> told => match told.map(|told| told.event) {
                     Ok(Event::TransmitterProgress { frame }) => sent = frame,
                     // One that comes back counts from then on, so that its soundings are taken but not waited for.
                     Ok(Event::ReceiverProgress { sample_time }) if received != u64::MAX => received = sample_time,
                     Ok(Event::Sounded { frame, antennas, gains }) => sounded = Some((frame, antennas, gains)),
-                    Ok(Event::Tracked { frame, track }) => if let Some(follower) = &mut self.follower {
-                        follower.take_in(frame, track);
-                    },
+                    // The first track of a frame leads.
+                    Ok(Event::Tracked { frame, track, more }) => {
+                        if let Some(follower) = self.follower.as_mut().filter(|_| !continued) {
+                            follower.take_in(frame, track);
+                        }
+                        continued = more;
+                    }
                     Ok(Event::PeerLost { sensing: false }) => received = u64::MAX,
                     Ok(Event::PeerLost { sensing: true }) => if let Some(follower) = &mut self.follower {
                         follower.seen = u64::MAX;
@@ -215,7 +238,7 @@ impl Session {
                 ..follower.report
             }
         });
-        SessionLog { retunes: self.log, follow }
+        SessionLog { retunes_total: self.log.total(), retunes: self.log.into_vec(), follow }
     }
 
     fn ready(&self, boundary: u64, sent: u64, received: u64, sounded: bool) -> bool {
@@ -240,8 +263,11 @@ impl Session {
         if let Some((frame, antennas, gains)) = sounded.filter(|_| !self.holds_beams) {
             // Each antenna sounds with the whole power of the plan.
             let amplitude = self.plans.in_force(frame).beams.power_w().sqrt();
-            self.planner.sound(&gains[..antennas], amplitude);
-            let retune = self.retune(boundary, "sounding");
+            let observed = self.optimizer.observe(Observation::Sounding { gains: &gains[..antennas], amplitude });
+            let retune = match observed {
+                Ok(()) => self.retune(boundary, "sounding"),
+                Err(error) => refused(boundary, "sounding", error.to_string()),
+            };
             self.log.push(retune);
         }
         for LiveRequest { command, answer } in requests.drain(..) {
@@ -278,10 +304,14 @@ impl Session {
         let geometry = &self.scene.geometry;
         let retune = match check_target(target, geometry.transmitter, geometry.sensing_receiver) {
             Ok(()) => {
-                self.planner.expect(target, covariance_m2);
-                self.retune(frame, "track")
+                let observed =
+                    self.optimizer.observe(Observation::Target { index: 0, position_m: target, covariance_m2 });
+                match observed {
+                    Ok(()) => self.retune(frame, "track"),
+                    Err(error) => refused(frame, "track", error.to_string()),
+                }
             }
-            Err(what) => Retune { frame, cause: "track".into(), feasible: false, reason: Some(what) },
+            Err(what) => refused(frame, "track", what),
         };
         let Some(follower) = &mut self.follower else { return };
         follower.report.retunes += 1;
@@ -294,37 +324,41 @@ impl Session {
 
     /// Carries out one command; where it cannot be met everything stays as it was.
     fn execute(&mut self, frame: u64, command: &Command) -> Retune {
-        let refused =
-            |reason: String| Retune { frame, cause: command.key().into(), feasible: false, reason: Some(reason) };
-        if let Command::World(change) = command {
-            let geometry = &self.scene.geometry;
-            if let WorldChange::Target(target) = change
-                && let Err(what) = check_simulated_target(*target, geometry.transmitter, geometry.sensing_receiver)
-            {
-                return refused(format!("world.{what}"));
+        let refused = |reason: String| refused(frame, &command.key(), reason);
+        match command.world_change(&self.scene) {
+            Err(error) => return refused(error.to_string()),
+            Ok(Some(change)) => {
+                let mut changes = self.world.load_full().to_vec();
+                changes.push((frame, change));
+                self.world.store(Arc::new(changes));
+                return Retune { frame, cause: command.key(), feasible: true, reason: None };
             }
-            let mut changes = self.world.load_full().to_vec();
-            changes.push((frame, *change));
-            self.world.store(Arc::new(changes));
-            return Retune { frame, cause: command.key().into(), feasible: true, reason: None };
+            Ok(None) => {}
         }
-        let before = self.planner.clone();
-        let retune = match self.planner.apply(command) {
-            Ok(()) => self.retune(frame, command.key()),
+        let (before, power_before_w) = (self.optimizer.copy(), self.power_w);
+        if let Command::Power(power_dbm) = command {
+            self.power_w = dbm_to_w(*power_dbm);
+        }
+        let retune = match self.optimizer.observe(Observation::Command(command)) {
+            Ok(()) => self.retune(frame, &command.key()),
             Err(error) => refused(error.to_string()),
         };
         if !retune.feasible {
-            self.planner = before;
+            (self.optimizer, self.power_w) = (before, power_before_w);
         }
         retune
     }
 
     /// Makes the best plan from `frame` on, which flies if it is feasible.
     fn retune(&mut self, frame: u64, cause: &str) -> Retune {
-        let (feasible, reason) = match self.planner.plan(self.epoch + 1, frame) {
+        let (feasible, reason) = match self.optimizer.plan(self.epoch + 1, frame) {
+            Ok(planned) if planned.plan.beams.power_w() > self.power_w * (1.0 + POWER_TOLERANCE) => {
+                let (found, budget) = (w_to_dbm(planned.plan.beams.power_w()), w_to_dbm(self.power_w));
+                (false, Some(format!("the optimizer's beams have {found:.3} dBm; accepted: up to {budget:.3} dBm")))
+            }
             Ok(planned) => {
                 // A user's own beams fly even where they miss the threshold: that is what they are for.
-                let flies = planned.feasible || self.planner.has_weights();
+                let flies = planned.feasible || self.optimizer.has_weights();
                 if flies {
                     self.epoch += 1;
                     self.made.push(planned.plan);

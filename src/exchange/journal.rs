@@ -69,7 +69,7 @@ impl Journal {
         let frames = thread::Builder::new()
             .name("journal".into())
             .spawn(write)
-            .map_err(|error| Error::failure(format!("no thread for the journal: {error}")))?;
+            .map_err(|error| Error::device(format!("no thread for the journal: {error}")))?;
         Ok(Self { references, frames, events: Lines::create(folder, REPORT_FILE)?, written: Ok(()) })
     }
 
@@ -78,17 +78,9 @@ impl Journal {
         self.references.clone()
     }
 
-    /// Keeps an event that a replay of the receivers does not make again.
+    /// Keeps an event that a replay of the receivers does not make again ([`Audience::recording`](crate::stream::Audience)).
     pub fn tell(&mut self, event: &Event) {
-        let kept = matches!(
-            event,
-            Event::Radiated { .. }
-                | Event::PictureSent { .. }
-                | Event::World { .. }
-                | Event::Starved { .. }
-                | Event::LeftOut { .. }
-        );
-        if kept && self.written.is_ok() {
+        if self.written.is_ok() {
             self.written = self.events.write(&Message::Event(*event));
         }
     }
@@ -100,7 +92,7 @@ impl Journal {
         frames
             .and(self.written)
             .and_then(|()| self.events.file.flush())
-            .map_err(|error| Error::failure(format!("the recording is not whole: {error}")))
+            .map_err(|error| Error::device(format!("the recording is not whole: {error}")))
     }
 }
 
@@ -184,7 +176,7 @@ impl Recorded {
             far.finish(end);
         };
         let thread = thread::Builder::new().name("journal".into()).spawn(play);
-        thread.map_err(|error| Error::failure(format!("no thread for the journal: {error}")))?;
+        thread.map_err(|error| Error::device(format!("no thread for the journal: {error}")))?;
         Ok(taken)
     }
 }

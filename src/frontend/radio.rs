@@ -215,6 +215,11 @@ impl Radio {
         Ok(Started { origin, begin })
     }
 
+    /// Samples after the last one sent until all of it has arrived in a simulated world.
+    pub(super) fn world_tail(&self) -> i64 {
+        World::flush_samples(&self.around.scene) as i64
+    }
+
     /// Moves the time of a shared world that nobody in this process listens to, until all that was sent has arrived.
     fn keep_time(self: &Arc<Self>, begin: i64) -> Result<()> {
         let rx = &self.profile.rx;
@@ -223,7 +228,7 @@ impl Radio {
         let radio = Arc::clone(self);
         let listen = move || {
             let mut row = vec![Complex32::default(); RECEIVE_CHUNK];
-            let tail = World::flush_samples() as i64;
+            let tail = radio.world_tail();
             let mut reached = begin;
             while radio.ended().is_none_or(|end| reached < end + tail) {
                 if let Ok((count, time)) = stream.read(std::iter::once(&mut row[..]), Duration::from_millis(100)) {
@@ -236,7 +241,7 @@ impl Radio {
             radio.stop_receiving();
         };
         let thread = std::thread::Builder::new().name("world-time".into()).spawn(listen);
-        thread.map(drop).map_err(|error| Error::failure(format!("no thread for the world's time: {error}")))
+        thread.map(drop).map_err(|error| Error::device(format!("no thread for the world's time: {error}")))
     }
 
     /// Measures both sides with a signal from `begin` on; what was found, and the first sample after it.
@@ -257,7 +262,7 @@ impl Radio {
         let scene = &self.around.scene;
         let [tx, rx] = calibrate::offsets(mode, scene, responses, channels);
         let calibration = Calibration::now(mode, self.device.describe(), self.session.clone(), scene, tx, rx);
-        calibration.accept().map_err(|what| Error::failure(format!("calibration: {what}")))?;
+        calibration.accept().map_err(|what| Error::device(format!("calibration: {what}")))?;
         Ok((calibration, next))
     }
 

@@ -12,7 +12,6 @@ use super::device::{RECEIVE_CHUNK, Trouble};
 use super::{Counters, Profile, Radio, Radios, Started, scale_row, sqrt_w};
 use crate::Result;
 use crate::blocks::{Context, settings};
-use crate::channel::World;
 use crate::exchange::FarTransmitter;
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 
@@ -164,7 +163,7 @@ impl Drop for Source {
 impl Source {
     /// Whether all was received that is to be: what this radio sent, or what was asked for.
     fn is_over(&mut self, radio: &Radio, started: Started, expected: i64) -> bool {
-        let tail = World::flush_samples() as i64 + self.latency;
+        let tail = radio.world_tail() + self.latency;
         if radio.transmits() {
             return radio.ended().is_some_and(|end| expected >= end + tail);
         }

@@ -11,7 +11,7 @@ use super::chain::{Chain, Outlet, StopSwitch};
 use super::flowgraph::{ChainText, Flowgraph, StageText};
 use crate::blocks::{ChainContext, Context, Port, Registry, Role};
 use crate::stream::{AnyFrame, Item, Policy, Shape, Stage, link};
-use crate::{Error, Result};
+use crate::{Cause, Error, Result};
 
 /// A loaded flowgraph.
 pub struct Program {
@@ -52,7 +52,7 @@ fn make(text: &StageText, registry: &Registry, context: &mut Context, shape: &mu
     *shape = stage.shape(*shape).map_err(Error::input)?;
     match kind.outlet.item {
         Some(item) if item != shape.item => {
-            Err(Error::failure(format!("kind `{}` says that it gives {item}, and gives {}", kind.name, shape.item)))
+            Err(Error::internal(format!("kind `{}` says that it gives {item}, and gives {}", kind.name, shape.item)))
         }
         _ => Ok(stage),
     }
@@ -73,9 +73,9 @@ impl Program {
     pub fn load(graph: &Flowgraph, name: &str, registry: &Registry, context: &mut Context) -> Result<Self> {
         let mut program = Self { chains: Vec::new(), shapes: Vec::new(), links: Vec::new(), places: Vec::new() };
         for text in &graph.chains {
-            program.add(graph, text, registry, context).map_err(|error| match error {
-                Error::Input(what) => Error::input(format!("{name}: chain `{}`: {what}", text.name)),
-                failure => failure,
+            program.add(graph, text, registry, context).map_err(|error| match error.cause() {
+                Cause::Input => Error::input(format!("{name}: chain `{}`: {error}", text.name)),
+                _ => error,
             })?;
         }
         program.finish(graph, name)?;
@@ -89,9 +89,9 @@ impl Program {
         let mut shape = inlet.unwrap_or(Shape::NOTHING);
         let (mut stages, mut frames, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
         for stage_text in &text.stages {
-            let stage = make(stage_text, registry, context, &mut shape).map_err(|error| match error {
-                Error::Input(what) => Error::input(format!("stage `{}`: {what}", stage_text.kind)),
-                failure => failure,
+            let stage = make(stage_text, registry, context, &mut shape).map_err(|error| match error.cause() {
+                Cause::Input => Error::input(format!("stage `{}`: {error}", stage_text.kind)),
+                _ => error,
             })?;
             shapes.push((stage_text.kind.clone(), shape));
             frames.push(Some(Box::new(AnyFrame::new(shape))));
@@ -134,7 +134,7 @@ impl Program {
         ChainContext {
             name: text.name.clone(),
             policy: text.link.unwrap_or(usual),
-            receiver: feeder.and_then(|(place, _)| place.receiver.clone()),
+            receiver: feeder.map_or(0, |(place, _)| place.receiver),
         }
     }
 
@@ -203,9 +203,9 @@ impl Program {
                 .into_iter()
                 .map(|(chain, thread)| {
                     let time = thread
-                        .map_err(|error| Error::failure(format!("chain `{chain}`: no thread: {error}")))?
+                        .map_err(|error| Error::device(format!("chain `{chain}`: no thread: {error}")))?
                         .join()
-                        .map_err(|_| Error::failure(format!("chain `{chain}` panicked")))?;
+                        .map_err(|_| Error::internal(format!("chain `{chain}` panicked")))?;
                     Ok(Busy { chain, time })
                 })
                 .collect()

@@ -148,7 +148,7 @@ fn a_late_reader_does_not_stop_a_device_and_its_gaps_are_seen_and_counted() {
     assert!(link.dropped() > 800 && link.chain == "late", "{link:?}");
     let gaps: u64 = times.windows(2).map(|pair| (pair[1] - pair[0]) / 10 - 1).sum();
     assert_eq!((gaps + times[0] / 10, times.last()), (link.dropped(), Some(&9990)), "the newest frame arrives");
-    let told = heard.events.try_iter().map(|event| match event {
+    let told = heard.events.report.try_iter().map(|told| match told.event {
         Event::Lost { frames } => frames,
         other => panic!("{other:?}"),
     });

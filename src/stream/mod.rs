@@ -17,4 +17,4 @@ pub use harness::Harness;
 pub use link::{LinkReceiver, LinkSender, Policy, link};
 pub use plan::{Plan, PlanBoard, PlanReader};
 pub use tap::{TapReader, TapWriter, Taps};
-pub use telemetry::{Event, LeftOut, MAX_SOUNDED_ANTENNAS, Telemetry, digest};
+pub use telemetry::{Audience, Event, LeftOut, Listeners, MAX_SOUNDED_ANTENNAS, Telemetry, Told, digest};

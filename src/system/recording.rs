@@ -120,7 +120,7 @@ impl Recording {
         };
         let path = self.folder.join("outcome.json");
         let text = serde_json::to_string_pretty(&outcome).expect("an outcome is valid JSON");
-        std::fs::write(&path, text + "\n").map_err(|error| Error::failure(format!("{}: {error}", path.display())))
+        std::fs::write(&path, text + "\n").map_err(|error| Error::device(format!("{}: {error}", path.display())))
     }
 }
 
@@ -200,6 +200,8 @@ pub struct Replay {
     pub outcome: Outcome,
     /// Its exchange.
     pub recorded: Recorded,
+    /// Where it lies.
+    pub folder: PathBuf,
 }
 
 impl Replay {
@@ -223,7 +225,8 @@ impl Replay {
         let mut graph = Flowgraph::from_toml(&text, &name)?;
         insert_recordings(&mut graph, registry);
         let (text, name) = read("scene.toml")?;
-        Ok(Self { graph, scene: crate::config::from_toml(&text, &name)?, outcome, recorded: Recorded::read(folder)? })
+        let scene = crate::config::from_toml(&text, &name)?;
+        Ok(Self { graph, scene, outcome, recorded: Recorded::read(folder)?, folder: folder.to_owned() })
     }
 
     /// The newest plan of the run.
@@ -232,8 +235,8 @@ impl Replay {
     }
 }
 
-/// The newest plan, where it never flew.
-pub fn unflown(newest: &Arc<Plan>, last: Plan) -> Option<Plan> {
+/// The last plan that was made, where no frame has used it.
+pub fn newer_plan(newest: &Arc<Plan>, last: Plan) -> Option<Plan> {
     (last.epoch > newest.epoch).then_some(last)
 }
 
