@@ -10,13 +10,13 @@ use toml::Table;
 
 use super::snapshots::Snapshots;
 use super::{Context, digest, settings};
+use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::header::FrameHeader;
 use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
-use crate::Result;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
