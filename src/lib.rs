@@ -60,6 +60,7 @@ pub mod exchange;
 #[cfg(feature = "soapy")]
 pub mod frontend;
 pub mod keys;
+pub mod lab;
 pub mod modem;
 pub mod optimize;
 pub mod plot;

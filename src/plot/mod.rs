@@ -3,6 +3,8 @@
 //! The font is compiled in, so that a drawing needs no system library and looks the same everywhere.
 
 mod heat;
+pub mod maps;
+pub mod patterns;
 
 use std::fmt::Write as _;
 use std::ops::Range;
