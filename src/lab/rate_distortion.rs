@@ -1,5 +1,5 @@
-//! The source models beside JPEG on the same pictures, and beside published points of
-//! the hyperprior codec of Ballé et al. 2018.
+//! The source models beside JPEG on the same pictures, and beside published points of the hyperprior codec of Ballé et
+//! al. 2018.
 //!
 //! Bits are real ones: our files with all headers and checks, JPEG's whole files. The published points are means over the
 //! 24 Kodak pictures, which this project does not have; so both sides are compared with JPEG on their own pictures, and
