@@ -25,8 +25,9 @@
 //!
 //! # Layers
 //! Each uses only what stands below it (`tests/layers.rs` holds the edges):
-//! [`cli`] – [`system`] – [`control`] – [`runtime`] – [`blocks`], `frontend`, [`exchange`] and [`recording`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`],
-//! [`semantic`], [`sensing`], [`channel`]) – mathematics ([`optimize`], [`mod@array`], [`scene`]).
+//! [`cli`] – [`system`] and [`lab`] – [`control`] and [`plot`] – [`runtime`] and `frontend` – [`blocks`], [`exchange`] and
+//! [`recording`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`], [`semantic`], [`sensing`], [`channel`]) –
+//! mathematics ([`optimize`], [`mod@array`], [`scene`]).
 //!
 //! # Notation
 //! | symbol | meaning | in the code |
@@ -60,6 +61,7 @@ pub mod exchange;
 #[cfg(feature = "soapy")]
 pub mod frontend;
 pub mod keys;
+pub mod lab;
 pub mod modem;
 pub mod optimize;
 pub mod plot;

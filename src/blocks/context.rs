@@ -88,9 +88,6 @@ pub struct Context {
     pub chain: ChainContext,
     /// Ways to other processes, and to recordings.
     pub ends: Ends,
-    /// Radios.
-    #[cfg(feature = "soapy")]
-    pub radios: crate::frontend::Radios,
 }
 
 /// What the blocks of a [`Context::alone`] say.
@@ -138,8 +135,6 @@ impl Context {
             taps: Taps::default(),
             chain: ChainContext::default(),
             ends: Ends::default(),
-            #[cfg(feature = "soapy")]
-            radios: crate::frontend::Radios::default(),
         };
         (context, Heard { events: report, feedback: control, pictures: received })
     }

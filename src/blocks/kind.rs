@@ -196,15 +196,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Those of this program.
+    /// Those of this program. The kinds of radios describe themselves here and are made in a running system only,
+    /// which puts the front end's ways to make them in their places.
     pub fn shipped() -> Self {
         Self { kinds: shipped::kinds() }
     }
 
     /// The same and one more; it takes the place of one of the same name.
     pub fn with(mut self, kind: Kind) -> Self {
-        self.kinds.retain(|known| known.name != kind.name);
-        self.kinds.push(kind);
+        match self.kinds.iter_mut().find(|known| known.name == kind.name) {
+            Some(known) => *known = kind,
+            None => self.kinds.push(kind),
+        }
         self
     }
 

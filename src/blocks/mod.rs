@@ -37,6 +37,7 @@ pub use kind::{Key, Kind, Make, Port, Registry, Role};
 
 use crate::scene::Point;
 use crate::semantic::Picture;
+use crate::stream::Stage;
 pub(crate) use crate::stream::digest;
 use crate::{Error, Result};
 
@@ -104,34 +105,18 @@ pub enum WorldChange {
 /// Changes to the simulated world and the frames from which they hold.
 pub type WorldChanges = ArcSwap<Vec<(u64, WorldChange)>>;
 
-#[cfg(feature = "soapy")]
-mod radio {
-    pub(super) use crate::frontend::{sink::make as sink, source::make as source};
-
-    /// The keys that the blocks of radios accept.
-    #[cfg(test)]
-    pub(super) fn accepted_keys() -> [(&'static str, &'static [&'static str]); 2] {
-        use crate::frontend::{sink, source};
-        [("soapy-sink", super::accepted_keys::<sink::Keys>()), ("soapy-source", super::accepted_keys::<source::Keys>())]
-    }
-}
-
 /// What everything that needs a radio says where there can be none.
-#[cfg(not(feature = "soapy"))]
-pub(crate) fn built_without_radios() -> Error {
-    Error::input("this program was built without radios; accepted: one built with --features soapy")
+pub(crate) fn no_radios() -> Error {
+    Error::input(if cfg!(feature = "soapy") {
+        "no radio outside a system; accepted: a flowgraph that is run by a `System`"
+    } else {
+        "this program was built without radios; accepted: one built with --features soapy"
+    })
 }
 
-#[cfg(not(feature = "soapy"))]
-mod radio {
-    use super::{Context, Result, Table, built_without_radios};
-    use crate::stream::Stage;
-
-    pub(super) fn sink(_context: &mut Context, _keys: Table) -> Result<Box<dyn Stage>> {
-        Err(built_without_radios())
-    }
-
-    pub(super) use sink as source;
+/// Stands in for the blocks of radios, which live above this folder in the front end.
+fn radio(_context: &mut Context, _keys: Table) -> Result<Box<dyn Stage>> {
+    Err(no_radios())
 }
 
 /// A block's keys as its settings; unknown ones are refused with the nearest known.

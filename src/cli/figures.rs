@@ -2,21 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::patterns::beam_patterns;
-use super::{code_figures, inputs, similarity};
+use super::inputs;
 use crate::Result;
-use crate::array::direction_rad;
-use crate::coding::BlockErrorLaw;
 use crate::control::load_pictures;
-use crate::optimize::{Effort, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing};
-use crate::plot::{Chart, Corner, Series, Stroke};
-use crate::scene::{Frequencies, Model, Reflectivity, Scene, decibel};
-use crate::semantic::Bank;
-
-/// Pixels of the pictures that rates are meant for.
-const PIXELS: usize = 256 * 256;
-/// What stands for no timing error: 3 µm of path.
-const NO_TIMING_ERROR_S: f64 = 1e-14;
+use crate::lab::figures;
 
 /// Options of `issc figures`.
 #[derive(Debug, clap::Args)]
@@ -36,154 +25,10 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<()> {
     let scene = inputs::scene(&arguments.scene)?;
     inputs::make_folder(&arguments.out)?;
-    let bank = Bank::shipped();
-    let models: Vec<_> = bank.planned().iter().map(|model| model.source_model(PIXELS)).collect();
     let pictures = load_pictures(&arguments.pictures)?;
-    let [over_power, over_ratio] = similarity::charts(&scene, &bank, &pictures)?;
-    for (name, chart) in [
-        ("fig2-distortion", distortion(&models)),
-        over_power,
-        over_ratio,
-        ("fig4-hcrb", bound_over_power(&scene, &models)),
-        ("trade-off", trade_off(&scene)),
-        ("beam-patterns", patterns(&scene)),
-        ("block-errors", code_figures::block_errors()),
-        ("code-gap", code_figures::gap()),
-    ] {
+    for (name, chart) in figures::charts(&scene, &pictures)? {
         chart.write(&arguments.out, name)?;
         println!("{}", arguments.out.join(name).with_extension("png").display());
     }
     Ok(())
-}
-
-/// What the bound assumes in the paper and on a radio; all else is the scene's.
-fn modes(scene: &Scene) -> [(&'static str, Model); 2] {
-    let mode = |reflectivity, frequencies| Model { reflectivity, frequencies, ..scene.model.clone() };
-    [
-        ("known, one-sided", mode(Reflectivity::Known, Frequencies::OneSided)),
-        ("unknown, centered", mode(Reflectivity::Unknown, Frequencies::Centered)),
-    ]
-}
-
-/// Fig. 2: distortion over the bit error rate, from eq. (7) as fitted to the shipped models.
-fn distortion(models: &[SourceModel]) -> Chart {
-    let bank = Bank::shipped();
-    let series = bank.planned().iter().zip(models).enumerate();
-    Chart {
-        title: "Distortion over the bit error rate (Fig. 2)".into(),
-        x_label: "bit error rate of the body".into(),
-        y_label: "MSE on the 0…255 scale".into(),
-        x_log: true,
-        y_log: true,
-        legend: Corner::UpperLeft,
-        series: series
-            .map(|(colour, (info, model))| Series {
-                name: format!("{:.3} bit per sample", info.calibration.bits_per_pixel / 3.0),
-                points: (0..=120).map(|k| 10f64.powf(-6.0 + f64::from(k) * 0.05)).map(|r| (r, model.mse(r))).collect(),
-                stroke: Stroke::Solid,
-                colour,
-            })
-            .collect(),
-    }
-}
-
-/// Fig. 4: the smallest bound with the SINR that the lowest model needs, beside the benchmark's bound.
-fn bound_over_power(scene: &Scene, models: &[SourceModel]) -> Chart {
-    let mut series = Vec::new();
-    let needed = needed_sinr(scene, models);
-    for (index, (mode, model)) in modes(scene).into_iter().enumerate() {
-        for (error, stroke) in [("timing error", Stroke::Solid), ("no timing error", Stroke::Dashed)] {
-            let at = |power_dbm: f64| {
-                let mut scene = Scene { model: model.clone(), ..scene.clone() };
-                scene.constraints.power_dbm = power_dbm;
-                if stroke == Stroke::Dashed {
-                    scene.channel.timing_error_std_s = NO_TIMING_ERROR_S;
-                }
-                scene
-            };
-            let ours = |power_dbm: f64| {
-                let solution = Problem::from_scene(&at(power_dbm)).solve_exchanged(needed, Effort::default());
-                if solution.feasible { solution.hcrb_trace_m2 } else { f64::NAN }
-            };
-            let rival = |power_dbm: f64| {
-                let scene = at(power_dbm);
-                let problem = Problem::from_scene(&scene);
-                problem.hcrb_trace_m2(&zero_forcing(&scene, &problem)).unwrap_or(f64::NAN)
-            };
-            for (kind, name, bound) in
-                [(0, "ours", &ours as &dyn Fn(f64) -> f64), (1, "WF–ZF", &rival as &dyn Fn(f64) -> f64)]
-            {
-                series.push(Series {
-                    name: format!("{name}, {mode}, {error}"),
-                    points: steps(-10.0, 20.0, 0.5).map(|power_dbm| (power_dbm, bound(power_dbm))).collect(),
-                    stroke,
-                    colour: 2 * index + kind,
-                });
-            }
-        }
-    }
-    Chart {
-        title: format!("Position bound over the power, SINR ≥ {:.1} dB (Fig. 4)", decibel(needed)),
-        x_label: "P_T, dBm".into(),
-        y_label: "Tr HCRB, m²".into(),
-        x_log: false,
-        y_log: true,
-        legend: Corner::UpperRight,
-        series,
-    }
-}
-
-/// The SINR from which the lowest model's rate fits, by bisection.
-fn needed_sinr(scene: &Scene, models: &[SourceModel]) -> f64 {
-    let limits = RateLimits::from_scene(scene, 3 * PIXELS);
-    let code = BlockErrorLaw::from_scene(scene);
-    let (mut low, mut high) = (1e-3, 1e6);
-    while high / low > 1.0 + 1e-9 {
-        let middle = f64::sqrt(low * high);
-        if select_rate(&models[..1], &limits, middle, &code).is_some() { high = middle } else { low = middle }
-    }
-    high
-}
-
-/// SINR over the threshold: what the beams reach, and what the dual proves that none can exceed.
-fn trade_off(scene: &Scene) -> Chart {
-    let mut series = Vec::new();
-    for (colour, (mode, model)) in modes(scene).into_iter().enumerate() {
-        let mut scene = Scene { model, ..scene.clone() };
-        let smallest = Problem::from_scene(&scene).solve().smallest_hcrb_trace_m2;
-        let (mut reached, mut proven) = (Vec::new(), Vec::new());
-        for k in 0..=60 {
-            let threshold = smallest * (1.0 + 1e-4 * 10f64.powf(f64::from(k) * 0.08));
-            scene.constraints.hcrb_max_m2 = threshold;
-            let solution = Problem::from_scene(&scene).solve();
-            reached.push((threshold, decibel(solution.sinr)));
-            if k % 4 == 0 {
-                proven.push((threshold, decibel(solution.upper_bound_sinr)));
-            }
-        }
-        series.push(Series { name: format!("reached, {mode}"), points: reached, stroke: Stroke::Solid, colour });
-        series.push(Series { name: format!("proven limit, {mode}"), points: proven, stroke: Stroke::Marks, colour });
-    }
-    Chart {
-        title: format!("Communication against sensing at {} dBm", scene.constraints.power_dbm),
-        x_label: "threshold on Tr HCRB, m²".into(),
-        y_label: "SINR, dB".into(),
-        x_log: true,
-        y_log: false,
-        legend: Corner::LowerRight,
-        series,
-    }
-}
-
-/// Power radiated over the angle by both beams of the optimum, and where receiver and target stand.
-fn patterns(scene: &Scene) -> Chart {
-    let geometry = &scene.geometry;
-    let beams = Problem::new(scene, channel_vector(scene), geometry.target).solve().beams;
-    let directions = [("receiver", geometry.communication_receiver), ("target", geometry.target)]
-        .map(|(name, point)| (name, direction_rad(geometry.transmitter, point), Stroke::Dashed));
-    beam_patterns("Beam patterns of the optimum".into(), &scene.array, &beams, &directions)
-}
-
-fn steps(from: f64, to: f64, step: f64) -> impl Iterator<Item = f64> {
-    (0..=((to - from) / step).round() as usize).map(move |k| from + step * k as f64)
 }

@@ -97,11 +97,6 @@ impl CodecArguments {
     }
 }
 
-/// Bits of bytes, the highest first, one per byte.
-pub(super) fn bits(bytes: &[u8]) -> impl Iterator<Item = u8> {
-    bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1))
-}
-
 /// Prints a result as one JSON object.
 pub(super) fn print_json(result: &impl Serialize) -> Result<()> {
     println!("{}", serde_json::to_string(result).map_err(|error| Error::internal(error.to_string()))?);

@@ -30,7 +30,7 @@ pub struct Arguments {
 /// Runs `issc probe`.
 #[cfg(not(feature = "soapy"))]
 pub fn run(_arguments: Arguments) -> Result<()> {
-    Err(crate::blocks::built_without_radios())
+    Err(crate::blocks::no_radios())
 }
 
 /// Runs `issc probe`.

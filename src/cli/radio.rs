@@ -2,6 +2,26 @@
 
 use crate::system::RadioSettings;
 
+/// What is between the channels while they are calibrated.
+#[cfg(feature = "soapy")]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Mode {
+    /// Combiner, attenuator and splitter: equal paths from every TX to every RX channel.
+    Cable,
+    /// A reflector at the scene's `geometry.target`; RX channel 0 is no part of the array.
+    Reference,
+}
+
+#[cfg(feature = "soapy")]
+impl From<Mode> for crate::frontend::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Cable => Self::Cable,
+            Mode::Reference => Self::Reference,
+        }
+    }
+}
+
 /// Options of commands that use a radio.
 #[cfg(feature = "soapy")]
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -17,7 +37,7 @@ pub struct RadioArguments {
     device: Option<String>,
     /// Calibrate the channels at the start: through cables, or with a reflector at geometry.target.
     #[arg(long, value_name = "MODE", conflicts_with = "calibration")]
-    calibrate: Option<crate::frontend::Mode>,
+    calibrate: Option<Mode>,
     /// A calibration that `issc calibrate` made.
     #[arg(long, value_name = "FILE")]
     calibration: Option<std::path::PathBuf>,
@@ -28,7 +48,7 @@ impl RadioArguments {
     /// The same as a system's settings.
     pub fn settings(self) -> RadioSettings {
         let Self { transmit, bands, device, calibrate, calibration } = self;
-        RadioSettings { transmit, bands, device, calibrate, calibration }
+        RadioSettings { transmit, bands, device, calibrate: calibrate.map(Mode::into), calibration }
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::progress::Progress;
 use super::radio::RadioArguments;
-use super::{drawings, inputs, show};
+use super::{inputs, show};
 use crate::control::{parse_at, socket};
 use crate::runtime::StopSwitch;
-use crate::system::{Ended, OpenRadios, Report, Setting, System, SystemSpec};
+use crate::system::{Ended, OpenRadios, Report, Setting, System, SystemSpec, drawings};
 use crate::{Error, Result};
 
 /// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.

@@ -1,16 +1,14 @@
 //! `issc sense --scene S [--weights W] [--trials T] [--frames K]`: how well the echo locates the target, beside the bound.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use nalgebra::{Matrix2, Vector2};
-use serde_json::{Value, json};
+use indicatif::ProgressBar;
+use serde_json::Value;
 
-use super::{inputs, sense_drawings};
-use crate::array::Beams;
-use crate::optimize::{BoundModel, Problem};
-use crate::scene::Scene;
-use crate::sensing::{CoherentEstimator, CoherentFrames, EchoFrame, Estimate, SensingConfig, Trials, Truth};
+use super::inputs;
+use crate::lab::sense::{self, Sampling};
+use crate::lab::sense_drawings;
+use crate::optimize::Problem;
 use crate::{Error, Result};
 
 /// Options of `issc sense`.
@@ -22,7 +20,7 @@ pub struct Arguments {
     #[arg(long)]
     weights: Option<PathBuf>,
     #[command(flatten)]
-    sampling: Sampling,
+    sampling: SamplingArguments,
     /// Folder for drawings (PNG, SVG, CSV) of the errors beside the bound, and of the error over the power by as many
     /// trials at each, and of several frames of a moving target over delay and Doppler shift; made where it does not exist.
     #[arg(long, value_name = "DIR")]
@@ -34,10 +32,10 @@ pub struct Arguments {
 
 /// What is drawn.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Sampling {
+struct SamplingArguments {
     /// Trials, each with fresh symbols, timing error, phase and noise.
     #[arg(long, default_value_t = 1000)]
-    pub trials: u64,
+    trials: u64,
     /// Consecutive frames that are added up in phase in each trial: they share timing error and phase, as the scene
     /// must say (timing_error_hold = "run", reflection_phase = "random-per-run").
     #[arg(long, default_value_t = 1)]
@@ -50,41 +48,10 @@ pub struct Sampling {
     seed: u64,
 }
 
-/// An error is an outlier from this many roots of the bound (and of what element errors add to it) on.
-const OUTLIER: f64 = 10.0;
-
-/// What the trials add up to.
-#[derive(Debug, Default)]
-pub struct Sums {
-    no_position: u64,
-    outliers: u64,
-    /// Of every trial that gave a position, in m.
-    pub errors: Vec<Vector2<f64>>,
-    normalised_error: f64,
-    /// Of the path's rate where it was estimated, squared, as it is and over its variance.
-    rate_errors: [f64; 2],
-    times_s: Vec<f64>,
-}
-
-impl Sums {
-    /// Root mean square error, outliers included.
-    pub fn rmse_m(&self) -> Option<f64> {
-        self.mean(self.errors.iter().map(Vector2::norm_squared).sum()).map(f64::sqrt)
+impl From<SamplingArguments> for Sampling {
+    fn from(SamplingArguments { trials, frames, moving, seed }: SamplingArguments) -> Self {
+        Self { trials, frames, moving, seed }
     }
-
-    fn mean(&self, sum: f64) -> Option<f64> {
-        (!self.errors.is_empty()).then(|| sum / self.errors.len() as f64)
-    }
-}
-
-/// Trials with these beams beside their bound.
-#[derive(Debug)]
-pub struct Study {
-    /// What the trials add up to.
-    pub sums: Sums,
-    /// The bound on the position's covariance; none where it cannot be identified.
-    pub bound_m2: Option<Matrix2<f64>>,
-    window_symbols: usize,
 }
 
 /// Runs `issc sense`.
@@ -95,110 +62,28 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Some(path) => inputs::weights(path, &scene)?,
         None => Problem::from_scene(&scene).solve().beams,
     };
-    let sampling = arguments.sampling;
+    let sampling: Sampling = arguments.sampling.into();
     if sampling.trials == 0 {
         return Err(Error::input("--trials 0: accepted: 1 or more"));
     }
-    let study = study(&scene, &beams, sampling)?;
+    let study = sense::study(&scene, &beams, sampling)?;
     if let Some(folder) = &arguments.out {
         inputs::make_folder(folder)?;
         sense_drawings::errors(folder, &study)?;
-        sense_drawings::over_power(folder, &scene, sampling)?;
+        let progress = ProgressBar::new(sense_drawings::POWERS_DBM.len() as u64);
+        sense_drawings::over_power(folder, &scene, sampling, || progress.inc(1))?;
+        progress.finish_and_clear();
         if sampling.frames > 1 && sampling.moving {
             sense_drawings::delay_doppler(folder, &scene, &beams, sampling)?;
         }
     }
-    let report = report(&study, sampling);
+    let report = sense::report(&study, sampling);
     if arguments.json {
         println!("{report}");
     } else {
         print_table(&report);
     }
     Ok(())
-}
-
-/// The trials, and the receiver that works on them.
-pub fn trials(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<(Trials, CoherentEstimator)> {
-    let config = SensingConfig { moving: sampling.moving, ..SensingConfig::from_scene(scene) };
-    let source = Trials::new(scene, &config, beams, sampling.seed)?;
-    let window = Trials::window_samples(&config);
-    let frames = CoherentFrames::of_scene(scene, sampling.frames)?;
-    Ok((source, CoherentEstimator::new(config, window, frames)?))
-}
-
-/// Trial `number`, whose frames `look` sees, and how long the receiver worked on it.
-pub fn try_out(
-    source: &mut Trials,
-    number: u64,
-    estimator: &mut CoherentEstimator,
-    mut look: impl FnMut(&EchoFrame<'_>),
-) -> (Truth, Estimate, Duration) {
-    let (mut frame, mut took) = (0, Duration::ZERO);
-    loop {
-        let truth = source.make_frame(number, frame, estimator);
-        let made = source.frame(estimator.frames().begin_s(frame));
-        look(&made);
-        let begin = Instant::now();
-        let estimate = estimator.take_in(&made);
-        took += begin.elapsed();
-        if let Some(estimate) = estimate {
-            return (truth, estimate, took);
-        }
-        frame += 1;
-    }
-}
-
-/// Runs trials of fresh frames.
-pub fn study(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<Study> {
-    let frames = sampling.frames;
-    let (mut source, mut estimator) = trials(scene, beams, sampling)?;
-    let window_symbols = Trials::window_samples(estimator.config()) / estimator.config().samples_per_symbol;
-    let model = BoundModel::new(scene, scene.geometry.target, window_symbols).over_frames(frames);
-    let bound_m2 = model.of_beams(beams).position_covariance().ok();
-    let mut sums = Sums::default();
-    for number in 0..sampling.trials {
-        let (truth, estimate, took) = try_out(&mut source, number, &mut estimator, |_| {});
-        sums.times_s.push(took.as_secs_f64() / frames as f64);
-        let Some(fix) = estimate.fix else {
-            sums.no_position += 1;
-            continue;
-        };
-        let error = Vector2::from(fix.position_m) - Vector2::from(truth.position_m);
-        let expected_m2 = bound_m2.map(|bound| bound.trace() + fix.displacement_m2);
-        sums.outliers += u64::from(expected_m2.is_some_and(|m2| error.norm_squared() > OUTLIER * OUTLIER * m2));
-        sums.normalised_error += fix.normalised_error(truth.position_m).ok_or_else(|| {
-            Error::internal(format!("trial {number}: the estimate's covariance {:?} m² is singular", fix.covariance_m2))
-        })?;
-        sums.errors.push(error);
-        if let Some(rate) = fix.measurement.path_rate {
-            let squared = (rate.value_m_s - truth.path_rate_m_s).powi(2);
-            sums.rate_errors[0] += squared;
-            sums.rate_errors[1] += squared / rate.variance_m2_s2;
-        }
-    }
-    Ok(Study { sums, bound_m2, window_symbols })
-}
-
-fn report(study: &Study, sampling: Sampling) -> Value {
-    let sums = &study.sums;
-    let of_rate = |sum: f64| sums.mean(sum).filter(|_| sampling.moving);
-    let mut times_s = sums.times_s.clone();
-    times_s.sort_unstable_by(f64::total_cmp);
-    let error: Vector2<f64> = sums.errors.iter().sum();
-    json!({
-        "hcrb_rmse_m": study.bound_m2.map(|bound| bound.trace().sqrt()),
-        "window_symbols": study.window_symbols,
-        "rmse_m": sums.rmse_m(),
-        "outliers": sums.outliers,
-        "no_position": sums.no_position,
-        "bias_m": sums.mean(error[0]).zip(sums.mean(error[1])).map(|(x, y)| [x, y]),
-        "nees": sums.mean(sums.normalised_error),
-        "path_rate_rmse_m_s": of_rate(sums.rate_errors[0]).map(f64::sqrt),
-        "path_rate_normalised_error": of_rate(sums.rate_errors[1]),
-        "trials": sampling.trials,
-        "frames": sampling.frames,
-        "median_time_per_frame_s": times_s.get(times_s.len() / 2),
-    })
 }
 
 fn print_table(report: &Value) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::ldpc::{BATCH, BaseGraph, BeliefPropagation, Decoder, Encoder, LdpcCode, MAX_LIFTING};
 use super::shaping::Shaping;
 use super::{Crc, crc};
-use crate::modem::constellation::{Constellation, Modulation};
+use crate::dsp::constellation::{Constellation, Modulation};
 use crate::{Error, Result};
 
 /// L, the symbols of a block.

@@ -9,7 +9,7 @@
 //! entropy, 5 to 15 bits in 512 amplitudes.
 
 use super::ldpc::{BaseGraph, LdpcCode};
-use crate::modem::constellation::{Constellation, MAX_AMPLITUDES, Modulation};
+use crate::dsp::constellation::{Constellation, MAX_AMPLITUDES, Modulation};
 use crate::{Error, Result};
 
 /// What a composition must have more than the matched bits, so that rounding makes no two words share a sequence.

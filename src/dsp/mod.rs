@@ -3,6 +3,7 @@
 //! Sample scaling everywhere: shaped unit-power symbols have unit mean sample power, the matched filter has unit gain,
 //! so white noise of `sps`·σ² per complex sample becomes σ² per symbol.
 
+pub mod constellation;
 mod delay;
 mod dft;
 mod fir;

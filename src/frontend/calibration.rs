@@ -18,7 +18,7 @@ const ERROR_MAX_DEG: f64 = 0.5;
 const VALID_S: u64 = 600;
 
 /// What is between the channels while they are calibrated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Combiner, attenuator and splitter: equal paths from every TX to every RX channel.

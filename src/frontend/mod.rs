@@ -18,9 +18,11 @@ mod radio;
 mod radios;
 mod second_clock;
 mod shared_air;
-pub(crate) mod sink;
-pub(crate) mod source;
+mod sink;
+mod source;
 mod start_up;
+#[cfg(test)]
+mod tests;
 mod transmitter;
 mod watchdog;
 
@@ -30,7 +32,7 @@ pub use counters::{Counters, Traffic};
 pub use device::{Side, SoapyDevice};
 pub use profile::{Profile, profile_names};
 pub use radio::{Radio, Started};
-pub use radios::{RadioOptions, Radios, Surroundings};
+pub use radios::{RadioOptions, Radios, SharedRadios, Surroundings, with_radios};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

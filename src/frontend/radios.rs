@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::air::Feeds;
 use super::calibration::Calibrated;
-use super::{Bands, Permission, Profile, Radio};
-use crate::blocks::{Context, WorldChanges};
+use super::{Bands, Permission, Profile, Radio, lock, sink, source};
+use crate::blocks::{Context, Kind, Make, Registry, WorldChanges};
 use crate::exchange::FarTransmitter;
 use crate::scene::Scene;
 use crate::stream::Telemetry;
@@ -52,6 +52,28 @@ impl Surroundings {
     }
 }
 
+/// The radios that the stages of one run share.
+pub type SharedRadios = Arc<Mutex<Radios>>;
+
+/// The same kinds, of which those of radios open these.
+pub fn with_radios(registry: Registry, radios: &SharedRadios) -> Registry {
+    let plug = |registry: Registry, name: &str, make: Arc<Make>| match registry.get(name).cloned() {
+        Some(kind) => registry.with(Kind { make, ..kind }),
+        None => registry,
+    };
+    let (senders, receivers) = (Arc::clone(radios), Arc::clone(radios));
+    let registry = plug(
+        registry,
+        "soapy-sink",
+        Arc::new(move |context: &mut Context, keys| sink::make(&mut lock(&senders), context, keys)),
+    );
+    plug(
+        registry,
+        "soapy-source",
+        Arc::new(move |context: &mut Context, keys| source::make(&mut lock(&receivers), context, keys)),
+    )
+}
+
 /// The radios of a run, by profile.
 #[derive(Default)]
 pub struct Radios {
@@ -77,16 +99,16 @@ impl Radios {
     }
 
     /// The radio of a profile, opened at its first mention; `None` where nothing is to be opened.
-    pub(super) fn get(context: &mut Context, profile: &Profile) -> Result<Option<Arc<Radio>>> {
+    pub(super) fn get(&mut self, context: &Context, profile: &Profile) -> Result<Option<Arc<Radio>>> {
         if let Some(interval_s) = context.scene.waveform.frame_interval_s {
             return Err(Error::input(format!(
                 "waveform.frame_interval_s = {interval_s:e}; accepted with a radio: none, its frames follow each other"
             )));
         }
-        if !context.radios.opens() {
+        if !self.opens() {
             return Ok(None);
         }
-        if let Some(radio) = context.radios.open.get(&profile.name) {
+        if let Some(radio) = self.open.get(&profile.name) {
             return Ok(Some(Arc::clone(radio)));
         }
         let around = Surroundings {
@@ -94,17 +116,17 @@ impl Radios {
             seed: context.run.seed,
             world: Arc::clone(&context.world),
             telemetry: context.sinks.telemetry.clone(),
-            feeds: Arc::clone(&context.radios.feeds),
+            feeds: Arc::clone(&self.feeds),
             far: context.ends.far.clone(),
         };
-        let radio = Arc::new(Radio::open(profile.clone(), &context.radios.options, around)?);
-        context.radios.open.insert(profile.name.clone(), Arc::clone(&radio));
+        let radio = Arc::new(Radio::open(profile.clone(), &self.options, around)?);
+        self.open.insert(profile.name.clone(), Arc::clone(&radio));
         Ok(Some(radio))
     }
 
     /// Whether the user and the band file let this profile transmit the scene.
-    pub(super) fn permit(context: &Context, profile: &Profile) -> Result<Permission> {
-        let options = &context.radios.options;
+    pub(super) fn permit(&self, context: &Context, profile: &Profile) -> Result<Permission> {
+        let options = &self.options;
         if !options.transmit {
             return Err(Error::input(format!(
                 "radio {} would transmit; accepted: only with --transmit, inside a band that you have allowed",

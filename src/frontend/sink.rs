@@ -14,12 +14,12 @@ use crate::{Error, Result};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Keys {
+pub(super) struct Keys {
     /// The profile: a shipped name or a path.
     radio: String,
 }
 
-pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let Keys { radio } = settings(keys)?;
     let profile = Profile::find(&radio)?;
     let antennas = context.scene.array.transmit_antennas;
@@ -30,10 +30,10 @@ pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
             profile.tx.channels.len()
         )));
     }
-    let radio = if context.radios.opens() {
+    let radio = if radios.opens() {
         // Before the device is so much as opened.
-        let permission = Radios::permit(context, &profile)?;
-        let radio = Radios::get(context, &profile)?;
+        let permission = radios.permit(context, &profile)?;
+        let radio = radios.get(context, &profile)?;
         if let Some(radio) = &radio {
             radio.add_transmitter(&permission)?;
             eprintln!("issc: transmitting: {}", radio.transmission(&permission, &context.scene));

@@ -29,18 +29,18 @@ const AFTER_THE_END_S: f64 = 0.25;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Keys {
+pub(super) struct Keys {
     /// The profile: a shipped name or a path.
     radio: String,
     /// Channels, where not all of the profile's.
     channels: Option<Vec<usize>>,
 }
 
-pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
+pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let Keys { radio, channels } = settings(keys)?;
     let profile = Profile::find(&radio)?;
     let channels = channels.unwrap_or_else(|| profile.rx.channels.clone());
-    let radio = Radios::get(context, &profile)?;
+    let radio = radios.get(context, &profile)?;
     if let Some(radio) = &radio {
         radio.add_receiver(&channels)?;
     }

@@ -1,8 +1,10 @@
-//! The air interface: constellations, the frame and its known words, and the receiver of the semantic stream.
+//! The air interface: the frame and its known words, and the receiver of the semantic stream.
 
-pub mod constellation;
 pub mod frame;
 pub mod header;
 pub mod receiver;
 mod synchronise;
 pub mod words;
+
+// Below the channel code, which maps its bits to them; whoever asks the air interface finds them here.
+pub use crate::dsp::constellation;

@@ -3,6 +3,8 @@
 //! The font is compiled in, so that a drawing needs no system library and looks the same everywhere.
 
 mod heat;
+pub mod maps;
+pub mod patterns;
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -10,6 +12,7 @@ use std::path::Path;
 use std::sync::Once;
 
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
@@ -131,6 +134,9 @@ fn write(drawing: &impl Drawing, folder: &Path, name: &str) -> Result<()> {
     std::fs::write(path("csv"), drawing.csv()).map_err(|error| Error::file(&path("csv"), error))
 }
 
+/// What a chart is drawn on: the drawn scales of both axes.
+type Plane<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
 /// A chart whose axes both run from −limit to limit on one scale.
 struct Square<'a> {
     chart: &'a Chart,
@@ -219,42 +225,9 @@ impl Chart {
             .y_label_area_size(92)
             .build_cartesian_2d(x, y)
             .map_err(text)?;
-        chart
-            .configure_mesh()
-            .x_desc(&self.x_label)
-            .y_desc(&self.y_label)
-            .x_label_formatter(&|value| label(*value, self.x_log))
-            .y_label_formatter(&|value| label(*value, self.y_log))
-            .label_style((FONT, 17))
-            .axis_desc_style((FONT, 19))
-            .light_line_style(WHITE)
-            .bold_line_style(RGBColor(220, 220, 220))
-            .draw()
-            .map_err(text)?;
+        self.draw_mesh(&mut chart)?;
         for series in &self.series {
-            let points = self.drawn(series);
-            let colour = COLOURS[series.colour % COLOURS.len()];
-            let style = colour.stroke_width(2);
-            let drawn = match series.stroke {
-                Stroke::Solid => chart.draw_series(LineSeries::new(points, style)),
-                Stroke::Dashed => chart.draw_series(DashedLineSeries::new(points, 8, 6, style)),
-                Stroke::Marks => chart.draw_series(points.into_iter().map(|at| Circle::new(at, 4, colour.filled()))),
-                Stroke::Dots => chart.draw_series(points.into_iter().map(|at| Circle::new(at, 2, colour.filled()))),
-            };
-            let stroke = series.stroke;
-            let drawn = drawn.map_err(text)?;
-            if series.name.is_empty() {
-                continue;
-            }
-            drawn.label(&series.name).legend(move |(x, y)| {
-                let piece = |from: i32, to: i32| PathElement::new(vec![(x + from, y), (x + to, y)], style).into_dyn();
-                match stroke {
-                    Stroke::Solid => piece(0, 26),
-                    Stroke::Dashed => piece(0, 11),
-                    Stroke::Marks => Circle::new((x + 13, y), 4, colour.filled()).into_dyn(),
-                    Stroke::Dots => Circle::new((x + 13, y), 2, colour.filled()).into_dyn(),
-                }
-            });
+            self.draw_series(&mut chart, series)?;
         }
         chart
             .configure_series_labels()
@@ -266,6 +239,55 @@ impl Chart {
             .draw()
             .map_err(text)?;
         area.present().map_err(text)
+    }
+
+    /// Axes with their names, and the lines across.
+    fn draw_mesh<B: DrawingBackend>(&self, chart: &mut Plane<'_, B>) -> Result<(), String>
+    where
+        B::ErrorType: 'static,
+    {
+        chart
+            .configure_mesh()
+            .x_desc(&self.x_label)
+            .y_desc(&self.y_label)
+            .x_label_formatter(&|value| label(*value, self.x_log))
+            .y_label_formatter(&|value| label(*value, self.y_log))
+            .label_style((FONT, 17))
+            .axis_desc_style((FONT, 19))
+            .light_line_style(WHITE)
+            .bold_line_style(RGBColor(220, 220, 220))
+            .draw()
+            .map_err(|error| error.to_string())
+    }
+
+    /// One series, and its line of the legend where it has a name.
+    fn draw_series<'a, B: DrawingBackend + 'a>(&self, chart: &mut Plane<'a, B>, series: &Series) -> Result<(), String>
+    where
+        B::ErrorType: 'static,
+    {
+        let points = self.drawn(series);
+        let colour = COLOURS[series.colour % COLOURS.len()];
+        let (stroke, style) = (series.stroke, colour.stroke_width(2));
+        let drawn = match stroke {
+            Stroke::Solid => chart.draw_series(LineSeries::new(points, style)),
+            Stroke::Dashed => chart.draw_series(DashedLineSeries::new(points, 8, 6, style)),
+            Stroke::Marks => chart.draw_series(points.into_iter().map(|at| Circle::new(at, 4, colour.filled()))),
+            Stroke::Dots => chart.draw_series(points.into_iter().map(|at| Circle::new(at, 2, colour.filled()))),
+        };
+        let drawn = drawn.map_err(|error| error.to_string())?;
+        if series.name.is_empty() {
+            return Ok(());
+        }
+        drawn.label(&series.name).legend(move |(x, y)| {
+            let piece = |from: i32, to: i32| PathElement::new(vec![(x + from, y), (x + to, y)], style).into_dyn();
+            match stroke {
+                Stroke::Solid => piece(0, 26),
+                Stroke::Dashed => piece(0, 11),
+                Stroke::Marks => Circle::new((x + 13, y), 4, colour.filled()).into_dyn(),
+                Stroke::Dots => Circle::new((x + 13, y), 2, colour.filled()).into_dyn(),
+            }
+        });
+        Ok(())
     }
 }
 

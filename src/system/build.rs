@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::peers::{Environment, Origin, Peers};
-use super::radios::OpenRadios;
+use super::radios::{OpenRadios, Radios};
 use super::recording::{Recording, Replay, Subject};
 use super::shipped;
 use super::spec::{Source, SystemSpec};
@@ -72,7 +72,8 @@ impl System {
     /// Reads everything, makes the first plan, joins peers, opens radios and makes the chains.
     pub fn build(spec: SystemSpec) -> Result<Self> {
         spec.check()?;
-        let registry = spec.kinds.iter().cloned().fold(Registry::shipped(), Registry::with);
+        let radios = Radios::new(&spec.radios, spec.opens)?;
+        let registry = spec.kinds.iter().cloned().fold(radios.kinds(), Registry::with);
         let mut read = spec.read(&registry)?;
         let scene = Arc::new(Scene::from_toml(&read.scene.to_string(), &read.graph.scene)?);
         check_scene(&scene)?;
@@ -118,11 +119,9 @@ impl System {
             taps: Taps::default(),
             chain: ChainContext::default(),
             ends,
-            #[cfg(feature = "soapy")]
-            radios: crate::frontend::Radios::new(spec.radios.options(spec.opens)?),
         };
         let program = Program::load(&graph, &graph_name, &registry, &mut context)?;
-        let radios = OpenRadios::of(&context);
+        let radios = radios.opened();
         if graph.has(&registry, BlockRole::Locates) {
             radios.check_sensing(!is_here)?;
         }

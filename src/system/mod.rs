@@ -11,6 +11,7 @@
 //! `issc run --events` print.
 
 mod build;
+pub mod drawings;
 mod events;
 mod gallery;
 mod peers;

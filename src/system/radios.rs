@@ -2,18 +2,24 @@
 //! nothing to say and there are no radios.
 
 #[cfg(feature = "soapy")]
+pub(super) use with::Radios;
+#[cfg(feature = "soapy")]
 pub use with::{OpenRadios, RadioSettings};
+#[cfg(not(feature = "soapy"))]
+pub(super) use without::Radios;
 #[cfg(not(feature = "soapy"))]
 pub use without::{OpenRadios, RadioSettings};
 
 #[cfg(feature = "soapy")]
 mod with {
     use std::path::PathBuf;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
 
-    use crate::blocks::Context;
-    use crate::frontend::{Calibrated, Calibration, Counters, Mode, Radio, RadioOptions, Traffic};
+    use crate::blocks::Registry;
+    use crate::frontend::{
+        Calibrated, Calibration, Counters, Mode, Radio, RadioOptions, SharedRadios, Traffic, with_radios,
+    };
     use crate::{Error, Result};
 
     /// What a run may do with radios.
@@ -49,6 +55,26 @@ mod with {
         }
     }
 
+    /// The radios of a run, which its stages open as they are made.
+    pub struct Radios(SharedRadios);
+
+    impl Radios {
+        /// None yet; whether devices are opened at all.
+        pub fn new(settings: &RadioSettings, opens: bool) -> Result<Self> {
+            Ok(Self(Arc::new(Mutex::new(crate::frontend::Radios::new(settings.options(opens)?)))))
+        }
+
+        /// The shipped kinds, of which those of radios open these.
+        pub fn kinds(&self) -> Registry {
+            with_radios(Registry::shipped(), &self.0)
+        }
+
+        /// Those that are open.
+        pub fn opened(&self) -> OpenRadios {
+            OpenRadios { radios: self.0.lock().unwrap_or_else(PoisonError::into_inner).opened() }
+        }
+    }
+
     /// The radios that a run has open.
     #[derive(Clone, Default)]
     pub struct OpenRadios {
@@ -56,11 +82,6 @@ mod with {
     }
 
     impl OpenRadios {
-        /// Those of a loaded flowgraph.
-        pub fn of(context: &Context) -> Self {
-            Self { radios: context.radios.opened() }
-        }
-
         /// Refuses to measure directions with channels whose phases nobody knows, and delays of a transmitter elsewhere on
         /// a clock that is not its own.
         pub fn check_sensing(&self, far: bool) -> Result<()> {
@@ -134,22 +155,37 @@ mod with {
 #[cfg(not(feature = "soapy"))]
 mod without {
     use crate::Result;
-    use crate::blocks::Context;
+    use crate::blocks::Registry;
 
     /// Nothing can be said.
     #[derive(Debug, Clone, Default)]
     pub struct RadioSettings {}
+
+    /// Nothing to open.
+    pub struct Radios;
+
+    impl Radios {
+        /// None.
+        pub fn new(_settings: &RadioSettings, _opens: bool) -> Result<Self> {
+            Ok(Self)
+        }
+
+        /// The shipped kinds.
+        pub fn kinds(&self) -> Registry {
+            Registry::shipped()
+        }
+
+        /// None.
+        pub fn opened(&self) -> OpenRadios {
+            OpenRadios
+        }
+    }
 
     /// No radios.
     #[derive(Clone, Default)]
     pub struct OpenRadios;
 
     impl OpenRadios {
-        /// None.
-        pub fn of(_context: &Context) -> Self {
-            Self
-        }
-
         /// Nothing to refuse.
         pub fn check_sensing(&self, _far: bool) -> Result<()> {
             Ok(())

@@ -58,7 +58,6 @@ pub struct SystemSpec {
     pub(super) received: Option<PathBuf>,
     pub(super) events: Option<PathBuf>,
     pub(super) control: Option<PathBuf>,
-    #[cfg_attr(not(feature = "soapy"), expect(dead_code, reason = "without radios there is nothing to say"))]
     pub(super) radios: RadioSettings,
     pub(super) snapshots: bool,
     pub(super) opens: bool,

@@ -10,8 +10,8 @@ use std::f32::consts::LN_2;
 
 use super::graph::{MAX_COLUMNS, MAX_DEGREE, MAX_EDGES};
 use super::{LdpcCode, MAX_LIFTING, QuasiCyclic};
+use crate::dsp::constellation::SOFT_SCALE;
 use crate::dsp::dispatched;
-use crate::modem::constellation::SOFT_SCALE;
 
 /// Checks that are worked on together; columns of messages are filled up to a multiple.
 const LANES: usize = 16;

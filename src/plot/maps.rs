@@ -1,6 +1,6 @@
 //! Maps of an echo as drawings.
 
-use crate::plot::Heat;
+use super::Heat;
 use crate::scene::decibel;
 use crate::sensing::maps::Map;
 
@@ -12,8 +12,11 @@ const UNDER_NOISE_DB: f64 = 5.0;
 
 /// What a map shows: its title, the name of its columns, and their values as drawn.
 pub struct Axis {
+    /// Above the map.
     pub title: String,
+    /// Name of its columns, with their unit.
     pub label: &'static str,
+    /// The columns' values, in this unit.
     pub values: Vec<f64>,
 }
 

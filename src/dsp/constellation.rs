@@ -151,7 +151,7 @@ impl Constellation {
     }
 
     /// Calls `put(bit, log-likelihood ratio)` for [`Self::demap_jointly`].
-    pub(super) fn each_jointly(
+    pub(crate) fn each_jointly(
         &self,
         symbols: &[Complex32],
         noise_variance: f32,

@@ -3,15 +3,15 @@
 use nalgebra::DVector;
 use num_complex::Complex64;
 
+use super::{Chart, Corner, Series, Stroke};
 use crate::array::{Beams, steering_vector};
-use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::scene::{Array, w_to_dbm};
 
 /// Decibels below the strongest direction at which the drawing ends.
 const DEPTH_DB: f64 = 45.0;
 
 /// |α(θ)ᴴw_c|² and |α(θ)ᴴw_0|² over −90° … 90°, with named directions (rad): a line, or a mark on w_c's pattern.
-pub(super) fn beam_patterns(title: String, array: &Array, beams: &Beams, directions: &[(&str, f64, Stroke)]) -> Chart {
+pub fn beam_patterns(title: String, array: &Array, beams: &Beams, directions: &[(&str, f64, Stroke)]) -> Chart {
     let level = |beam: &DVector<Complex64>, angle_rad: f64| {
         let alpha = steering_vector(array.transmit_antennas, array.spacing_wavelengths, angle_rad);
         w_to_dbm(alpha.dotc(beam).norm_sqr())

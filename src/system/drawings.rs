@@ -3,18 +3,18 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::maps::{Axis, heat};
-use super::patterns::beam_patterns;
+use super::{Paths, Report};
 use crate::Result;
 use crate::array::{direction_rad, distance_m};
 use crate::blocks::snapshots::{Echo, Snapshots, Symbols};
 use crate::modem::constellation::Constellation;
 use crate::modem::frame::BLOCK;
+use crate::plot::maps::{Axis, heat};
+use crate::plot::patterns::beam_patterns;
 use crate::plot::{Chart, Corner, Heat, Series, Stroke};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene, decibel};
 use crate::sensing::maps::{Map, Profiles};
 use crate::sensing::{EchoFrame, Planar, SensingConfig};
-use crate::system::{Paths, Report};
 
 /// Writes what can be drawn of a run into a folder that is there.
 pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshots) -> Result<()> {

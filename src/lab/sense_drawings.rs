@@ -1,15 +1,14 @@
-//! Drawings of `issc sense`: the errors of its trials beside the bound, and the root mean square error over the power.
+//! Drawings of sensing trials: the errors of its trials beside the bound, and the root mean square error over the power.
 
 use std::path::Path;
 
-use indicatif::ProgressBar;
 use nalgebra::{Matrix2, Vector2};
 
-use super::maps::{Axis, heat};
 use super::sense::{Sampling, Study, study, trials, try_out};
 use crate::Result;
 use crate::array::Beams;
 use crate::optimize::Problem;
+use crate::plot::maps::{Axis, heat};
 use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::scene::{SPEED_OF_LIGHT_M_S, Scene};
 use crate::sensing::Trials;
@@ -19,7 +18,8 @@ use crate::sensing::maps::Profiles;
 const RADIUS_95_SQUARED: f64 = 5.991;
 /// Thresholds over the power are this many times the smallest bound that can be reached there.
 const SLACK: f64 = 2.0;
-const POWERS_DBM: [f64; 13] = [-40.0, -35.0, -30.0, -25.0, -20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0];
+/// Powers that [`over_power`] visits, in dBm.
+pub const POWERS_DBM: [f64; 13] = [-40.0, -35.0, -30.0, -25.0, -20.0, -15.0, -10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0];
 
 /// The errors of a study, and the ellipses that ought to hold 95 % of them by the bound and by themselves.
 pub fn errors(folder: &Path, study: &Study) -> Result<()> {
@@ -88,10 +88,10 @@ pub fn delay_doppler(folder: &Path, scene: &Scene, beams: &Beams, sampling: Samp
     heat(&profiles.delay_doppler(&shifts_hz), axis, rings).write(folder, "delay-doppler-map")
 }
 
-/// The error over the power, with the beams that are optimal where the threshold is twice the smallest bound.
-pub fn over_power(folder: &Path, scene: &Scene, sampling: Sampling) -> Result<()> {
+/// The error over the power, with the beams that are optimal where the threshold is twice the smallest bound; `done` is
+/// called after each of [`POWERS_DBM`].
+pub fn over_power(folder: &Path, scene: &Scene, sampling: Sampling, mut done: impl FnMut()) -> Result<()> {
     let (mut found, mut bounds) = (Vec::new(), Vec::new());
-    let progress = ProgressBar::new(POWERS_DBM.len() as u64);
     for power_dbm in POWERS_DBM {
         let mut scene = scene.clone();
         scene.constraints.power_dbm = power_dbm;
@@ -101,9 +101,8 @@ pub fn over_power(folder: &Path, scene: &Scene, sampling: Sampling) -> Result<()
         let study = study(&scene, &beams, sampling)?;
         found.extend(study.sums.rmse_m().map(|rmse_m| (power_dbm, rmse_m)));
         bounds.extend(study.bound_m2.map(|bound| (power_dbm, bound.trace().sqrt())));
-        progress.inc(1);
+        done();
     }
-    progress.finish_and_clear();
     let line = |name: String, points, stroke, colour| Series { name, points, stroke, colour };
     Chart {
         title: "Position error over the power, Π twice the smallest bound".into(),

@@ -12,7 +12,6 @@ use num_complex::Complex32;
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::inputs;
 use crate::Result;
 use crate::coding::{self, BLOCK_SYMBOLS, BlockErrorLaw, BlockScratch, Crc, MAX_INFORMATION_BITS};
 use crate::optimize::{BlockErrorModel, Problem, RateLimits, SourceModel, select_rate, zero_forcing};
@@ -211,7 +210,7 @@ impl<'a> Sender<'a> {
     /// Bytes in blocks of this N_c through the channel: as decoded, and the numbers of the blocks that failed.
     fn send(&mut self, information_bits: usize, bytes: &[u8], sinr: f64) -> Result<(Vec<u8>, Vec<usize>)> {
         let code = coding::plan(information_bits, BLOCK_SYMBOLS, Crc::Crc11)?;
-        let bits: Vec<u8> = inputs::bits(bytes).collect();
+        let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)).collect();
         let noise_variance = (1.0 / sinr) as f32;
         let mut payload = vec![0; code.payload_bits()];
         let mut coded = vec![0; code.coded_bits()];

@@ -1,0 +1,44 @@
+//! What the kinds of radios promise before a device is opened.
+
+use std::collections::HashSet;
+
+use num_complex::Complex32;
+
+use super::{SharedRadios, sink, source, with_radios};
+use crate::blocks::{Context, Registry, accepted_keys};
+use crate::scene::Scene;
+use crate::stream::{Harness, Sample, Shape};
+
+fn registry() -> Registry {
+    with_radios(Registry::shipped(), &SharedRadios::default())
+}
+
+/// A block of a radio that is not opened, by itself.
+fn block<In: Sample, Out: Sample>(kind: &str, keys: &str, inlet: Shape) -> Result<Harness<In, Out>, String> {
+    let (mut context, _) = Context::alone(Scene::paper());
+    let stage = registry().make(kind, keys, &mut context).map_err(|error| error.to_string())?;
+    Harness::new(stage, inlet).map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_key_that_a_block_of_a_radio_accepts_is_documented_and_no_other() {
+    let registry = registry();
+    let known = [("soapy-sink", accepted_keys::<sink::Keys>()), ("soapy-source", accepted_keys::<source::Keys>())];
+    for (name, accepted) in known {
+        let documented: HashSet<_> = registry.get(name).unwrap().keys.iter().map(|key| key.name).collect();
+        assert_eq!(documented, accepted.iter().copied().collect(), "{name}");
+    }
+}
+
+#[test]
+fn a_radio_that_is_not_opened_still_says_its_shapes() {
+    let source = block::<(), Complex32>("soapy-source", "radio = \"virtual\"\nchannels = [1, 2]", Shape::NOTHING);
+    assert_eq!(source.unwrap().outlet().channels, 2);
+    let virtual_radio = "radio = \"virtual\"";
+    let mut sink = block::<Complex32, ()>("soapy-sink", virtual_radio, Shape::complex(4, 64)).unwrap();
+    assert!(sink.feed(&sink.frame(0, 0, &[Complex32::ONE; 256])).is_empty());
+    let refused = block::<Complex32, ()>("soapy-sink", virtual_radio, Shape::complex(3, 64)).err().unwrap();
+    assert!(refused.contains("array.transmit_antennas"), "{refused}");
+    let unknown = block::<(), Complex32>("soapy-source", "radio = \"attic\"", Shape::NOTHING).err().unwrap();
+    assert!(unknown.contains("attic"), "{unknown}");
+}

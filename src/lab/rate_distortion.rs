@@ -1,0 +1,200 @@
+//! The source models beside JPEG on the same pictures, and beside published points of the hyperprior codec of Ballé et
+//! al. 2018.
+//!
+//! Bits are real ones: our files with all headers and checks, JPEG's whole files. The published points are means over the
+//! 24 Kodak pictures, which this project does not have; so both sides are compared with JPEG on their own pictures, and
+//! the two differences with each other.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+use serde_json::{Value, json};
+
+use crate::plot::{Chart, Corner, Series, Stroke};
+use crate::semantic::rivalry::{Curve, mean_rate_difference};
+use crate::semantic::{Bank, Decoder, Encoder, jpeg, metrics};
+use crate::{Error, Result};
+
+const JPEG_QUALITIES: [u8; 14] = [3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90];
+
+/// bmshj2018-hyperprior, mse, qualities 1 to 8: the results that CompressAI publishes (InterDigitalInc/CompressAI,
+/// results/image/kodak). Bits per pixel, PSNR in dB, MS-SSIM.
+const PUBLISHED: [[f64; 3]; 8] = [
+    [0.1313, 27.58, 0.9174],
+    [0.2089, 29.20, 0.9421],
+    [0.3199, 30.97, 0.9611],
+    [0.4784, 32.84, 0.9749],
+    [0.6687, 34.53, 0.9836],
+    [0.9388, 36.74, 0.9893],
+    [1.2592, 38.58, 0.9929],
+    [1.6602, 40.56, 0.9955],
+];
+
+/// JPEG (4:2:0, optimised tables, by Pillow) on the same 24 Kodak pictures.
+const JPEG_ON_KODAK: [[f64; 3]; 5] = [
+    [0.256, 26.67, 0.8942],
+    [0.449, 29.15, 0.9457],
+    [0.683, 31.01, 0.9683],
+    [0.869, 32.17, 0.9769],
+    [1.344, 34.52, 0.9866],
+];
+
+/// Drawings end at this rate.
+const DRAWN_RATE_MAX: f64 = 1.5;
+
+/// Means over the pictures: bits per pixel, PSNR in dB and MS-SSIM.
+pub type Point = [f64; 3];
+
+/// A source model at its rate.
+pub struct Rate {
+    /// The model's name.
+    pub name: String,
+    /// What it is tuned for: `mse` or `ms-ssim`.
+    pub tuned_for: String,
+    /// What it needs and reaches.
+    pub point: Point,
+}
+
+/// The source models and JPEG on the same pictures.
+pub struct Comparison {
+    /// Every source model of the bank.
+    pub ours: Vec<Rate>,
+    /// JPEG over its qualities.
+    pub jpeg: Vec<Point>,
+    /// How many pictures.
+    pub pictures: usize,
+}
+
+/// Codes the pictures with every model of the bank, and as JPEG.
+///
+/// # Errors
+/// Where a picture cannot be encoded or is too small for MS-SSIM.
+pub fn compare(bank: &Arc<Bank>, pictures: &[RgbImage]) -> Result<Comparison> {
+    let (mut encoder, mut decoder) = (Encoder::new(bank.clone()), Decoder::new(bank.clone()));
+    let mut ours = vec![];
+    for model in bank.models() {
+        let point = mean(pictures, |picture| {
+            let coded = encoder.encode(picture, model.index, 0)?;
+            Ok((coded.bits(), decoder.decode(&coded.protected, &coded.body, &[])?.image))
+        })?;
+        ours.push(Rate { name: model.name.clone(), tuned_for: model.tuned_for.clone(), point });
+    }
+    let as_jpeg = |&quality| {
+        mean(pictures, |picture| {
+            let bytes = jpeg::encode(picture, quality)?;
+            let decoded = jpeg::decode(&bytes).ok_or_else(|| Error::internal("JPEG: its own file is unreadable"))?;
+            Ok((8 * bytes.len(), decoded))
+        })
+    };
+    let jpeg = JPEG_QUALITIES.iter().map(as_jpeg).collect::<Result<Vec<Point>>>()?;
+    Ok(Comparison { ours, jpeg, pictures: pictures.len() })
+}
+
+fn mean(pictures: &[RgbImage], mut code: impl FnMut(&RgbImage) -> Result<(usize, RgbImage)>) -> Result<Point> {
+    let mut sum = [0.0; 3];
+    for picture in pictures {
+        let (bits, decoded) = code(picture)?;
+        let similarity = metrics::ms_ssim(picture, &decoded).ok_or_else(|| {
+            Error::input("--images: a picture is too small for MS-SSIM; accepted are sides from 161 on")
+        })?;
+        sum[0] += bits as f64 / (f64::from(picture.width()) * f64::from(picture.height()));
+        sum[1] += metrics::psnr_db(metrics::mse(picture, &decoded)).unwrap_or(100.0);
+        sum[2] += similarity;
+    }
+    Ok(sum.map(|sum| sum / pictures.len() as f64))
+}
+
+/// What of a point counts as quality.
+pub type Measure = fn(Point) -> f64;
+
+/// PSNR, and MS-SSIM, the latter in decibels of what is missing, which spreads it evenly.
+pub const MEASURES: [(&str, Measure); 2] =
+    [("PSNR", |point| point[1]), ("MS-SSIM", |point| -10.0 * (1.0 - point[2]).log10())];
+
+/// Points as (rate, quality).
+fn curve(points: &[Point], measure: Measure) -> Vec<(f64, f64)> {
+    points.iter().map(|&point| (point[0], measure(point))).collect()
+}
+
+/// Those of the models that are tuned for this.
+fn tuned(ours: &[Rate], tuned_for: &str) -> Vec<Point> {
+    ours.iter().filter(|rate| rate.tuned_for == tuned_for).map(|rate| rate.point).collect()
+}
+
+impl Comparison {
+    /// JPEG's figures at this rate, where it reaches it.
+    pub fn jpeg_at(&self, rate: f64) -> [Option<f64>; 2] {
+        [1, 2].map(|index| Curve::new(self.jpeg.iter().map(|p| (p[0].ln(), p[index])).collect())?.at(rate.ln()))
+    }
+
+    /// Mean differences of rate: ours against JPEG, the published against JPEG on Kodak, ours against the published by both.
+    pub fn differences(&self, measure: Measure) -> [Option<f64>; 3] {
+        let here = mean_rate_difference(&curve(&self.jpeg, measure), &curve(&tuned(&self.ours, "mse"), measure));
+        let there = mean_rate_difference(&curve(&JPEG_ON_KODAK, measure), &curve(&PUBLISHED, measure));
+        let between = here.zip(there).map(|(here, there)| (1.0 + here) / (1.0 + there) - 1.0);
+        [here, there, between]
+    }
+
+    /// Both measures over the rate, by file name.
+    pub fn charts(&self) -> [(&'static str, Chart); 2] {
+        let names = ["rate-distortion-psnr", "rate-distortion-ms-ssim"];
+        let labels = ["PSNR, dB", "MS-SSIM, −10 log10(1 − MS-SSIM), dB"];
+        std::array::from_fn(|index| {
+            let (title, measure) = MEASURES[index];
+            let line = |name: &str, points: &[Point], stroke, colour| Series {
+                name: name.into(),
+                points: curve(points, measure).into_iter().filter(|point| point.0 < DRAWN_RATE_MAX).collect(),
+                stroke,
+                colour,
+            };
+            let mut series = vec![
+                line("issc, tuned for MSE", &tuned(&self.ours, "mse"), Stroke::Solid, 0),
+                line("JPEG", &self.jpeg, Stroke::Solid, 1),
+                line("hyperprior 2018, published for Kodak", &PUBLISHED, Stroke::Dashed, 2),
+                line("JPEG on Kodak", &JPEG_ON_KODAK, Stroke::Dashed, 1),
+            ];
+            let structural = tuned(&self.ours, "ms-ssim");
+            if !structural.is_empty() {
+                series.push(line("issc, tuned for MS-SSIM", &structural, Stroke::Marks, 0));
+            }
+            let chart = Chart {
+                title: format!("{title} over the rate"),
+                x_label: "bit per pixel".into(),
+                y_label: labels[index].into(),
+                x_log: false,
+                y_log: false,
+                legend: Corner::LowerRight,
+                series,
+            };
+            (names[index], chart)
+        })
+    }
+
+    /// All that was measured, as `issc rate-distortion --json` prints it.
+    pub fn report(&self) -> Value {
+        let figures = |point: &Point| json!({"bits_per_pixel": point[0], "psnr_db": point[1], "ms_ssim": point[2]});
+        let models: Vec<_> = self
+            .ours
+            .iter()
+            .map(|rate| {
+                let [psnr_db, ms_ssim] = self.jpeg_at(rate.point[0]);
+                let mut model = figures(&rate.point);
+                model["name"] = json!(rate.name);
+                model["jpeg_psnr_db"] = json!(psnr_db);
+                model["jpeg_ms_ssim"] = json!(ms_ssim);
+                model
+            })
+            .collect();
+        let [by_psnr, by_ms_ssim] = MEASURES.map(|(_, measure)| {
+            let [here, there, between] = self.differences(measure);
+            json!({"against_jpeg": here, "published_against_jpeg_on_kodak": there, "against_published": between})
+        });
+        json!({
+            "pictures": self.pictures,
+            "models": models,
+            "jpeg": self.jpeg.iter().map(figures).collect::<Vec<_>>(),
+            "rate_difference_psnr": by_psnr,
+            "rate_difference_ms_ssim": by_ms_ssim,
+        })
+    }
+}
