@@ -50,4 +50,4 @@ pub mod semantic;
 pub mod sensing;
 pub mod stream;
 
-pub use error::{Error, Result};
+pub use error::{Cause, Error, Result};

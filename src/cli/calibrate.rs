@@ -61,7 +61,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     radio.start();
     radio.end(0);
     let Some(calibration) = radio.calibration() else {
-        return Err(Error::failure("no calibration: see above"));
+        return Err(Error::device("no calibration: see above"));
     };
     if let Some(path) = &arguments.out {
         calibration.write(path)?;

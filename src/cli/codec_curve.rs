@@ -73,7 +73,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
             calibrated_on: format!("{} pictures of {}", pictures.len(), folder_name(&arguments.codec.images)),
             models: results.iter().map(|r| r.info.clone()).collect(),
         };
-        let text = toml::to_string(&card).map_err(|e| Error::failure(format!("card: {e}")))?;
+        let text = toml::to_string(&card).map_err(|e| Error::internal(format!("card: {e}")))?;
         std::fs::write(path, text).map_err(|e| Error::file(path, e))?;
     }
     if arguments.json {
@@ -129,7 +129,7 @@ fn measure(
         }
     }
     let points: Vec<(f64, f64)> = LOG10_RATES.iter().zip(&noisy).map(|(&x, m)| (x, m.mse.max(1e-9).log10())).collect();
-    let curve = curve::fit(&points).ok_or_else(|| Error::failure("too few points for a fit"))?;
+    let curve = curve::fit(&points).ok_or_else(|| Error::infeasible("too few points for a fit"))?;
     info.calibration = Calibration {
         bits_per_pixel,
         protected_bits_per_pixel: protected,

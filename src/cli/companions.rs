@@ -158,7 +158,7 @@ impl Companions {
             let uplink = Arc::clone(uplink);
             let pass_on = move || feedback.iter().for_each(|event| uplink.feed_back(&event));
             let thread = thread::Builder::new().name("feedback".into()).spawn(pass_on);
-            thread.map_err(|error| Error::failure(format!("no thread for the feedback: {error}")))?;
+            thread.map_err(|error| Error::device(format!("no thread for the feedback: {error}")))?;
         }
         uplink.ready();
         Ok(())
@@ -219,7 +219,7 @@ impl Companions {
             recording.finish(&log, &plans.newest())?;
         }
         match self.far.and_then(|far| far.failure()) {
-            Some(what) => Err(Error::failure(what)),
+            Some(what) => Err(Error::peer(what)),
             None => Ok(log),
         }
     }

@@ -61,13 +61,13 @@ impl Prepared {
                 ended && (companions.have_finished() || stop.is_pulled())
             });
             companions.leave();
-            let gone = |name: &str| Error::failure(format!("the {name} thread panicked"));
+            let gone = |name: &str| Error::internal(format!("the {name} thread panicked"));
             let (busy, took) = chains
-                .map_err(|error| Error::failure(format!("no thread: {error}")))?
+                .map_err(|error| Error::device(format!("no thread: {error}")))?
                 .join()
                 .map_err(|_| gone("chains"))?;
             let log = optimizer
-                .map_err(|error| Error::failure(format!("no thread: {error}")))?
+                .map_err(|error| Error::device(format!("no thread: {error}")))?
                 .join()
                 .map_err(|_| gone("optimizer"))?;
             Ok::<_, Error>((busy, log, took))

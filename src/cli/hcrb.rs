@@ -28,9 +28,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let beams = inputs::weights(&arguments.weights, &scene)?;
     let model = BoundModel::new(&scene, scene.geometry.target, scene.waveform.frame_symbols);
     let information = model.of_beams(&beams);
-    let covariance = information.position_covariance().map_err(|error| Error::failure(error.to_string()))?;
+    let covariance = information.position_covariance().map_err(|error| Error::infeasible(error.to_string()))?;
     let fim = model.in_angles(&information).ok_or_else(|| {
-        Error::failure(
+        Error::infeasible(
             "the target stands in line with transmitter and sensing receiver: its range cannot be identified",
         )
     })?;

@@ -77,7 +77,7 @@ pub(super) fn bits(bytes: &[u8]) -> impl Iterator<Item = u8> {
 
 /// Prints a result as one JSON object.
 pub(super) fn print_json(result: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(result).map_err(|error| Error::failure(error.to_string()))?);
+    println!("{}", serde_json::to_string(result).map_err(|error| Error::internal(error.to_string()))?);
     Ok(())
 }
 

@@ -49,7 +49,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let args = args.replace("air=world", "air=sum");
     let probed = probe::probe(&profile, &args, &scene, permission.as_ref(), arguments.cabled)?;
     if let Some(path) = &arguments.write {
-        let text = probed.into_profile(&Profile::text(&arguments.profile)?).map_err(Error::failure)?;
+        let text = probed.into_profile(&Profile::text(&arguments.profile)?).map_err(Error::internal)?;
         std::fs::write(path, text).map_err(|error| Error::file(path, error))?;
     }
     if arguments.json {
@@ -60,5 +60,5 @@ pub fn run(arguments: Arguments) -> Result<()> {
             println!("{:>2} {mark} {:<24} {}", step.step, step.name, step.found);
         }
     }
-    if probed.passed() { Ok(()) } else { Err(Error::failure("a step did not pass")) }
+    if probed.passed() { Ok(()) } else { Err(Error::device("a step did not pass")) }
 }

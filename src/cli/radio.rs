@@ -124,7 +124,7 @@ mod with {
             }
             let failed = self.radios.iter().find_map(|radio| Some((&radio.profile.name, radio.counters.failure()?)));
             match failed {
-                Some((name, what)) => Err(Error::failure(format!("radio {name}: {what}"))),
+                Some((name, what)) => Err(Error::device(format!("radio {name}: {what}"))),
                 None => Ok(()),
             }
         }

@@ -83,7 +83,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         .map(|&quality| {
             mean(&pictures, |picture| {
                 let bytes = jpeg::encode(picture, quality)?;
-                let decoded = jpeg::decode(&bytes).ok_or_else(|| Error::failure("JPEG: its own file is unreadable"))?;
+                let decoded =
+                    jpeg::decode(&bytes).ok_or_else(|| Error::internal("JPEG: its own file is unreadable"))?;
                 Ok((8 * bytes.len(), decoded))
             })
         })

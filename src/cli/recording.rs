@@ -122,7 +122,7 @@ impl Recording {
         };
         let path = self.folder.join("outcome.json");
         let text = serde_json::to_string_pretty(&outcome).expect("an outcome is valid JSON");
-        std::fs::write(&path, text + "\n").map_err(|error| Error::failure(format!("{}: {error}", path.display())))
+        std::fs::write(&path, text + "\n").map_err(|error| Error::device(format!("{}: {error}", path.display())))
     }
 }
 

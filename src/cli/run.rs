@@ -95,5 +95,5 @@ fn catch_signals(stop: &StopSwitch, radios: &OpenRadios) -> Result<()> {
         eprintln!("issc: stopping; once more to leave at once");
         stop.pull();
     })
-    .map_err(|error| Error::failure(format!("no signal handler: {error}")))
+    .map_err(|error| Error::device(format!("no signal handler: {error}")))
 }

@@ -164,7 +164,7 @@ pub fn study(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<Study> 
         let expected_m2 = bound_m2.map(|bound| bound.trace() + fix.displacement_m2);
         sums.outliers += u64::from(expected_m2.is_some_and(|m2| error.norm_squared() > OUTLIER * OUTLIER * m2));
         sums.normalised_error += fix.normalised_error(truth.position_m).ok_or_else(|| {
-            Error::failure(format!("trial {number}: the estimate's covariance {:?} m² is singular", fix.covariance_m2))
+            Error::internal(format!("trial {number}: the estimate's covariance {:?} m² is singular", fix.covariance_m2))
         })?;
         sums.errors.push(error);
         if let Some(rate) = fix.measurement.path_rate {

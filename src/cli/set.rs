@@ -32,7 +32,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         println!("{} from frame {frame} on ({feasible})", arguments.change);
     }
     match answer.reason {
-        Some(reason) if !answer.accepted => Err(Error::failure(format!("refused: {reason}"))),
+        Some(reason) if !answer.accepted => Err(Error::infeasible(format!("refused: {reason}"))),
         _ => Ok(()),
     }
 }

@@ -98,7 +98,7 @@ pub fn load_pictures(paths: &[PathBuf]) -> Result<Vec<RgbImage>> {
             .map(|(name, bytes)| {
                 let read = image::load_from_memory(bytes);
                 read.map(|picture| picture.to_rgb8())
-                    .map_err(|error| Error::failure(format!("picture {name}: {error}")))
+                    .map_err(|error| Error::internal(format!("picture {name}: {error}")))
             })
             .collect();
     }
@@ -186,7 +186,7 @@ impl PictureLibrary {
                     }
                 }
             })
-            .map_err(|error| Error::failure(format!("no thread for the picture encoder: {error}")))?;
+            .map_err(|error| Error::device(format!("no thread for the picture encoder: {error}")))?;
         Ok(Self { bank, pictures, total, state, orders })
     }
 

@@ -143,7 +143,7 @@ impl Planner {
             Some(beams) => {
                 let excess = beams.power_w() / problem.power_w();
                 if excess > 1.0 + 1e-9 {
-                    return Err(Error::failure(format!(
+                    return Err(Error::infeasible(format!(
                         "the weights have {:.3} dBm, {:.3} dB above the budget of {:.3} dBm",
                         w_to_dbm(beams.power_w()),
                         decibel(excess),
@@ -252,7 +252,7 @@ impl Planner {
         }
         reasons.push(format!("no source model's rate fits a SINR of {:.2} dB", decibel(sinr)));
         lowest_rate(&self.models, &limits, sinr, &code).ok_or_else(|| {
-            Error::failure(format!(
+            Error::infeasible(format!(
                 "bandwidth_ratio_max = {} leaves {} blocks a picture, too few for any source model",
                 constraints.bandwidth_ratio_max, limits.blocks
             ))

@@ -72,7 +72,7 @@ impl ControlSocket {
                     drop(served);
                 }
             })
-            .map_err(|error| Error::failure(format!("no thread for the control socket: {error}")))?;
+            .map_err(|error| Error::device(format!("no thread for the control socket: {error}")))?;
         Ok(Self { path: path.to_owned() })
     }
 }
@@ -118,8 +118,7 @@ pub fn send(path: &Path, command: &Command) -> Result<Answer> {
     writeln!(stream, "{}", command.to_line()).map_err(nobody)?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).map_err(nobody)?;
-    serde_json::from_str(&line)
-        .map_err(|error| Error::failure(format!("{}: unreadable answer: {error}", path.display())))
+    serde_json::from_str(&line).map_err(|error| Error::peer(format!("{}: unreadable answer: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl Hub {
                 return Ok(());
             }
             if since.elapsed() > longest {
-                return Err(Error::failure(format!(
+                return Err(Error::peer(format!(
                     "link {}: no {missing} came within {:.0} s",
                     self.shared.address,
                     longest.as_secs_f64()

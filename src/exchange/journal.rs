@@ -69,7 +69,7 @@ impl Journal {
         let frames = thread::Builder::new()
             .name("journal".into())
             .spawn(write)
-            .map_err(|error| Error::failure(format!("no thread for the journal: {error}")))?;
+            .map_err(|error| Error::device(format!("no thread for the journal: {error}")))?;
         Ok(Self { references, frames, events: Lines::create(folder, REPORT_FILE)?, written: Ok(()) })
     }
 
@@ -100,7 +100,7 @@ impl Journal {
         frames
             .and(self.written)
             .and_then(|()| self.events.file.flush())
-            .map_err(|error| Error::failure(format!("the recording is not whole: {error}")))
+            .map_err(|error| Error::device(format!("the recording is not whole: {error}")))
     }
 }
 
@@ -179,7 +179,7 @@ impl Recorded {
             far.finish(end);
         };
         let thread = thread::Builder::new().name("journal".into()).spawn(play);
-        thread.map_err(|error| Error::failure(format!("no thread for the journal: {error}")))?;
+        thread.map_err(|error| Error::device(format!("no thread for the journal: {error}")))?;
         Ok(taken)
     }
 }

@@ -76,7 +76,7 @@ impl Uplink {
         thread::Builder::new()
             .name("link-in".into())
             .spawn(move || incoming.into_iter().for_each(|incoming| shared.hear(incoming, &ears)))
-            .map_err(|error| Error::failure(format!("no thread for the link: {error}")))?;
+            .map_err(|error| Error::device(format!("no thread for the link: {error}")))?;
         Ok(bits)
     }
 
@@ -137,7 +137,7 @@ impl Shared {
     /// Goes to the transmitter and says who this is.
     fn meet(&self, longest: Duration) -> Result<(Incoming, Vec<Plan>)> {
         let since = Instant::now();
-        let failed = |what: String| Error::failure(format!("link {}: {what}", self.address));
+        let failed = |what: String| Error::peer(format!("link {}: {what}", self.address));
         let stream = loop {
             match TcpStream::connect(&self.address) {
                 Ok(stream) => break stream,

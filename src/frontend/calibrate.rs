@@ -125,14 +125,14 @@ fn listen(
             Ok((count, at)) => {
                 let at = if schedule.rx_time { at } else { *time };
                 if at != *time {
-                    return Err(Error::failure("calibration: samples are missing"));
+                    return Err(Error::device("calibration: samples are missing"));
                 }
                 let skip = (schedule.begin - at).clamp(0, count as i64) as usize;
                 heard.iter_mut().zip(&rows).for_each(|(heard, row)| heard.extend_from_slice(&row[skip..count]));
                 *time += count as i64;
             }
             Err(Trouble::Timeout) if misses < 50 => misses += 1,
-            Err(trouble) => return Err(Error::failure(format!("calibration: nothing received: {trouble:?}"))),
+            Err(trouble) => return Err(Error::device(format!("calibration: nothing received: {trouble:?}"))),
         }
     }
     Ok(())

@@ -117,7 +117,7 @@ impl Calibration {
 
     /// Writes a file.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = toml::to_string(self).map_err(|error| Error::failure(error.to_string()))?;
+        let text = toml::to_string(self).map_err(|error| Error::internal(error.to_string()))?;
         std::fs::write(path, text).map_err(|error| Error::file(path, error))
     }
 

@@ -74,7 +74,7 @@ pub struct SoapyDevice {
 }
 
 fn failed(what: &str) -> impl Fn(soapysdr::Error) -> Error + '_ {
-    move |error| Error::failure(format!("radio: {what}: {} ({:?})", error.message, error.code))
+    move |error| Error::device(format!("radio: {what}: {} ({:?})", error.message, error.code))
 }
 
 impl SoapyDevice {
@@ -162,7 +162,7 @@ impl SoapyDevice {
             self.device.set_sample_rate(side.into(), channel, rate_hz).map_err(failed("sample rate"))?;
             let got = self.device.sample_rate(side.into(), channel).map_err(failed("sample rate"))?;
             if (got / rate_hz - 1.0).abs() > 1e-9 {
-                return Err(Error::failure(format!("radio: asked for {rate_hz} samples/s, the device gives {got}")));
+                return Err(Error::device(format!("radio: asked for {rate_hz} samples/s, the device gives {got}")));
             }
         }
         self.rate_hz = rate_hz;

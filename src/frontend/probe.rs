@@ -231,7 +231,7 @@ fn lost_at(device: &mut SoapyDevice, profile: &Profile, rate_hz: f64) -> Result<
         }
     }
     receiver.deactivate();
-    if samples == 0 { Err(crate::Error::failure("no samples")) } else { Ok(lost) }
+    if samples == 0 { Err(crate::Error::device("no samples")) } else { Ok(lost) }
 }
 
 /// Starts with and without a time, reads for a while; how fast samples came.
@@ -262,7 +262,7 @@ fn listen(
             }
             Err(Trouble::Overflow) => overflows += 1,
             Err(Trouble::Timeout) => {}
-            Err(trouble) => return Err(crate::Error::failure(format!("probe: receiving: {trouble:?}"))),
+            Err(trouble) => return Err(crate::Error::device(format!("probe: receiving: {trouble:?}"))),
         }
     }
     let contiguous = samples > 0 && breaks == overflows;

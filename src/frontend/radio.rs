@@ -241,7 +241,7 @@ impl Radio {
             radio.stop_receiving();
         };
         let thread = std::thread::Builder::new().name("world-time".into()).spawn(listen);
-        thread.map(drop).map_err(|error| Error::failure(format!("no thread for the world's time: {error}")))
+        thread.map(drop).map_err(|error| Error::device(format!("no thread for the world's time: {error}")))
     }
 
     /// Measures both sides with a signal from `begin` on; what was found, and the first sample after it.
@@ -262,7 +262,7 @@ impl Radio {
         let scene = &self.around.scene;
         let [tx, rx] = calibrate::offsets(mode, scene, responses, channels);
         let calibration = Calibration::now(mode, self.device.describe(), self.session.clone(), scene, tx, rx);
-        calibration.accept().map_err(|what| Error::failure(format!("calibration: {what}")))?;
+        calibration.accept().map_err(|what| Error::device(format!("calibration: {what}")))?;
         Ok((calibration, next))
     }
 

@@ -175,10 +175,10 @@ pub(super) fn attach(address: &str, first_row: usize, rows: usize, scene: &Scene
             Err(error) if error.kind() == ErrorKind::ConnectionRefused && since.elapsed() < PATIENCE => {
                 thread::sleep(Duration::from_millis(50));
             }
-            Err(error) => return Err(Error::failure(format!("no shared air at {address}: {error}"))),
+            Err(error) => return Err(Error::peer(format!("no shared air at {address}: {error}"))),
         }
     };
-    let lost = |error: std::io::Error| Error::failure(format!("shared air at {address}: {error}"));
+    let lost = |error: std::io::Error| Error::peer(format!("shared air at {address}: {error}"));
     stream.set_nodelay(true).map_err(lost)?;
     let (sample_rate_hz, carrier_hz) = (scene.sample_rate_hz(), scene.waveform.carrier_hz);
     let asked = Asked { version: VERSION, first_row, rows, sample_rate_hz, carrier_hz };
@@ -188,7 +188,7 @@ pub(super) fn attach(address: &str, first_row: usize, rows: usize, scene: &Scene
     let mut answer = String::new();
     reader.read_line(&mut answer).map_err(lost)?;
     let answered: Answered =
-        serde_json::from_str(&answer).map_err(|_| Error::failure(format!("{address}: no shared air answers there")))?;
+        serde_json::from_str(&answer).map_err(|_| Error::peer(format!("{address}: no shared air answers there")))?;
     if let Some(reason) = answered.refused {
         return Err(Error::input(format!("shared air at {address}: {reason}")));
     }

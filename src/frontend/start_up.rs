@@ -68,7 +68,7 @@ fn wait_locks(device: &SoapyDevice, profile: &Profile, place: Option<(Side, usiz
         let since = Instant::now();
         while device.sensor(sensor, place).is_some_and(|state| state != "true") {
             if since.elapsed() > LOCK_WAIT {
-                return Err(Error::failure(format!("radio {}: {sensor} is not true after 5 s", profile.name)));
+                return Err(Error::device(format!("radio {}: {sensor} is not true after 5 s", profile.name)));
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -123,7 +123,7 @@ fn write(drawing: &impl Drawing, folder: &Path, name: &str) -> Result<()> {
         let _ = register_font(FONT, FontStyle::Normal, bytes);
     });
     let path = |extension: &str| folder.join(format!("{name}.{extension}"));
-    let failed = |error: String| Error::failure(format!("{}: {error}", path("png").display()));
+    let failed = |error: String| Error::device(format!("{}: {error}", path("png").display()));
     let png = path("png");
     drawing.draw(BitMapBackend::new(&png, drawing.size()).into_drawing_area()).map_err(failed)?;
     let svg = path("svg");

@@ -77,7 +77,7 @@ impl SampleWriter {
 
     /// Writes what is left, and the metadata.
     pub fn finish(mut self) -> Result<()> {
-        let failed = |path: &Path, error: std::io::Error| Error::failure(format!("{}: {error}", path.display()));
+        let failed = |path: &Path, error: std::io::Error| Error::device(format!("{}: {error}", path.display()));
         self.data.flush().map_err(|error| failed(&self.path, error))?;
         self.meta.global.samples = Some(self.written);
         self.meta.global.digest = Some(format!("{:016x}", self.digest.0));

@@ -7,7 +7,7 @@ use super::chain::{Chain, Outlet, StopSwitch};
 use super::flowgraph::{ChainText, Flowgraph};
 use crate::blocks::{self, Context};
 use crate::stream::{AnyFrame, Item, Shape, link};
-use crate::{Error, Result, config};
+use crate::{Cause, Error, Result, config};
 
 /// A loaded flowgraph.
 pub struct Program {
@@ -40,10 +40,11 @@ impl Program {
                     let near = config::nearest(kind, table.iter().map(|entry| entry.name)).unwrap_or_default();
                     return Err(wrong(format!("no such kind; the nearest is `{near}` (see `issc blocks`)")));
                 };
-                let mut stage = (entry.make)(context, stage_text.keys.clone()).map_err(|error| match error {
-                    Error::Input(what) => wrong(what),
-                    failure => failure,
-                })?;
+                let mut stage =
+                    (entry.make)(context, stage_text.keys.clone()).map_err(|error| match error.cause() {
+                        Cause::Input => wrong(error.to_string()),
+                        _ => error,
+                    })?;
                 shape = stage.shape(shape).map_err(wrong)?;
                 shapes.push((kind.clone(), shape));
                 frames.push(Some(Box::new(AnyFrame::new(shape))));
@@ -131,9 +132,9 @@ impl Program {
                 .into_iter()
                 .map(|(chain, thread)| {
                     let time = thread
-                        .map_err(|error| Error::failure(format!("chain `{chain}`: no thread: {error}")))?
+                        .map_err(|error| Error::device(format!("chain `{chain}`: no thread: {error}")))?
                         .join()
-                        .map_err(|_| Error::failure(format!("chain `{chain}` panicked")))?;
+                        .map_err(|_| Error::internal(format!("chain `{chain}` panicked")))?;
                     Ok(Busy { chain, time })
                 })
                 .collect()

@@ -99,7 +99,7 @@ impl Encoder {
         let slices = ((y_bits / self.slice_bits).ceil() as usize).clamp(1, positions.min(1 << 16));
         let (body, lengths) = self.body(grid, slices, picture_number);
         let too_long =
-            || Error::failure(format!("a picture of {width}x{height}: its bits exceed what its header can say"));
+            || Error::infeasible(format!("a picture of {width}x{height}: its bits exceed what its header can say"));
         let lengths = bitstream::write_lengths(&lengths, picture_number).ok_or_else(too_long)?;
         let header = Header {
             model,

@@ -14,7 +14,7 @@ pub fn encode(picture: &RgbImage, quality: u8) -> Result<Vec<u8>> {
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
     encoder.set_optimized_huffman_tables(true);
     let written = encoder.encode(picture.as_raw(), width, height, ColorType::Rgb);
-    written.map_err(|error| Error::failure(format!("JPEG: {error}")))?;
+    written.map_err(|error| Error::internal(format!("JPEG: {error}")))?;
     Ok(bytes)
 }
 

@@ -3,9 +3,20 @@
 //! Units are SI unless the key's name says otherwise. `target` is the truth of a simulation and the optimizer's
 //! first belief; a receiver never reads it.
 
+mod check;
+mod file;
+#[cfg(test)]
+mod list_tests;
+mod nodes;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, config};
+use file::{SceneFile, absent, absent_point, finite, finite_numbers, is_absent, is_absent_point, is_zero, one_or_more};
+pub use nodes::{
+    COMMUNICATION_RECEIVER_ID, MAX_RECEIVERS, MAX_TARGETS, ReceiverKind, SENSING_RECEIVER_ID, SceneReceiver,
+    SceneTarget, TARGET_ID,
+};
 
 /// Speed of light in m/s.
 pub const SPEED_OF_LIGHT_M_S: f64 = 299_792_458.0;
@@ -21,24 +32,29 @@ fn two_numbers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result
 }
 
 /// The paper's scene (Section V), compiled in.
-pub const PAPER_TOML: &str = include_str!("../scenes/paper.toml");
+pub const PAPER_TOML: &str = include_str!("../../scenes/paper.toml");
 
-/// One scene file.
+/// One scene file. Its single keys speak of the first target and of the first receiver of each kind; where the file has
+/// lists, [`Scene::targets`] and [`Scene::receivers`] give all of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "SceneFile", into = "SceneFile")]
 pub struct Scene {
     /// Where everything stands.
     pub geometry: Geometry,
     /// The two uniform linear arrays.
     pub array: Array,
     /// The target's motion.
-    #[serde(default)]
     pub target: Target,
     /// Propagation and noise.
     pub channel: Channel,
     /// What reflects beside the target and stands still.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clutter: Vec<Clutter>,
+    /// `[[target]]` as the file has it, empty where it has the single keys. Of the first entry only `id` and `believed`
+    /// are read: the single keys hold the rest.
+    pub target_list: Vec<SceneTarget>,
+    /// `[[receiver]]` as the file has it, empty where it has the single keys. Of the first entry of each kind only the
+    /// `id` is read: the single keys hold the rest.
+    pub receiver_list: Vec<SceneReceiver>,
     /// Bandwidth, frame and pulse.
     pub waveform: Waveform,
     /// What the optimizer must respect.
@@ -55,13 +71,13 @@ pub struct Geometry {
     #[serde(deserialize_with = "two_numbers")]
     pub transmitter: Point,
     /// The target, p_o.
-    #[serde(deserialize_with = "two_numbers")]
+    #[serde(default = "absent_point", deserialize_with = "finite_numbers", skip_serializing_if = "is_absent_point")]
     pub target: Point,
     /// The sensing receiver (SRE), p_r.
-    #[serde(deserialize_with = "two_numbers")]
+    #[serde(default = "absent_point", deserialize_with = "finite_numbers", skip_serializing_if = "is_absent_point")]
     pub sensing_receiver: Point,
     /// The communication receiver (CRE), p_c.
-    #[serde(deserialize_with = "two_numbers")]
+    #[serde(default = "absent_point", deserialize_with = "finite_numbers", skip_serializing_if = "is_absent_point")]
     pub communication_receiver: Point,
 }
 
@@ -72,6 +88,7 @@ pub struct Array {
     /// N_T.
     pub transmit_antennas: usize,
     /// N_R.
+    #[serde(default, deserialize_with = "one_or_more", skip_serializing_if = "is_zero")]
     pub receive_antennas: usize,
     /// Distance of neighbouring elements in wavelengths, d_a/λ.
     pub spacing_wavelengths: f64,
@@ -83,10 +100,6 @@ pub struct Array {
     #[serde(default)]
     pub gain_error_db: f64,
 }
-
-/// Largest limits of an element's errors that error bars are true for, which are of first order.
-const MAX_PHASE_ERROR_DEG: f64 = 10.0;
-const MAX_GAIN_ERROR_DB: f64 = 1.0;
 
 /// The target's motion.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -126,10 +139,13 @@ pub struct Channel {
     /// ε in η = d^−ε.
     pub path_loss_exponent: f64,
     /// σ_n² in dBm, variance of a matched-filter output symbol at the CRE.
+    #[serde(default = "absent", deserialize_with = "finite", skip_serializing_if = "is_absent")]
     pub communication_noise_dbm: f64,
     /// σ_s² in dBm, per receive antenna at the SRE.
+    #[serde(default = "absent", deserialize_with = "finite", skip_serializing_if = "is_absent")]
     pub sensing_noise_dbm: f64,
     /// |β_0|.
+    #[serde(default = "absent", deserialize_with = "finite", skip_serializing_if = "is_absent")]
     pub reflection_coefficient: f64,
     /// σ_Δ in seconds.
     pub timing_error_std_s: f64,
@@ -291,133 +307,15 @@ impl Scene {
 
     /// Parses and checks a scene; `name` stands in error lines.
     pub fn from_toml(text: &str, name: &str) -> Result<Self> {
-        let scene: Self = config::from_toml(text, name)?;
-        scene.check().map_err(|what| Error::input(format!("{name}: {what}")))?;
+        let in_file = |what: String| Error::input(format!("{name}: {what}"));
+        let has = |header: &str| text.lines().any(|line| line.trim() == header);
+        if has("[target]") && has("[[target]]") {
+            return Err(in_file("[target] and [[target]] say the same; accepted: one of the two".into()));
+        }
+        let file: SceneFile = config::from_toml(text, name)?;
+        let scene = Self::try_from(file).map_err(in_file)?;
+        scene.check().map_err(in_file)?;
         Ok(scene)
-    }
-
-    /// Checks ranges; the error names the key, what was found and what is accepted.
-    pub fn check(&self) -> Result<(), String> {
-        let positive = |key: &str, value: f64| {
-            (value.is_finite() && value > 0.0)
-                .then_some(())
-                .ok_or(format!("{key} = {value} is out of range; accepted: a finite number above 0"))
-        };
-        let finite = |key: &str, value: f64| {
-            value.is_finite().then_some(()).ok_or(format!("{key} = {value} is not a finite number"))
-        };
-        let count = |key: &str, value: usize, range: std::ops::RangeInclusive<usize>| {
-            range.contains(&value).then_some(()).ok_or(format!(
-                "{key} = {value} is out of range; accepted: {} to {}",
-                range.start(),
-                range.end()
-            ))
-        };
-        let geometry = &self.geometry;
-        finite("target.turn_rate_rad_s", self.target.turn_rate_rad_s)?;
-        for (key, point) in [
-            ("geometry.transmitter", geometry.transmitter),
-            ("geometry.target", geometry.target),
-            ("geometry.sensing_receiver", geometry.sensing_receiver),
-            ("geometry.communication_receiver", geometry.communication_receiver),
-            ("target.velocity_m_s", self.target.velocity_m_s),
-        ] {
-            finite(key, point[0])?;
-            finite(key, point[1])?;
-        }
-        for (key, point) in
-            [("geometry.communication_receiver", geometry.communication_receiver), ("geometry.target", geometry.target)]
-        {
-            if point == geometry.transmitter {
-                return Err(format!("{key} = {point:?} is where the transmitter stands; accepted: another point"));
-            }
-        }
-        if geometry.target == geometry.sensing_receiver {
-            return Err("geometry.target is where the sensing receiver stands; accepted: another point".into());
-        }
-        count("array.transmit_antennas", self.array.transmit_antennas, 1..=256)?;
-        count("array.receive_antennas", self.array.receive_antennas, 1..=256)?;
-        positive("array.spacing_wavelengths", self.array.spacing_wavelengths)?;
-        for (key, value, most) in [
-            ("array.phase_error_deg", self.array.phase_error_deg, MAX_PHASE_ERROR_DEG),
-            ("array.gain_error_db", self.array.gain_error_db, MAX_GAIN_ERROR_DB),
-        ] {
-            if !(0.0..=most).contains(&value) {
-                return Err(format!("{key} = {value} is out of range; accepted: 0 to {most}"));
-            }
-            if value > 0.0 && self.model.reflectivity == Reflectivity::Known {
-                return Err(format!(
-                    "{key} = {value}, and model.reflectivity is \"known\", which asks for arrays without errors; accepted: 0"
-                ));
-            }
-        }
-        let channel = &self.channel;
-        finite("channel.path_loss_exponent", channel.path_loss_exponent)?;
-        finite("channel.communication_noise_dbm", channel.communication_noise_dbm)?;
-        finite("channel.sensing_noise_dbm", channel.sensing_noise_dbm)?;
-        positive("channel.reflection_coefficient", channel.reflection_coefficient)?;
-        positive("channel.timing_error_std_s", channel.timing_error_std_s)?;
-        if !(-5.0..=5.0).contains(&channel.carrier_offset_ppm) {
-            return Err(format!(
-                "channel.carrier_offset_ppm = {} is out of range; accepted: -5 to 5",
-                channel.carrier_offset_ppm
-            ));
-        }
-        self.check_stationary()?;
-        let waveform = &self.waveform;
-        positive("waveform.bandwidth_hz", waveform.bandwidth_hz)?;
-        positive("waveform.carrier_hz", waveform.carrier_hz)?;
-        count("waveform.frame_symbols", waveform.frame_symbols, 1..=1 << 20)?;
-        count("waveform.block_symbols", waveform.block_symbols, 1..=1 << 20)?;
-        count("waveform.samples_per_symbol", waveform.samples_per_symbol, 1..=8)?;
-        if let Some(interval) = waveform.frame_interval_s {
-            positive("waveform.frame_interval_s", interval)?;
-        }
-        if !(waveform.roll_off > 0.0 && waveform.roll_off <= 1.0) {
-            return Err(format!(
-                "waveform.roll_off = {} is out of range; accepted: above 0, up to 1",
-                waveform.roll_off
-            ));
-        }
-        let constraints = &self.constraints;
-        finite("constraints.power_dbm", constraints.power_dbm)?;
-        positive("constraints.hcrb_max_m2", constraints.hcrb_max_m2)?;
-        positive("constraints.bandwidth_ratio_max", constraints.bandwidth_ratio_max)?;
-        if let Some(margin) = constraints.snr_margin_db {
-            finite("constraints.snr_margin_db", margin)?;
-        }
-        if let Some(rate) = constraints.block_error_rate_max
-            && !(rate > 0.0 && rate < 1.0)
-        {
-            return Err(format!(
-                "constraints.block_error_rate_max = {rate} is out of range; accepted: above 0, below 1"
-            ));
-        }
-        Ok(())
-    }
-
-    /// Checks clutter and leakage.
-    fn check_stationary(&self) -> Result<(), String> {
-        for (index, clutter) in self.clutter.iter().enumerate() {
-            let Clutter { position_m: position, reflection_coefficient } = clutter;
-            if !position.iter().all(|coordinate| coordinate.is_finite()) {
-                return Err(format!("clutter[{index}].position_m = {position:?}; accepted: two finite numbers"));
-            }
-            if !(reflection_coefficient.is_finite() && *reflection_coefficient > 0.0) {
-                return Err(format!(
-                    "clutter[{index}].reflection_coefficient = {reflection_coefficient} is out of range; accepted: a \
-                     finite number above 0"
-                ));
-            }
-        }
-        match self.channel.leakage_db {
-            Some(db) if !db.is_finite() => Err(format!("channel.leakage_db = {db} is not a finite number")),
-            Some(_) if self.geometry.transmitter == self.geometry.sensing_receiver => Err(
-                "channel.leakage_db needs a straight way; accepted: geometry.sensing_receiver away from the transmitter"
-                    .into(),
-            ),
-            _ => Ok(()),
-        }
     }
 
     /// Symbol period Δt in seconds.
