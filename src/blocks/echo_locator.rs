@@ -24,6 +24,9 @@ use crate::{Error, Result};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
+    /// Which of the scene's sensing receivers this is, by its id; absent: the first.
+    #[serde(default)]
+    receiver: Option<String>,
     /// The tap that holds the shaped streams.
     reference: String,
     /// Density of the target's acceleration noise for the track, in m²/s³ per axis.
@@ -50,6 +53,20 @@ struct Keys {
 }
 
 impl Keys {
+    /// The scene in which the single keys speak of this receiver.
+    fn scene(&self, scene: &Scene) -> Result<Scene> {
+        let receivers = scene.sensing_receivers();
+        let Some(id) = &self.receiver else { return Ok(scene.seen_by(0, 0, 0)) };
+        let index = receivers.iter().position(|receiver| receiver.id == *id).ok_or_else(|| {
+            let known: Vec<_> = receivers.iter().map(|receiver| receiver.id.as_str()).collect();
+            Error::input(format!(
+                "receiver = \"{id}\" is no sensing receiver of the scene; accepted: {}",
+                known.join(", ")
+            ))
+        })?;
+        Ok(scene.seen_by(0, 0, index))
+    }
+
     fn coherent_frames(&self, scene: &Scene) -> Result<CoherentFrames> {
         let usual = CoherentFrames::of_scene(scene, self.coherent_frames.unwrap_or(1))
             .map_err(|error| Error::input(format!("coherent_frames: {error}")))?;
@@ -84,8 +101,9 @@ impl Keys {
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
-    let track_settings = keys.track_settings(context.scene.channel.timing_error_hold)?;
-    let frames = keys.coherent_frames(&context.scene)?;
+    let scene = keys.scene(&context.scene)?;
+    let track_settings = keys.track_settings(scene.channel.timing_error_hold)?;
+    let frames = keys.coherent_frames(&scene)?;
     let stationary = StationaryKeys { remove: keys.remove_stationary, learn_frames: keys.learn_frames };
     let reference = keys.reference;
     let Some(tap) = context.taps.remove(&reference) else {
@@ -93,13 +111,13 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         let known = if known.is_empty() { "a tap of a chain above".into() } else { known.join(", ") };
         return Err(Error::input(format!("reference = \"{reference}\" is no tap that is free; accepted: {known}")));
     };
-    let samples_per_symbol = context.scene.waveform.samples_per_symbol;
-    let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&context.scene) };
+    let samples_per_symbol = scene.waveform.samples_per_symbol;
+    let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&scene) };
     let first_lag = config.lag_range()[0] as i64;
     let window = samples_per_symbol * SENSING_WINDOW;
     let estimator = CoherentEstimator::new(config, window, frames)?;
-    let remover = stationary.make(&context.scene, estimator.config(), window)?;
-    let rows = context.scene.array.receive_antennas;
+    let remover = stationary.make(&scene, estimator.config(), window)?;
+    let rows = scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
     context.snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
     Ok(erase(EchoLocator {
@@ -110,10 +128,10 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         feedback: context.feedback.clone(),
         tracker: Tracker::new(estimator.config(), track_settings),
         fixes: Vec::with_capacity(MAX_TARGETS),
-        clock: FrameClock::new(&context.scene),
+        clock: FrameClock::new(&scene),
         snapshots: Arc::clone(&context.snapshots),
         left_out: Arc::clone(&context.ends.left_out),
-        antennas: context.scene.array.transmit_antennas,
+        antennas: scene.array.transmit_antennas,
         samples_per_symbol,
         first_lag,
         detector: Detector::new(estimator, window),

@@ -9,13 +9,12 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::direct::{flush_samples, path_samples};
 use super::echo::{EchoTarget, check_simulated, longest_delay};
 use super::noise::mix;
-use super::{
-    DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, StationaryPath,
-    check_simulated_target,
-};
+use super::{DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, StationaryPath};
 use crate::array::{ElementErrors, direction_rad, distance_m, steering_vector};
 use crate::dsp::FILTER_TAPS;
-use crate::scene::{Point, ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w};
+use crate::scene::{
+    Point, ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, SceneReceiver, TimingErrorHold, dbm_to_w,
+};
 
 /// The world, with state between chunks.
 pub struct World {
@@ -33,18 +32,18 @@ impl World {
         check_geometry(scene)?;
         let mut receive_errors = Xoshiro256PlusPlus::seed_from_u64(mix(seed, 0xa7));
         let errors = ElementErrors::draw(&scene.array, &mut receive_errors);
-        let receivers = communication_receivers(scene);
-        let direct = |(index, receiver): (u64, &Listener)| {
+        let receivers = scene.communication_receivers();
+        let direct = |(index, receiver): (u64, &SceneReceiver)| {
             DirectPath::new(&direct_settings(scene, receiver, &errors, seed_of(seed, 0xcc, index)), chunk)
         };
         let directs = (0..).zip(&receivers).map(direct).collect();
-        let echo = |(index, receiver): (u64, &Listener)| {
+        let echo = |(index, receiver): (u64, &SceneReceiver)| {
             let own_seed = seed_of(seed, 0x5e, index);
             let errors = errors_of(scene, receiver, &errors, own_seed, index == 0);
             let path = EchoPath::new(echo_settings(scene, receiver, errors, preamble, own_seed), chunk)?;
             Ok((path, receiver.antennas))
         };
-        let echoes = (0..).zip(&sensing_receivers(scene)).map(echo).collect::<Result<_, String>>()?;
+        let echoes = (0..).zip(&scene.sensing_receivers()).map(echo).collect::<Result<_, String>>()?;
         Ok(Self { directs, echoes, chunk: 0 })
     }
 
@@ -57,7 +56,8 @@ impl World {
     /// Samples that must be flushed through a scene's world until all that was sent has arrived.
     pub fn flush_samples(scene: &Scene) -> usize {
         let rate_hz = scene.sample_rate_hz();
-        let direct = communication_receivers(scene)
+        let direct = scene
+            .communication_receivers()
             .iter()
             .map(|receiver| path_samples(delay_s(scene, receiver) * rate_hz))
             .max()
@@ -104,46 +104,34 @@ impl World {
     }
 }
 
-/// A receiver as the world needs it.
-struct Listener {
-    position_m: Point,
-    antennas: usize,
-    noise_dbm: f64,
-}
-
 fn targets(scene: &Scene) -> Vec<EchoTarget> {
-    vec![EchoTarget {
-        position_m: scene.geometry.target,
-        motion: scene.target.clone(),
-        reflection_coefficient: scene.channel.reflection_coefficient,
-    }]
+    let targets = scene.targets().into_iter().map(|target| EchoTarget {
+        position_m: target.position_m,
+        motion: target.motion(),
+        reflection_coefficient: target.reflection_coefficient,
+    });
+    targets.collect()
 }
 
-fn communication_receivers(scene: &Scene) -> Vec<Listener> {
-    vec![Listener {
-        position_m: scene.geometry.communication_receiver,
-        antennas: 1,
-        noise_dbm: scene.channel.communication_noise_dbm,
-    }]
-}
-
-fn sensing_receivers(scene: &Scene) -> Vec<Listener> {
-    vec![Listener {
-        position_m: scene.geometry.sensing_receiver,
-        antennas: scene.array.receive_antennas,
-        noise_dbm: scene.channel.sensing_noise_dbm,
-    }]
-}
-
+/// Whether all that reflects can be simulated for every sensing receiver.
 fn check_geometry(scene: &Scene) -> Result<(), String> {
-    let geometry = &scene.geometry;
-    check_simulated_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)
-        .map_err(|what| format!("geometry.{what}"))?;
-    for (index, clutter) in scene.clutter.iter().enumerate() {
-        let key = format!("clutter[{index}].position_m");
-        check_simulated(&key, clutter.position_m, geometry.transmitter, geometry.sensing_receiver)?;
+    let transmitter = scene.geometry.transmitter;
+    for receiver in scene.sensing_receivers() {
+        for (index, target) in scene.targets().iter().enumerate() {
+            let key = target_key(scene, index);
+            check_simulated(&key, target.position_m, transmitter, receiver.position_m)?;
+        }
+        for (index, clutter) in scene.clutter.iter().enumerate() {
+            let key = format!("clutter[{index}].position_m");
+            check_simulated(&key, clutter.position_m, transmitter, receiver.position_m)?;
+        }
     }
     Ok(())
+}
+
+/// How the file names a target's place.
+fn target_key(scene: &Scene, index: usize) -> String {
+    if scene.target_list.is_empty() { "geometry.target".into() } else { format!("target[{index}].position_m") }
 }
 
 /// The seed of receiver `index`; the first has that of the world.
@@ -153,7 +141,7 @@ fn seed_of(seed: u64, salt: u64, index: u64) -> u64 {
 
 /// The element errors of a sensing receiver and the transmitter: the first has those that were drawn for the scene, each
 /// other one an array of its own.
-fn errors_of(scene: &Scene, receiver: &Listener, drawn: &ElementErrors, seed: u64, first: bool) -> ElementErrors {
+fn errors_of(scene: &Scene, receiver: &SceneReceiver, drawn: &ElementErrors, seed: u64, first: bool) -> ElementErrors {
     if first {
         return drawn.clone();
     }
@@ -162,13 +150,13 @@ fn errors_of(scene: &Scene, receiver: &Listener, drawn: &ElementErrors, seed: u6
     ElementErrors { transmit: drawn.transmit.clone(), ..own }
 }
 
-fn delay_s(scene: &Scene, receiver: &Listener) -> f64 {
+fn delay_s(scene: &Scene, receiver: &SceneReceiver) -> f64 {
     distance_m(scene.geometry.transmitter, receiver.position_m) / SPEED_OF_LIGHT_M_S
 }
 
 /// h_c of the world: free space with the scene's exponent, by the elements as they are. A plan's belief of it is made
 /// elsewhere, so that the two can differ.
-fn channel_of(scene: &Scene, receiver: &Listener, errors: &ElementErrors) -> DVector<Complex64> {
+fn channel_of(scene: &Scene, receiver: &SceneReceiver, errors: &ElementErrors) -> DVector<Complex64> {
     let transmitter = scene.geometry.transmitter;
     let distance = distance_m(transmitter, receiver.position_m);
     let gain = distance.powf(-scene.channel.path_loss_exponent).sqrt();
@@ -180,7 +168,7 @@ fn channel_of(scene: &Scene, receiver: &Listener, errors: &ElementErrors) -> DVe
     channel
 }
 
-fn direct_settings(scene: &Scene, receiver: &Listener, errors: &ElementErrors, seed: u64) -> DirectPathSettings {
+fn direct_settings(scene: &Scene, receiver: &SceneReceiver, errors: &ElementErrors, seed: u64) -> DirectPathSettings {
     DirectPathSettings {
         channel: channel_of(scene, receiver, errors),
         delay_s: delay_s(scene, receiver),
@@ -193,7 +181,7 @@ fn direct_settings(scene: &Scene, receiver: &Listener, errors: &ElementErrors, s
 
 fn echo_settings(
     scene: &Scene,
-    receiver: &Listener,
+    receiver: &SceneReceiver,
     errors: ElementErrors,
     preamble: usize,
     seed: u64,
@@ -222,7 +210,7 @@ fn echo_settings(
 }
 
 /// The scene's clutter, and its leakage.
-fn stationary_paths(scene: &Scene, receiver: &Listener) -> Vec<StationaryPath> {
+fn stationary_paths(scene: &Scene, receiver: &SceneReceiver) -> Vec<StationaryPath> {
     let (from, to) = (scene.geometry.transmitter, receiver.position_m);
     let clutter = scene
         .clutter

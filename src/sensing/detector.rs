@@ -20,6 +20,8 @@ pub struct Detector {
     /// Frames so far, and since several targets were found.
     frames: u64,
     alone: u64,
+    /// [`LOOK_EVERY`].
+    look_every: u64,
 }
 
 impl Detector {
@@ -31,6 +33,7 @@ impl Detector {
             found: Vec::with_capacity(super::MAX_TARGETS),
             frames: 0,
             alone: KEEP_LOOKING,
+            look_every: LOOK_EVERY,
         }
     }
 
@@ -53,7 +56,7 @@ impl Detector {
             return (!self.found.is_empty()).then_some(&self.found);
         };
         let (first, peak) = estimator.estimate_first(frame);
-        let due = self.frames.is_multiple_of(LOOK_EVERY) || self.alone < KEEP_LOOKING;
+        let due = self.frames.is_multiple_of(self.look_every) || self.alone < KEEP_LOOKING;
         self.frames += 1;
         self.alone = self.alone.saturating_add(1);
         if let (Some(peak), Some(reached)) = (peak, estimator.reached())
@@ -77,7 +80,7 @@ impl Detector {
         self.alone = 0;
         let mut strongest = *first;
         for index in 0..count {
-            let Some((fix, reached)) = self.search.reveal(frame, index, |view| estimator.locate_in(&view)) else {
+            let Some((fix, reached)) = self.search.reveal(index, |view| estimator.locate_in(frame, &view)) else {
                 continue;
             };
             let Some(reached) = reached else { continue };
@@ -103,3 +106,7 @@ impl Detector {
         self.found.sort_unstable_by(|a, b| b.detection_energy.total_cmp(&a.detection_energy));
     }
 }
+
+#[cfg(test)]
+#[path = "detector_tests.rs"]
+mod tests;

@@ -144,8 +144,8 @@ pub struct Estimator {
     beams: [Vec<Complex64>; STREAMS],
     leverage: f64,
     expectations: Vec<Expectation>,
-    /// Samples of the window that hold anything.
-    length: usize,
+    /// Noise variance of a bin.
+    noise_variance: f64,
     /// What the last fine stage came to, with a position or without.
     reached: Option<Reached>,
 }
@@ -200,7 +200,7 @@ impl Estimator {
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
             expectations: Vec::with_capacity(MAX_TRACKS),
-            length: window,
+            noise_variance: noise_variance(&config, window, window),
             reached: None,
             config,
         })
@@ -233,7 +233,7 @@ impl Estimator {
     /// The same, and where the echo was found. `None` where none was.
     pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
         self.fly(frame.beams);
-        self.length = self.window;
+        self.noise_variance = noise_variance(&self.config, self.window, self.window);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
         let nothing = |status| Estimate::without_fix(status, &peak, 1);
@@ -259,14 +259,17 @@ impl Estimator {
         let Some(reached) = self.reached else { return false };
         let (energy, bins) = self.spectra.first().echo_energy();
         let noise = bins as f64 + NOISE_DEVIATIONS * (bins as f64).sqrt();
-        energy / self.noise_variance() - reached.energy > noise + EDGES_PART * reached.energy
+        energy / self.noise_variance - reached.energy > noise + EDGES_PART * reached.energy
     }
 
     /// Locates one of several targets from its view.
-    pub(super) fn locate_in(&mut self, view: &View<'_>) -> (Result<Fix, Status>, Option<Reached>) {
-        self.length = view.length;
-        let streams = (0..STREAMS).map(|stream| view.streams.row(stream));
-        let gram = self.spectra.load_streams(0, streams, self.config.moving);
+    pub(super) fn locate_in(
+        &mut self,
+        frame: &EchoFrame<'_>,
+        view: &View<'_>,
+    ) -> (Result<Fix, Status>, Option<Reached>) {
+        self.noise_variance = noise_variance(&self.config, self.window, view.length);
+        let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         self.spectra.load_echo(0, (0..self.config.receive_antennas).map(|row| view.echo.row(row)));
         let fix = self.locate(Window { gram, lag: view.lag, fraction: view.fraction });
         (fix, self.reached)
@@ -308,8 +311,14 @@ impl Estimator {
         self.reached = None;
         self.spectra.correlate(window.fraction, &mut self.correlations);
         let mut points = [Vector3::zeros(); CANDIDATES];
-        let likelihood =
-            likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.length);
+        let likelihood = likelihood_of(
+            &self.config,
+            &self.correlations,
+            window.gram,
+            &self.beams,
+            self.wavenumber,
+            self.noise_variance,
+        );
         let mut count = self.search.starts(&likelihood, &mut points);
         let behind_part = if self.config.moving { BEHIND_PART } else { 0.0 };
         count = self.settle(&mut window, &mut points, count, behind_part)?;
@@ -325,8 +334,14 @@ impl Estimator {
             }
             turning = Some(so_far);
         }
-        let likelihood =
-            likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.length);
+        let likelihood = likelihood_of(
+            &self.config,
+            &self.correlations,
+            window.gram,
+            &self.beams,
+            self.wavenumber,
+            self.noise_variance,
+        );
         let reference = window.lag as f64 + window.fraction;
         self.reached = Some(reach(&likelihood, reference, &points[0]));
         let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
@@ -342,8 +357,14 @@ impl Estimator {
         behind_part: f64,
     ) -> Result<usize, Status> {
         for _ in 0..6 {
-            let likelihood =
-                likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.length);
+            let likelihood = likelihood_of(
+                &self.config,
+                &self.correlations,
+                window.gram,
+                &self.beams,
+                self.wavenumber,
+                self.noise_variance,
+            );
             count = follow(&likelihood, points, count, behind_part);
             let moved = points[0][2];
             if count == 0 {
@@ -365,7 +386,7 @@ impl Estimator {
         self.spectra.correlate_slopes(window.fraction, &mut self.slope_correlations);
         let (slope_gram, cross) = self.spectra.slope_grams();
         let of = |correlations| {
-            likelihood_of(&self.config, correlations, window.gram, &self.beams, self.wavenumber, self.length)
+            likelihood_of(&self.config, correlations, window.gram, &self.beams, self.wavenumber, self.noise_variance)
         };
         let (still, sloped) = (of(&self.correlations), of(&self.slope_correlations));
         let jets = beam_jets(&self.beams, self.wavenumber, point[0]);
@@ -460,11 +481,11 @@ impl Estimator {
         };
         self.expectations.iter().min_by(|a, b| apart(a).total_cmp(&apart(b))).copied()
     }
+}
 
-    /// Of a bin.
-    fn noise_variance(&self) -> f64 {
-        self.length as f64 * self.config.samples_per_symbol as f64 * self.config.noise_power_w
-    }
+/// Noise variance of a bin of a window of which `length` samples count.
+fn noise_variance(config: &SensingConfig, window: usize, length: usize) -> f64 {
+    window as f64 * config.samples_per_symbol as f64 * config.noise_power_w * (window as f64 / length as f64)
 }
 
 /// What an expectation adds to a candidate's log-posterior, not below [`SURPRISE_NATS`].
@@ -521,14 +542,7 @@ fn likelihood_of<'a>(
     gram: Gram,
     beams: &'a [Vec<Complex64>; STREAMS],
     wavenumber: f64,
-    window: usize,
+    noise_variance: f64,
 ) -> Likelihood<'a> {
-    Likelihood {
-        correlations,
-        gram,
-        beams,
-        wavenumber,
-        noise_variance: window as f64 * config.samples_per_symbol as f64 * config.noise_power_w,
-        reflection: config.reflection,
-    }
+    Likelihood { correlations, gram, beams, wavenumber, noise_variance, reflection: config.reflection }
 }

@@ -7,8 +7,9 @@
 //! edges go with them. Where elements have errors every row has a response of its own.
 //!
 //! What a target's echo is made of is known from the frame's header to the end of the sensing window only: before and
-//! after it the transmitter sends what other clocks and frames rule. So each target is looked at where all others' echoes
-//! are known, and its reference is cut to the same samples, which keeps its error bar true.
+//! after it the transmitter sends what other clocks and frames rule. So each target is fitted to the samples in which all
+//! others' echoes are known. Transforms need whole windows, which begin and end alike: the other samples are filled up with
+//! what the fit expects there (the method of expectation and maximisation), and count for nothing in error bars.
 
 use num_complex::{Complex32, Complex64};
 
@@ -22,7 +23,7 @@ use crate::modem::frame::{HEADER, UNIQUE_WORD};
 /// Most targets of one frame.
 pub const MAX_TARGETS: usize = 8;
 /// Rounds of re-estimation after each new target.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
 /// A round that moves no target by more of its log-likelihood, in nats, is the last: by 0.03 deviations.
 const SETTLED_NATS: f64 = 5e-4;
 /// Grid points per independent beam of the receive array.
@@ -74,9 +75,8 @@ pub struct TargetSearch {
     responses: Vec<[Complex32; STREAMS]>,
     /// What no target explains yet, `[row][sample]`.
     residual: Vec<Complex32>,
-    /// The part of it that is searched, and the windows' samples that count.
+    /// The part of it that is searched, or one target's windows.
     masked: Vec<Complex32>,
-    streams: Vec<Complex32>,
     scratch: Vec<Complex32>,
     misfit_limit: f64,
 }
@@ -89,12 +89,11 @@ struct Cut {
     fraction: f64,
 }
 
-/// What one target is located from: its window, with zeros where others' echoes are not known.
+/// What one target is located from, others being subtracted.
 pub(super) struct View<'a> {
-    /// The streams and the echo's rows, a window each.
-    pub streams: Planar<'a>,
+    /// The echo's rows, a window each.
     pub echo: Planar<'a>,
-    /// Samples that are no such zeros.
+    /// Samples of the window that were received and not expected.
     pub length: usize,
     /// The whole delay from which the echo's rows go on, and what is left of T.
     pub lag: isize,
@@ -119,7 +118,6 @@ impl TargetSearch {
             responses: vec![[Complex32::default(); STREAMS]; MAX_TARGETS * rows],
             residual: zeros(rows * count),
             masked: zeros(rows * count),
-            streams: zeros(STREAMS * window),
             scratch: zeros(count + FILTER_TAPS),
             misfit_limit: energy_threshold(STREAMS * rows, MISFIT_PROBABILITY),
             correlator,
@@ -168,6 +166,8 @@ impl TargetSearch {
     fn take(&mut self, frame: &EchoFrame<'_>, near: TargetEcho) -> bool {
         let index = self.targets.len();
         self.targets.push(near);
+        let rows = self.config.receive_antennas;
+        self.responses[index * rows..][..rows].fill([Complex32::default(); STREAMS]);
         self.refine(frame, index);
         if self.targets[index].arrival_sine.is_nan() {
             self.targets.pop();
@@ -229,9 +229,9 @@ impl TargetSearch {
         }
     }
 
-    /// Cuts the window of target `index` out of the residual, and the streams alike; `None` where hardly anything is left of
-    /// it. The target's own echo must be in the residual.
-    fn cut(&mut self, frame: &EchoFrame<'_>, index: usize) -> Option<Cut> {
+    /// Cuts the window of target `index` out of the residual, which its own echo must be in, and fills up what is not known;
+    /// `None` where hardly anything is.
+    fn cut(&mut self, index: usize) -> Option<Cut> {
         let [first, last] = self.config.lag_range();
         let delay = self.targets[index].delay_samples;
         let lag = (delay.round() as isize).clamp(first, last);
@@ -240,30 +240,27 @@ impl TargetSearch {
         if ((to - from) as f64) < LEAST_PART * self.window as f64 {
             return None;
         }
-        for (stream, masked) in self.streams.chunks_exact_mut(self.window).enumerate() {
-            masked.fill(Complex32::default());
-            masked[from..to].copy_from_slice(&frame.stream(stream)[from..to]);
-        }
-        let count = self.correlator.echo_samples();
-        let rows = self.masked.chunks_exact_mut(self.window).zip(self.residual.chunks_exact(count));
-        for (masked, residual) in rows {
-            masked.fill(Complex32::default());
-            masked[from..to].copy_from_slice(&residual[offset + from..offset + to]);
+        let (count, rows) = (self.correlator.echo_samples(), self.config.receive_antennas);
+        let delayed = &self.delayed[index * STREAMS * count..][..STREAMS * count];
+        let responses = &self.responses[index * rows..][..rows];
+        let residual = self.residual.chunks_exact(count).zip(responses);
+        for (window, (residual, response)) in self.masked.chunks_exact_mut(self.window).zip(residual) {
+            window[from..to].copy_from_slice(&residual[offset + from..offset + to]);
+            for unknown in [0..from, to..self.window] {
+                window[unknown.clone()].fill(Complex32::default());
+                for (g, stream) in response.iter().zip(delayed.chunks_exact(count)) {
+                    scale_add(*g, &stream[offset..][unknown.clone()], &mut window[unknown.clone()]);
+                }
+            }
         }
         Some(Cut { length: to - from, lag, fraction: delay - lag as f64 })
     }
 
     /// Shows what target `index` is located from, its own echo being put back for the time of `look`.
-    pub(super) fn reveal<T>(
-        &mut self,
-        frame: &EchoFrame<'_>,
-        index: usize,
-        look: impl FnOnce(View<'_>) -> T,
-    ) -> Option<T> {
+    pub(super) fn reveal<T>(&mut self, index: usize, look: impl FnOnce(View<'_>) -> T) -> Option<T> {
         self.add(index, 1.0);
-        let seen = self.cut(frame, index).map(|Cut { length, lag, fraction }| {
-            let streams = Planar::new(&self.streams, self.window);
-            look(View { streams, echo: Planar::new(&self.masked, self.window), length, lag, fraction })
+        let seen = self.cut(index).map(|Cut { length, lag, fraction }| {
+            look(View { echo: Planar::new(&self.masked, self.window), length, lag, fraction })
         });
         self.add(index, -1.0);
         seen
@@ -281,11 +278,11 @@ impl TargetSearch {
     /// Moves a target to the maximum of E near it, on the residual; returns by how many nats that was away.
     fn refine(&mut self, frame: &EchoFrame<'_>, index: usize) -> f64 {
         let TargetEcho { delay_samples, arrival_sine, .. } = self.targets[index];
-        let Some(Cut { length, lag, fraction: mut delay }) = self.cut(frame, index) else { return 0.0 };
-        let gram = self.spectrum.load_streams(self.streams.chunks_exact(self.window));
+        let Some(Cut { length, lag, fraction: mut delay }) = self.cut(index) else { return 0.0 };
+        let gram = self.spectrum.load_streams(frame.streams());
         self.spectrum.load_echo(self.masked.chunks_exact(self.window));
         let rows = self.config.receive_antennas as f64;
-        let noise = rows * length as f64 * self.config.samples_per_symbol as f64 * self.config.noise_power_w;
+        let noise = rows * self.noise_variance(length);
         let mut sine = arrival_sine;
         if sine.is_nan() {
             self.spectrum.correlate(delay, &mut self.correlations);
@@ -312,6 +309,12 @@ impl TargetSearch {
             energy: gram.explained(jet.x) / noise,
         };
         jet.nats(moved) / noise
+    }
+
+    /// Of a bin of a window of which so many samples count.
+    fn noise_variance(&self, length: usize) -> f64 {
+        let window = self.window as f64;
+        self.config.samples_per_symbol as f64 * self.config.noise_power_w * window * (window / length as f64)
     }
 
     /// The direction of the grid from which most energy comes.
