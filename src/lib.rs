@@ -40,6 +40,7 @@ pub mod error;
 pub mod exchange;
 #[cfg(feature = "soapy")]
 pub mod frontend;
+pub mod keys;
 pub mod modem;
 pub mod optimize;
 pub mod plot;

@@ -7,7 +7,8 @@ use std::path::Path;
 const LAYERS: &[(&str, u8, &[&str])] = &[
     ("error", 0, &[]),
     ("config", 0, &["error"]),
-    ("scene", 0, &["error", "config"]),
+    ("keys", 0, &[]),
+    ("scene", 0, &["error", "config", "keys"]),
     ("array", 0, &["scene"]),
     ("optimize", 0, &["array", "scene", "error"]),
     ("dsp", 1, &[]),

@@ -15,10 +15,7 @@ use super::noise::mix;
 use super::path::{Course, Path, StationaryPath};
 use super::{MAX_ANTENNAS, Noise, RECEIVE_LAG};
 use crate::array::{ElementErrors, direction_rad, distance_m, path_rate_m_s};
-use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Target};
-
-/// Longest path TR → target → SRE that is simulated, in metres.
-pub const MAX_PATH_M: f64 = 6000.0;
+use crate::scene::{MAX_PATH_M, Point, SPEED_OF_LIGHT_M_S, Target};
 
 /// One target of a simulated world.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,6 +13,7 @@ mod figures;
 mod fly;
 mod hcrb;
 mod inputs;
+mod keys;
 mod link;
 mod maps;
 mod optimize;
@@ -26,7 +27,6 @@ pub mod run;
 mod sense;
 mod sense_drawings;
 mod set;
-mod sets;
 mod shipped;
 mod show;
 mod similarity;
@@ -66,6 +66,8 @@ enum Command {
     Hcrb(hcrb::Arguments),
     /// Beams, source model and channel rate for a scene.
     Optimize(optimize::Arguments),
+    /// List every key of scenes, flowgraphs and live commands: unit, range, default and meaning.
+    Keys(keys::Arguments),
     /// Measure a coded link: block and bit errors at one modulation, rate and SNR.
     Link(link::Arguments),
     /// The source models beside JPEG and published points: bits, PSNR, MS-SSIM and mean differences of rate.
@@ -107,6 +109,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Figures(arguments)) => figures::run(arguments),
         Some(Command::Hcrb(arguments)) => hcrb::run(arguments),
         Some(Command::Optimize(arguments)) => optimize::run(arguments),
+        Some(Command::Keys(arguments)) => keys::run(arguments),
         Some(Command::Link(arguments)) => link::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),
         None => dispatch(Arguments::parse_from(["issc", "run"]).command),

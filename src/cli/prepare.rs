@@ -10,11 +10,10 @@ use crossbeam_channel::{Receiver, bounded};
 use super::companions::{Around, Companions, Origin};
 use super::radio::{OpenRadios, RadioArguments};
 use super::recording::{Recording, Replay, Subject, has_stage};
-use super::sets::{apply_sets, set_key};
 use super::{inputs, shipped};
 use crate::blocks::snapshots::Snapshots;
 use crate::blocks::{Context, Kind, ReceivedPicture, TABLE};
-use crate::control::{PictureLibrary, PictureWriter, Planner, Session, load_pictures, parse_at};
+use crate::control::{PictureLibrary, PictureWriter, Planner, Session, Setting, load_pictures, parse_at};
 use crate::exchange::{Role, Terms};
 use crate::modem::frame::FrameClock;
 use crate::runtime::{Flowgraph, Program};
@@ -282,25 +281,23 @@ impl RunOptions {
 
     /// What the run is made of, with what `--set` changes.
     fn read(&self) -> Result<Read> {
+        let settings = Setting::parse_all(&self.set)?;
         if let Some(folder) = &self.replay {
+            Setting::refuse_flowgraph(&settings)?;
             let replay = Replay::read(folder)?;
             let (graph, mut scene, name) = (replay.graph.clone(), replay.scene.clone(), folder.display().to_string());
-            for (path, value) in apply_sets(&self.set, &mut toml::Table::new())? {
-                set_key(&mut scene, &path, value)?;
-            }
+            Setting::apply_to_scene(&settings, &mut scene)?;
             return Ok(Read { graph, scene, name, text: String::new(), replay: Some(replay) });
         }
         let (text, name, folder) = shipped::flowgraph(&self.flowgraph)?;
         let mut table: toml::Table = crate::config::from_toml(&text, &name)?;
-        let sets = apply_sets(&self.set, &mut table)?;
+        Setting::apply_to_flowgraph(&settings, &mut table)?;
         // The text as it stands gives the better error lines.
         let text = if self.set.is_empty() { text } else { table.to_string() };
         let graph = Flowgraph::from_toml(&text, &name)?;
         let (scene_text, scene_name) = shipped::scene(&graph.scene, folder.as_deref())?;
         let mut scene = crate::config::from_toml(&scene_text, &scene_name)?;
-        for (path, value) in sets {
-            set_key(&mut scene, &path, value)?;
-        }
+        Setting::apply_to_scene(&settings, &mut scene)?;
         Ok(Read { graph, scene, name, text, replay: None })
     }
 }
@@ -339,9 +336,7 @@ fn check_scene(scene: &Scene) -> Result<()> {
     if waveform.frame_symbols != BLOCK * BLOCKS {
         return wrong("waveform.frame_symbols", waveform.frame_symbols, "1024");
     }
-    if waveform.samples_per_symbol < 2 {
-        return wrong("waveform.samples_per_symbol", waveform.samples_per_symbol, "2 or more");
-    }
+    scene.check_air().map_err(|what| Error::input(format!("scene: {what}")))?;
     FrameClock::new(scene).check().map_err(|what| Error::input(format!("scene: {what}")))?;
     let most = crate::stream::MAX_SOUNDED_ANTENNAS;
     if scene.array.transmit_antennas > most {

@@ -1,13 +1,23 @@
 //! Live commands: `KEY=VALUE` as `issc set`, `--at` and the control socket take them.
 
 use std::path::Path;
+use std::str::FromStr;
 
+use super::keys::{self, LiveKey};
 use crate::array::Beams;
 use crate::blocks::WorldChange;
-use crate::scene::Point;
-use crate::{Error, Result, config};
+use crate::scene::{Point, Scene};
+use crate::{Error, Result};
 
-/// One change to a running system.
+/// One change to a running system. Targets are named by their id in the scene; without one the first is meant.
+///
+/// ```
+/// use issc::control::Command;
+///
+/// let command: Command = "world.target.car=[80, 60]".parse()?;
+/// assert_eq!(command, Command::WorldTarget { id: Some("car".into()), point: [80.0, 60.0] });
+/// # Ok::<(), issc::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// P_T in dBm.
@@ -16,101 +26,165 @@ pub enum Command {
     HcrbMax(f64),
     /// Channel uses per source sample.
     BandwidthRatioMax(f64),
-    /// Where the optimizer believes the target to be.
-    Target(Point),
+    /// Where the optimizer believes a target to be.
+    Target {
+        /// The target's id.
+        id: Option<String>,
+        /// In metres.
+        point: Point,
+    },
     /// Beams to fly instead of the optimizer's; `None` gives the choice back.
     Weights(Option<Beams>),
-    /// A change to the simulated world.
-    World(WorldChange),
+    /// Where a simulated target is; it moves on from there.
+    WorldTarget {
+        /// The target's id.
+        id: Option<String>,
+        /// In metres.
+        point: Point,
+    },
+    /// |β| of a simulated target.
+    WorldReflection {
+        /// The target's id.
+        id: Option<String>,
+        /// |β|.
+        coefficient: f64,
+    },
 }
 
-const KEYS: [&str; 7] =
-    ["power_dbm", "hcrb_max_m2", "bandwidth_ratio_max", "target", "weights", "world.target", "world.reflection"];
+impl FromStr for Command {
+    type Err = Error;
+
+    /// Parses `KEY=VALUE`. `weights=@FILE` reads the file here, so that a command is complete in itself.
+    fn from_str(text: &str) -> Result<Self> {
+        let (path, value) = text.split_once('=').ok_or_else(|| {
+            Error::input(format!("`{text}`: accepted: KEY=VALUE with KEY one of {}", keys::live_names()))
+        })?;
+        let (path, value) = (path.trim(), value.trim());
+        let (key, id) = keys::live(path).map_err(Error::input)?;
+        let id = id.map(str::to_owned);
+        let number = || number(path, key, value);
+        let point = || point(path, key, value);
+        Ok(match key.path {
+            "power_dbm" => Self::Power(number()?),
+            "hcrb_max_m2" => Self::HcrbMax(number()?),
+            "bandwidth_ratio_max" => Self::BandwidthRatioMax(number()?),
+            "target" | "target.ID" => Self::Target { id, point: point()? },
+            "world.target" | "world.target.ID" => Self::WorldTarget { id, point: point()? },
+            "world.reflection" | "world.reflection.ID" => Self::WorldReflection { id, coefficient: number()? },
+            _ => Self::Weights(weights(path, key, value)?),
+        })
+    }
+}
+
+fn wrong(path: &str, key: &LiveKey, value: &str) -> Error {
+    let unit = if key.unit.is_empty() { String::new() } else { format!(" {}", key.unit) };
+    Error::input(format!("{path}: found `{value}`; accepted: {}{unit}", key.range))
+}
+
+fn number(path: &str, key: &LiveKey, value: &str) -> Result<f64> {
+    let number = value.parse::<f64>().ok().filter(|number| key.range.contains(*number));
+    number.ok_or_else(|| wrong(path, key, value))
+}
+
+fn point(path: &str, key: &LiveKey, value: &str) -> Result<Point> {
+    let point = serde_json::from_str::<Point>(value).ok();
+    let point = point.filter(|point| point.iter().all(|coordinate| key.range.contains(*coordinate)));
+    point.ok_or_else(|| wrong(path, key, value))
+}
+
+fn weights(path: &str, key: &LiveKey, value: &str) -> Result<Option<Beams>> {
+    match value.strip_prefix('@') {
+        _ if value == "auto" => Ok(None),
+        Some(file) => read_weights(Path::new(file)).map(Some),
+        None => parse_weights(value).map(Some).map_err(|_| Error::input(format!("{path}: accepted: {}", key.range))),
+    }
+}
 
 impl Command {
-    /// Parses `KEY=VALUE`. `weights=@FILE` reads the file here, so that a command is complete in itself.
+    /// Parses `KEY=VALUE`, as [`FromStr`] does.
     pub fn parse(text: &str) -> Result<Self> {
-        let (key, value) = text.split_once('=').ok_or_else(|| {
-            Error::input(format!("`{text}`: accepted: KEY=VALUE with KEY one of {}", KEYS.join(", ")))
-        })?;
-        let (key, value) = (key.trim(), value.trim());
-        let wrong = |accepted: &str| Error::input(format!("{key}: found `{value}`; accepted: {accepted}"));
-        let number = |accepted: &str, good: fn(f64) -> bool| {
-            value
-                .parse::<f64>()
-                .ok()
-                .filter(|number| number.is_finite() && good(*number))
-                .ok_or_else(|| wrong(accepted))
-        };
-        let point = || {
-            serde_json::from_str::<Point>(value)
-                .ok()
-                .filter(|point| point.iter().all(|coordinate| coordinate.is_finite()))
-                .ok_or_else(|| wrong("[x,y] in metres"))
-        };
-        Ok(match key {
-            "power_dbm" => Self::Power(number("a finite number of dBm", |_| true)?),
-            "hcrb_max_m2" => Self::HcrbMax(number("a number of m² above 0", |number| number > 0.0)?),
-            "bandwidth_ratio_max" => {
-                Self::BandwidthRatioMax(number("channel uses per source sample, above 0", |number| number > 0.0)?)
-            }
-            "target" => Self::Target(point()?),
-            "world.target" => Self::World(WorldChange::Target { target: 0, point: point()? }),
-            "world.reflection" => {
-                let coefficient = number("a reflection coefficient |β_0|, 0 or above", |number| number >= 0.0)?;
-                Self::World(WorldChange::Reflection { target: 0, x: coefficient })
-            }
-            "weights" if value == "auto" => Self::Weights(None),
-            "weights" => match value.strip_prefix('@') {
-                Some(file) => Self::Weights(Some(read_weights(Path::new(file))?)),
-                None => Self::Weights(Some(parse_weights(value).map_err(|_| wrong("@FILE or auto"))?)),
-            },
-            _ => {
-                let near = config::nearest(key, KEYS.into_iter()).unwrap_or_default();
-                return Err(Error::input(format!("unknown key `{key}`; the nearest known key is `{near}`")));
-            }
-        })
+        text.parse()
     }
 
     /// The command as one line that [`Self::parse`] reads anywhere.
     pub fn to_line(&self) -> String {
-        let json = |value: &Point| format!("[{},{}]", value[0], value[1]);
+        let key = self.key();
+        let at = |point: &Point| format!("{key}=[{},{}]", point[0], point[1]);
         match self {
-            Self::Power(value) => format!("power_dbm={value}"),
-            Self::HcrbMax(value) => format!("hcrb_max_m2={value}"),
-            Self::BandwidthRatioMax(value) => format!("bandwidth_ratio_max={value}"),
-            Self::Target(value) => format!("target={}", json(value)),
-            Self::World(WorldChange::Target { point, .. }) => format!("world.target={}", json(point)),
-            Self::World(WorldChange::Reflection { x, .. }) => format!("world.reflection={x}"),
-            Self::Weights(None) => "weights=auto".into(),
+            Self::Power(value) | Self::HcrbMax(value) | Self::BandwidthRatioMax(value) => format!("{key}={value}"),
+            Self::Target { point, .. } | Self::WorldTarget { point, .. } => at(point),
+            Self::WorldReflection { coefficient, .. } => format!("{key}={coefficient}"),
+            Self::Weights(None) => format!("{key}=auto"),
             Self::Weights(Some(beams)) => {
-                format!("weights={}", serde_json::to_string(beams).expect("finite beams are valid JSON"))
+                format!("{key}={}", serde_json::to_string(beams).expect("finite beams are valid JSON"))
             }
         }
     }
 
     /// The key, as reports name the cause of a retune.
-    pub fn key(&self) -> &'static str {
+    pub fn key(&self) -> String {
+        let named = |key: &str, id: &Option<String>| match id {
+            Some(id) => format!("{key}.{id}"),
+            None => key.to_owned(),
+        };
         match self {
-            Self::Power(_) => KEYS[0],
-            Self::HcrbMax(_) => KEYS[1],
-            Self::BandwidthRatioMax(_) => KEYS[2],
-            Self::Target(_) => KEYS[3],
-            Self::Weights(_) => KEYS[4],
-            Self::World(WorldChange::Target { .. }) => KEYS[5],
-            Self::World(WorldChange::Reflection { .. }) => KEYS[6],
+            Self::Power(_) => "power_dbm".into(),
+            Self::HcrbMax(_) => "hcrb_max_m2".into(),
+            Self::BandwidthRatioMax(_) => "bandwidth_ratio_max".into(),
+            Self::Target { id, .. } => named("target", id),
+            Self::Weights(_) => "weights".into(),
+            Self::WorldTarget { id, .. } => named("world.target", id),
+            Self::WorldReflection { id, .. } => named("world.reflection", id),
         }
+    }
+
+    /// Whether this can be meant in a scene: that the target is there, and that it can stand where the command says.
+    pub fn check(&self, scene: &Scene) -> Result<()> {
+        let checked = match self {
+            Self::Target { id, point } | Self::WorldTarget { id, point } => {
+                scene.target_index(id.as_deref()).and_then(|_| scene.check_target_at(&self.key(), *point))
+            }
+            Self::WorldReflection { id, .. } => scene.target_index(id.as_deref()).map(drop),
+            _ => Ok(()),
+        };
+        checked.map_err(Error::input)
+    }
+
+    /// The change to the simulated world that this asks for, if it asks for one; an error where it cannot be meant.
+    pub fn world_change(&self, scene: &Scene) -> Result<Option<WorldChange>> {
+        self.check(scene)?;
+        let index = |id: &Option<String>| scene.target_index(id.as_deref()).map_err(Error::input);
+        Ok(match self {
+            Self::WorldTarget { id, point } => Some(WorldChange::Target { target: index(id)?, point: *point }),
+            Self::WorldReflection { id, coefficient } => {
+                Some(WorldChange::Reflection { target: index(id)?, x: *coefficient })
+            }
+            _ => None,
+        })
     }
 }
 
-/// Reads a weights file (JSON, `{"w_c": [[re,im]…], "w_0": [[re,im]…]}`, √W).
+/// Reads a weights file (JSON, `{"w_c": [[re,im]…], "w_0": [[re,im]…]}`, √W; what `issc optimize --json` prints is one).
 pub fn read_weights(path: &Path) -> Result<Beams> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
     parse_weights(&text).map_err(|what| Error::file(path, what))
 }
 
+/// The beams of an object that says more than them, as the optimizer's report does.
+fn only_beams(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(mut object) if object.contains_key("w_c") && object.contains_key("w_0") => {
+            object.retain(|key, _| key == "w_c" || key == "w_0");
+            object.into()
+        }
+        other => other,
+    }
+}
+
 fn parse_weights(text: &str) -> Result<Beams, String> {
     let beams: Beams = serde_json::from_str(text)
+        .map(only_beams)
+        .and_then(serde_json::from_value)
         .map_err(|error| format!("{error}; accepted: {{\"w_c\": [[re,im], …], \"w_0\": [[re,im], …]}} in √W"))?;
     let finite = |vector: &nalgebra::DVector<num_complex::Complex64>| vector.iter().all(|weight| weight.is_finite());
     match (beams.w_c.len(), beams.w_0.len()) {
@@ -141,6 +215,9 @@ mod tests {
             "weights=auto",
             "world.target=[80,60]",
             "world.reflection=0.25",
+            "world.reflection.bus=0",
+            "world.target.car-2=[80,60]",
+            "target.car=[80,60]",
         ] {
             let command = Command::parse(line).unwrap();
             assert_eq!(Command::parse(&command.to_line()).unwrap(), command, "{line}");
@@ -153,18 +230,45 @@ mod tests {
     #[test]
     fn mistakes_name_key_value_and_what_is_accepted() {
         for (line, error) in [
-            ("power_dbm=lots", "power_dbm: found `lots`; accepted: a finite number of dBm"),
-            ("hcrb_max_m2=-1", "hcrb_max_m2: found `-1`; accepted: a number of m² above 0"),
+            ("power_dbm=lots", "power_dbm: found `lots`; accepted: -200 to 100 dBm"),
+            ("power_dbm=1e308", "power_dbm: found `1e308`; accepted: -200 to 100 dBm"),
+            ("hcrb_max_m2=-1", "hcrb_max_m2: found `-1`; accepted: 1e-15 to 1e12 m²"),
+            ("hcrb_max_m2=nan", "hcrb_max_m2: found `nan`; accepted: 1e-15 to 1e12 m²"),
             ("powr_dbm=1", "unknown key `powr_dbm`; the nearest known key is `power_dbm`"),
-            (
-                "world.reflection=-1",
-                "world.reflection: found `-1`; accepted: a reflection coefficient |β_0|, 0 or above",
-            ),
-            ("target=[1]", "target: found `[1]`; accepted: [x,y] in metres"),
+            ("world.reflection=-1", "world.reflection: found `-1`; accepted: 0 to 1000"),
+            ("target=[1]", "target: found `[1]`; accepted: [x, y], two finite numbers from -100000 to 100000 m"),
+            ("weights=best", "weights: accepted: @FILE or auto"),
         ] {
             let found = Command::parse(line).unwrap_err();
             assert_eq!((found.to_string().as_str(), found.exit_status()), (error, 2));
         }
         assert!(parse_at("x:power_dbm=1").unwrap_err().to_string().contains("FRAME:KEY=VALUE"));
+    }
+
+    #[test]
+    fn a_target_is_found_by_its_id_and_where_it_cannot_stand_the_command_is_refused() {
+        let scene = Scene::paper();
+        let change = |line: &str| Command::parse(line).unwrap().world_change(&scene).map_err(|error| error.to_string());
+        let moved = WorldChange::Target { target: 0, point: [80.0, 60.0] };
+        assert_eq!(change("world.target=[80,60]"), Ok(Some(moved)));
+        assert_eq!(change("world.target.target=[80,60]"), Ok(Some(moved)));
+        assert_eq!(change("target=[80,60]"), Ok(None));
+        for (line, said) in [
+            ("world.target.car=[80,60]", "the scene has no target `car`; accepted: target"),
+            ("world.target=[-80,60]", "world.target = [-80.0, 60.0] is behind an array"),
+            ("target=[-80,60]", "target = [-80.0, 60.0] is behind an array"),
+            ("target=[500,50]", "target = [500.0, 50.0] makes a path of"),
+            ("world.reflection.car=1", "the scene has no target `car`"),
+        ] {
+            let found = change(line).unwrap_err();
+            assert!(found.starts_with(said), "{found}");
+        }
+    }
+
+    #[test]
+    fn what_the_optimizer_prints_is_a_weights_file() {
+        let text = r#"{"method":"global","w_c":[[0.01,0]],"w_0":[[0,0.02]],"iterations":5}"#;
+        assert_eq!(parse_weights(text).unwrap().w_0[0].im, 0.02);
+        assert!(parse_weights(r#"{"w_c":[[0.01,0]],"w_o":[[0,0.02]]}"#).unwrap_err().contains("accepted"));
     }
 }

@@ -92,7 +92,7 @@ impl Planner {
             Command::Power(power_dbm) => self.scene.constraints.power_dbm = *power_dbm,
             Command::HcrbMax(hcrb_max_m2) => self.scene.constraints.hcrb_max_m2 = *hcrb_max_m2,
             Command::BandwidthRatioMax(ratio) => self.scene.constraints.bandwidth_ratio_max = *ratio,
-            Command::Target(target) => (self.target, self.spread) = (*target, None),
+            Command::Target { point, .. } => (self.target, self.spread) = (*point, None),
             Command::Weights(weights) => {
                 let antennas = self.scene.array.transmit_antennas;
                 if let Some(beams) = weights
@@ -105,7 +105,7 @@ impl Planner {
                 }
                 self.weights.clone_from(weights);
             }
-            Command::World(_) => {}
+            Command::WorldTarget { .. } | Command::WorldReflection { .. } => {}
         }
         let mut probe = self.scene.clone();
         probe.geometry.target = self.target;

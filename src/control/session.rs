@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::socket::{Answer, LiveRequest};
 use super::{Command, Planner};
-use crate::blocks::{FIRST_SAMPLE, WorldChange, WorldChanges};
-use crate::channel::{check_simulated_target, check_target};
+use crate::blocks::{FIRST_SAMPLE, WorldChanges};
+use crate::channel::check_target;
 use crate::modem::frame::{FrameClock, SOUNDING_PERIOD};
 use crate::scene::Scene;
 use crate::sensing::Track;
@@ -299,23 +299,20 @@ impl Session {
 
     /// Carries out one command; where it cannot be met everything stays as it was.
     fn execute(&mut self, frame: u64, command: &Command) -> Retune {
-        let refused =
-            |reason: String| Retune { frame, cause: command.key().into(), feasible: false, reason: Some(reason) };
-        if let Command::World(change) = command {
-            let geometry = &self.scene.geometry;
-            if let WorldChange::Target { point, .. } = change
-                && let Err(what) = check_simulated_target(*point, geometry.transmitter, geometry.sensing_receiver)
-            {
-                return refused(format!("world.{what}"));
+        let refused = |reason: String| Retune { frame, cause: command.key(), feasible: false, reason: Some(reason) };
+        match command.world_change(&self.scene) {
+            Err(error) => return refused(error.to_string()),
+            Ok(Some(change)) => {
+                let mut changes = self.world.load_full().to_vec();
+                changes.push((frame, change));
+                self.world.store(Arc::new(changes));
+                return Retune { frame, cause: command.key(), feasible: true, reason: None };
             }
-            let mut changes = self.world.load_full().to_vec();
-            changes.push((frame, *change));
-            self.world.store(Arc::new(changes));
-            return Retune { frame, cause: command.key().into(), feasible: true, reason: None };
+            Ok(None) => {}
         }
         let before = self.planner.clone();
         let retune = match self.planner.apply(command) {
-            Ok(()) => self.retune(frame, command.key()),
+            Ok(()) => self.retune(frame, &command.key()),
             Err(error) => refused(error.to_string()),
         };
         if !retune.feasible {

@@ -3,8 +3,10 @@
 
 mod chain;
 mod flowgraph;
+mod keys;
 mod load;
 
 pub use chain::{Chain, StopSwitch};
 pub use flowgraph::{ChainText, Flowgraph, LinkText, StageText};
+pub use keys::KEYS;
 pub use load::{Busy, Program};

@@ -1,74 +1,84 @@
-//! What a scene may say: every refusal names the key, what was found and what is accepted.
+//! What a scene may say: the ranges of its keys, and what several keys must be together. Every refusal names the key,
+//! what was found and what is accepted, and is the same in every command.
 
-use super::{Clutter, MAX_RECEIVERS, MAX_TARGETS, Point, ReceiverKind, Reflectivity, Scene};
+use super::nodes::MAX_CLUTTER;
+use super::{
+    MAX_RECEIVERS, MAX_TARGETS, Point, ReceiverKind, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, SceneReceiver, keys,
+};
+use crate::keys as tables;
 
-/// Largest limits of an element's errors that error bars are true for, which are of first order.
-const MAX_PHASE_ERROR_DEG: f64 = 10.0;
-const MAX_GAIN_ERROR_DB: f64 = 1.0;
+/// Longest path transmitter → target → sensing receiver that is simulated, in metres.
+pub const MAX_PATH_M: f64 = 6000.0;
+
+/// Symbols of delay behind the direct path that a sensing receiver searches.
+pub const SEARCH_SYMBOLS: f64 = 256.0;
+
+/// Nearest that two things may stand, in metres: nearer, the path loss would be a gain.
+const LEAST_DISTANCE_M: f64 = 0.1;
+
+/// Directions from broadside that a linear array can tell, in degrees: along its own line it sees no change.
+const MAX_ANGLE_DEG: f64 = 89.0;
 
 impl Scene {
-    /// Checks ranges; the error names the key, what was found and what is accepted.
+    /// Checks ranges, lists and geometry; the error names the key, what was found and what is accepted.
     pub fn check(&self) -> Result<(), String> {
-        let geometry = &self.geometry;
-        finite("geometry.transmitter", geometry.transmitter[0])?;
-        finite("geometry.transmitter", geometry.transmitter[1])?;
-        self.check_targets()?;
-        self.check_receivers()?;
-        count("array.transmit_antennas", self.array.transmit_antennas, 1..=256)?;
-        positive("array.spacing_wavelengths", self.array.spacing_wavelengths)?;
-        for (key, value, most) in [
-            ("array.phase_error_deg", self.array.phase_error_deg, MAX_PHASE_ERROR_DEG),
-            ("array.gain_error_db", self.array.gain_error_db, MAX_GAIN_ERROR_DB),
-        ] {
-            if !(0.0..=most).contains(&value) {
-                return Err(format!("{key} = {value} is out of range; accepted: 0 to {most}"));
-            }
+        self.check_spacing()?;
+        let file = toml::Value::try_from(self).map_err(|error| error.to_string())?;
+        tables::check(keys::KEYS, &file)?;
+        // A single key that is not a number would be written as one that is missing.
+        Self::try_from(super::SceneFile::from(self.clone()))?;
+        let array = &self.array;
+        for (key, value) in
+            [("array.phase_error_deg", array.phase_error_deg), ("array.gain_error_db", array.gain_error_db)]
+        {
             if value > 0.0 && self.model.reflectivity == Reflectivity::Known {
                 return Err(format!(
                     "{key} = {value}, and model.reflectivity is \"known\", which asks for arrays without errors; accepted: 0"
                 ));
             }
         }
-        let channel = &self.channel;
-        finite("channel.path_loss_exponent", channel.path_loss_exponent)?;
-        positive("channel.timing_error_std_s", channel.timing_error_std_s)?;
-        if !(-5.0..=5.0).contains(&channel.carrier_offset_ppm) {
-            return Err(format!(
-                "channel.carrier_offset_ppm = {} is out of range; accepted: -5 to 5",
-                channel.carrier_offset_ppm
-            ));
-        }
-        self.check_stationary()?;
         let waveform = &self.waveform;
-        positive("waveform.bandwidth_hz", waveform.bandwidth_hz)?;
-        positive("waveform.carrier_hz", waveform.carrier_hz)?;
-        count("waveform.frame_symbols", waveform.frame_symbols, 1..=1 << 20)?;
-        count("waveform.block_symbols", waveform.block_symbols, 1..=1 << 20)?;
-        count("waveform.samples_per_symbol", waveform.samples_per_symbol, 1..=8)?;
-        if let Some(interval) = waveform.frame_interval_s {
-            positive("waveform.frame_interval_s", interval)?;
-        }
-        if !(waveform.roll_off > 0.0 && waveform.roll_off <= 1.0) {
+        let least_hz = 0.5 * waveform.bandwidth_hz * (1.0 + waveform.roll_off);
+        if waveform.carrier_hz < least_hz {
             return Err(format!(
-                "waveform.roll_off = {} is out of range; accepted: above 0, up to 1",
-                waveform.roll_off
+                "waveform.carrier_hz = {:e} is below half of the band that waveform.bandwidth_hz = {:e} takes; accepted: \
+                 {least_hz:e} or more",
+                waveform.carrier_hz, waveform.bandwidth_hz
             ));
         }
-        let constraints = &self.constraints;
-        finite("constraints.power_dbm", constraints.power_dbm)?;
-        positive("constraints.hcrb_max_m2", constraints.hcrb_max_m2)?;
-        positive("constraints.bandwidth_ratio_max", constraints.bandwidth_ratio_max)?;
-        if let Some(margin) = constraints.snr_margin_db {
-            finite("constraints.snr_margin_db", margin)?;
-        }
-        if let Some(rate) = constraints.block_error_rate_max
-            && !(rate > 0.0 && rate < 1.0)
-        {
+        self.check_receivers()?;
+        self.check_targets()?;
+        self.check_stationary()
+    }
+
+    /// Refuses arrays that confuse directions with one another.
+    fn check_spacing(&self) -> Result<(), String> {
+        let spacing = self.array.spacing_wavelengths;
+        if spacing.is_finite() && spacing > 0.5 {
+            let half_deg = (0.5 / spacing).asin().to_degrees();
             return Err(format!(
-                "constraints.block_error_rate_max = {rate} is out of range; accepted: above 0, below 1"
+                "array.spacing_wavelengths = {spacing} makes ambiguous directions: only within a field of view of \
+                 ±{half_deg:.1}° no two would look alike; accepted: 0.05 to 0.5, where none do"
             ));
         }
         Ok(())
+    }
+
+    /// Key of a target's place in error lines: the single one, or that of the list's entry.
+    pub fn target_key(&self, index: usize) -> String {
+        match self.target_list.is_empty() {
+            true => "geometry.target".into(),
+            false => format!("target[{index}].position_m"),
+        }
+    }
+
+    /// Key of a receiver's place in error lines; `index` counts as in [`Self::receivers`].
+    fn receiver_key(&self, index: usize, receiver: &SceneReceiver) -> String {
+        match (self.receiver_list.is_empty(), receiver.kind) {
+            (true, ReceiverKind::Communication) => "geometry.communication_receiver".into(),
+            (true, ReceiverKind::Sensing) => "geometry.sensing_receiver".into(),
+            (false, _) => format!("receiver[{index}].position_m"),
+        }
     }
 
     /// Checks every target; a list's are named by their place in it.
@@ -81,24 +91,70 @@ impl Scene {
         if !targets.iter().any(|target| target.believed) {
             return Err("target: believed = false in all of them; accepted: one or more with believed = true".into());
         }
-        let sensing = self.sensing_receivers();
         for (index, target) in targets.iter().enumerate() {
-            let key = |single: &str, listed: &str| match self.target_list.is_empty() {
-                true => single.to_owned(),
-                false => format!("target[{index}].{listed}"),
-            };
-            let place = key("geometry.target", "position_m");
-            finite_point(&place, target.position_m)?;
-            finite_point(&key("target.velocity_m_s", "velocity_m_s"), target.velocity_m_s)?;
-            finite(&key("target.turn_rate_rad_s", "turn_rate_rad_s"), target.turn_rate_rad_s)?;
-            let reflection = key("channel.reflection_coefficient", "reflection_coefficient");
-            positive(&reflection, target.reflection_coefficient)?;
-            apart_from_transmitter(&place, target.position_m, self.geometry.transmitter)?;
-            if sensing.iter().any(|receiver| receiver.position_m == target.position_m) {
-                return Err(format!("{place} is where the sensing receiver stands; accepted: another point"));
+            self.check_target_at(&self.target_key(index), target.position_m)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a target, named `key` in the error, can stand here: in front of all arrays, where its echo is simulated and
+    /// searched for. Commands that move a target ask the same as the file's reader.
+    pub fn check_target_at(&self, key: &str, point: Point) -> Result<(), String> {
+        if !point.iter().all(|coordinate| coordinate.is_finite()) {
+            return Err(format!("{key} = {point:?} is out of range; accepted: two finite numbers"));
+        }
+        apart(key, point, self.geometry.transmitter, "the transmitter")?;
+        let sensing = self.sensing_receivers();
+        for receiver in &sensing {
+            apart(key, point, receiver.position_m, "the sensing receiver")?;
+        }
+        for receiver in &sensing {
+            self.check_reflector(key, point, receiver.position_m)?;
+            let direct_m = distance_m(self.geometry.transmitter, receiver.position_m);
+            let farthest_m = direct_m + SEARCH_SYMBOLS * SPEED_OF_LIGHT_M_S * self.symbol_period_s();
+            let path_m = self.path_m(point, receiver.position_m);
+            if path_m > farthest_m {
+                return Err(format!(
+                    "{key} = {point:?} makes a path of {path_m:.1} m to the sensing receiver, whose search ends \
+                     {SEARCH_SYMBOLS} symbols behind the direct one; accepted: {direct_m:.1} to {farthest_m:.1} m"
+                ));
             }
         }
         Ok(())
+    }
+
+    /// Whether a point that reflects can stand in the world of one sensing receiver.
+    fn check_reflector(&self, key: &str, point: Point, receiver: Point) -> Result<(), String> {
+        let transmitter = self.geometry.transmitter;
+        if !(point[0] > transmitter[0] && point[0] > receiver[0]) {
+            return Err(format!(
+                "{key} = {point:?} is behind an array; accepted: x above {} (transmitter) and {} (sensing receiver), \
+                 because a linear array cannot tell front from back",
+                transmitter[0], receiver[0]
+            ));
+        }
+        for array in [transmitter, receiver] {
+            let angle_deg = (point[1] - array[1]).atan2(point[0] - array[0]).to_degrees();
+            if angle_deg.abs() > MAX_ANGLE_DEG {
+                return Err(format!(
+                    "{key} = {point:?} is {angle_deg:.4}° off the broadside of the array at {array:?}, along whose line \
+                     directions cannot be told; accepted: up to {MAX_ANGLE_DEG}°"
+                ));
+            }
+        }
+        let path_m = self.path_m(point, receiver);
+        if path_m > MAX_PATH_M {
+            return Err(format!(
+                "{key} = {point:?} makes a path of {path_m:.0} m from transmitter to sensing receiver; accepted: up to \
+                 {MAX_PATH_M} m"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Length of the path transmitter → point → receiver.
+    fn path_m(&self, point: Point, receiver: Point) -> f64 {
+        distance_m(self.geometry.transmitter, point) + distance_m(point, receiver)
     }
 
     /// Checks every receiver.
@@ -112,19 +168,26 @@ impl Scene {
             }
         }
         for (index, receiver) in receivers.iter().enumerate() {
-            let communicates = receiver.kind == ReceiverKind::Communication;
-            let key = |single: [&str; 2], listed: &str| match self.receiver_list.is_empty() {
-                true => single[usize::from(!communicates)].to_owned(),
-                false => format!("receiver[{index}].{listed}"),
-            };
-            let place = key(["geometry.communication_receiver", "geometry.sensing_receiver"], "position_m");
-            finite_point(&place, receiver.position_m)?;
-            let noise = key(["channel.communication_noise_dbm", "channel.sensing_noise_dbm"], "noise_dbm");
-            finite(&noise, receiver.noise_dbm)?;
-            let most = if communicates { 1 } else { 256 };
-            count(&key(["", "array.receive_antennas"], "antennas"), receiver.antennas, 1..=most)?;
-            if communicates {
-                apart_from_transmitter(&place, receiver.position_m, self.geometry.transmitter)?;
+            let key = self.receiver_key(index, receiver);
+            match receiver.kind {
+                ReceiverKind::Communication if receiver.antennas != 1 => {
+                    return Err(format!(
+                        "receiver[{index}].antennas = {} is out of range; accepted with kind = \"communication\": 1",
+                        receiver.antennas
+                    ));
+                }
+                ReceiverKind::Communication => {
+                    apart(&key, receiver.position_m, self.geometry.transmitter, "the transmitter")?;
+                }
+                ReceiverKind::Sensing => {
+                    let direct_m = distance_m(self.geometry.transmitter, receiver.position_m);
+                    if direct_m > MAX_PATH_M {
+                        return Err(format!(
+                            "{key} = {:?} is {direct_m:.0} m from the transmitter; accepted: up to {MAX_PATH_M} m",
+                            receiver.position_m
+                        ));
+                    }
+                }
             }
         }
         Ok(())
@@ -132,53 +195,41 @@ impl Scene {
 
     /// Checks clutter and leakage.
     fn check_stationary(&self) -> Result<(), String> {
-        for (index, clutter) in self.clutter.iter().enumerate() {
-            let Clutter { position_m: position, reflection_coefficient } = clutter;
-            if !position.iter().all(|coordinate| coordinate.is_finite()) {
-                return Err(format!("clutter[{index}].position_m = {position:?}; accepted: two finite numbers"));
-            }
-            if !(reflection_coefficient.is_finite() && *reflection_coefficient > 0.0) {
-                return Err(format!(
-                    "clutter[{index}].reflection_coefficient = {reflection_coefficient} is out of range; accepted: a \
-                     finite number above 0"
-                ));
-            }
+        if self.clutter.len() > MAX_CLUTTER {
+            return Err(format!("[[clutter]] has {} entries; accepted: up to {MAX_CLUTTER}", self.clutter.len()));
         }
         let sensing = self.sensing_receivers();
-        match self.channel.leakage_db {
-            Some(db) if !db.is_finite() => Err(format!("channel.leakage_db = {db} is not a finite number")),
-            Some(_) if sensing.iter().any(|receiver| receiver.position_m == self.geometry.transmitter) => Err(
-                "channel.leakage_db needs a straight way; accepted: geometry.sensing_receiver away from the transmitter"
-                    .into(),
-            ),
-            _ => Ok(()),
+        for (index, clutter) in self.clutter.iter().enumerate() {
+            let key = format!("clutter[{index}].position_m");
+            for receiver in &sensing {
+                self.check_reflector(&key, clutter.position_m, receiver.position_m)?;
+            }
         }
+        if self.channel.leakage_db.is_some()
+            && sensing.iter().any(|receiver| receiver.position_m == self.geometry.transmitter)
+        {
+            return Err(
+                "channel.leakage_db needs a straight way; accepted: a sensing receiver away from the transmitter"
+                    .into(),
+            );
+        }
+        Ok(())
     }
 }
 
-fn positive(key: &str, value: f64) -> Result<(), String> {
-    (value.is_finite() && value > 0.0)
-        .then_some(())
-        .ok_or_else(|| format!("{key} = {value} is out of range; accepted: a finite number above 0"))
+fn distance_m(a: Point, b: Point) -> f64 {
+    (a[0] - b[0]).hypot(a[1] - b[1])
 }
 
-fn finite(key: &str, value: f64) -> Result<(), String> {
-    value.is_finite().then_some(()).ok_or_else(|| format!("{key} = {value} is not a finite number"))
-}
-
-fn finite_point(key: &str, point: Point) -> Result<(), String> {
-    point.iter().try_for_each(|coordinate| finite(key, *coordinate))
-}
-
-fn count(key: &str, value: usize, range: std::ops::RangeInclusive<usize>) -> Result<(), String> {
-    let (least, most) = (*range.start(), *range.end());
-    let accepted = if least == most { least.to_string() } else { format!("{least} to {most}") };
-    range.contains(&value).then_some(()).ok_or_else(|| format!("{key} = {value} is out of range; accepted: {accepted}"))
-}
-
-fn apart_from_transmitter(key: &str, point: Point, transmitter: Point) -> Result<(), String> {
-    if point == transmitter {
-        return Err(format!("{key} = {point:?} is where the transmitter stands; accepted: another point"));
+fn apart(key: &str, point: Point, other: Point, name: &str) -> Result<(), String> {
+    if point == other {
+        return Err(format!("{key} = {point:?} is where {name} stands; accepted: another point"));
+    }
+    let distance_m = distance_m(point, other);
+    if distance_m < LEAST_DISTANCE_M {
+        return Err(format!(
+            "{key} = {point:?} is {distance_m:.1e} m from {name}; accepted: {LEAST_DISTANCE_M} m or more"
+        ));
     }
     Ok(())
 }

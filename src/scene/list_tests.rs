@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LISTS: &str = r#"
+pub(super) const LISTS: &str = r#"
 [[target]]
 id = "car"
 position_m = [100.0, 50.0]
@@ -41,7 +41,7 @@ noise_dbm = -55.0
 "#;
 
 /// The paper's scene without the keys that lists replace, and with these lines instead.
-fn listed(lists: &str) -> String {
+pub(super) fn listed(lists: &str) -> String {
     let replaced = [
         "target =",
         "sensing_receiver =",
@@ -148,7 +148,7 @@ fn mistakes_in_lists_name_the_entry_and_what_is_accepted() {
         ("id = \"car\"", "id = \"a car\"", "target[0].id = \"a car\"; accepted: one or more of"),
         ("id = \"guest\"", "id = \"roof\"", "receiver[3].id = \"roof\" is that of another one"),
         ("id = \"car\"", "id = \"car\"\nbelieved = false", "accepted: one or more with believed = true"),
-        ("[60.0, -20.0]", "[0.0, -70.0]", "target[1].position_m is where the sensing receiver stands"),
+        ("[60.0, -20.0]", "[0.0, -70.0]", "target[1].position_m = [0.0, -70.0] is where the sensing receiver stands"),
         ("[60.0, -20.0]", "[0.0, 0.0]", "target[1].position_m = [0.0, 0.0] is where the transmitter stands"),
         ("[60.0, -20.0]", "[inf, 0.0]", "target[1].position_m"),
         ("= 0.1", "= -0.1", "target[1].reflection_coefficient = -0.1 is out of range"),
@@ -160,7 +160,7 @@ fn mistakes_in_lists_name_the_entry_and_what_is_accepted() {
         (
             "noise_dbm = -60.0",
             "noise_dbm = -60.0\nantennas = 2",
-            "receiver[2].antennas = 2 is out of range; accepted: 1",
+            "receiver[2].antennas = 2 is out of range; accepted with kind = \"communication\": 1",
         ),
     ] {
         let said = with(from, to);

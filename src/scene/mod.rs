@@ -3,11 +3,15 @@
 //! Units are SI unless the key's name says otherwise. `target` is the truth of a simulation and the optimizer's
 //! first belief; a receiver never reads it.
 
+mod air;
 mod check;
 mod file;
+pub mod keys;
 #[cfg(test)]
 mod list_tests;
 mod nodes;
+
+pub use check::{MAX_PATH_M, SEARCH_SYMBOLS};
 
 use serde::{Deserialize, Serialize};
 
@@ -417,9 +421,14 @@ mod tests {
         assert_eq!(scene.clutter, [Clutter { position_m: [60.0, 10.0], reflection_coefficient: 6.0 }]);
         assert_eq!(Scene::from_toml(&toml::to_string(&scene).unwrap(), "again").unwrap(), scene);
         for (position, coefficient, leakage, said) in [
-            ("[inf, 1.0]", "1.0", "-20.0", "clutter[0].position_m = [inf, 1.0]; accepted: two finite numbers"),
+            (
+                "[inf, 1.0]",
+                "1.0",
+                "-20.0",
+                "clutter[0].position_m = [inf, 1] is out of range; accepted: [x, y], two finite numbers",
+            ),
             ("[1.0, 1.0]", "0.0", "-20.0", "clutter[0].reflection_coefficient = 0 is out of range"),
-            ("[1.0, 1.0]", "1.0", "nan", "channel.leakage_db = NaN is not a finite number"),
+            ("[1.0, 1.0]", "1.0", "nan", "channel.leakage_db = NaN is out of range; accepted: -300 to 40"),
             ("[1.0]", "1.0", "-20.0", "position_m"),
         ] {
             let error = with(position, coefficient, leakage).unwrap_err().to_string();

@@ -15,10 +15,15 @@ pub const COMMUNICATION_RECEIVER_ID: &str = "communication-receiver";
 /// Id of the sensing receiver in a file without a list.
 pub const SENSING_RECEIVER_ID: &str = "sensing-receiver";
 
+/// What an id may be.
+pub(super) const ID: crate::keys::Range = crate::keys::Range::Text("one or more of A-Z, a-z, 0-9, _ and -");
+
 /// Most targets of a scene.
 pub const MAX_TARGETS: usize = 8;
 /// Most receivers of each kind.
 pub const MAX_RECEIVERS: usize = 8;
+/// Most stationary reflectors of a scene.
+pub const MAX_CLUTTER: usize = 32;
 
 /// One target, an entry of `[[target]]`. Like the clutter it is the simulation's truth: no receiver reads it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,6 +146,16 @@ impl Scene {
             believed,
         };
         std::iter::once(first).chain(self.target_list.iter().skip(1).cloned()).collect()
+    }
+
+    /// Place in [`Self::targets`] of the target with this id; without one, of the first.
+    pub fn target_index(&self, id: Option<&str>) -> Result<usize, String> {
+        let Some(id) = id else { return Ok(0) };
+        let targets = self.targets();
+        targets.iter().position(|target| target.id == id).ok_or_else(|| {
+            let known: Vec<_> = targets.iter().map(|target| target.id.as_str()).collect();
+            format!("the scene has no target `{id}`; accepted: {}", known.join(", "))
+        })
     }
 
     /// All receivers, in the order of the file; the communication receiver first where the file has no list.

@@ -3,7 +3,7 @@
 use num_complex::Complex64;
 
 use crate::array::distance_m;
-use crate::scene::{Point, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
+use crate::scene::{Point, Reflectivity, SEARCH_SYMBOLS, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
 
 /// What is known of the reflection coefficient β_0.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,9 +55,6 @@ pub struct SensingConfig {
     /// A position is reported only where its log-posterior leads every other candidate by this many nats.
     pub ambiguity_nats: f64,
 }
-
-/// Symbols of delay beyond the direct path that are searched by default.
-const SEARCH_SYMBOLS: f64 = 256.0;
 
 impl SensingConfig {
     /// The receiver of `scene`, which knows everything of it but the target (and β_0, where that is unknown). The search

@@ -1,0 +1,43 @@
+//! Every key of a flowgraph file but those of its stages, which each kind states itself.
+
+use crate::keys::Default::{Absent, Required, Toml};
+use crate::keys::Range::{Number, Text, Truth, Whole, Word};
+use crate::keys::{Default, Key, Range};
+
+const fn key(path: &'static str, unit: &'static str, range: Range, default: Default, doc: &'static str) -> Key {
+    Key { path, unit, range, default, doc }
+}
+
+const ROLE: Range = Word(&["communication-receiver", "sensing-receiver"]);
+
+/// All keys of a flowgraph file.
+pub const KEYS: &[Key] = &[
+    key("summary", "", Text("one line"), Required, "What the flowgraph is for."),
+    key("scene", "", Text("a shipped name or a path"), Required, "The scene."),
+    key(
+        "frames",
+        "",
+        Whole(0, 1 << 50),
+        Absent,
+        "Frames to send where the command line says nothing; without end where absent.",
+    ),
+    key(
+        "follow_frames",
+        "",
+        Whole(1, 1 << 20),
+        Absent,
+        "Frames from one plan after the sensing receiver's track to the next; the beams do not follow where absent.",
+    ),
+    key("hold_beams", "", Truth, Toml("false"), "Whether soundings leave the first plan's beams as they are."),
+    key("link_frames", "", Whole(2, 64), Toml("4"), "Frames that a link between two chains holds."),
+    key("link.listen", "", Text("HOST:PORT"), Absent, "Where receivers find this transmitter."),
+    key("link.peers", "", Text("a list of roles"), Toml("[]"), "The receivers without which the transmitter waits."),
+    key("link.connect", "", Text("HOST:PORT"), Absent, "Where this receiver finds its transmitter."),
+    key("link.role", "", ROLE, Absent, "What this receiver is."),
+    key("link.wait_s", "s", Number(0.0, 1e6), Toml("60.0"), "Time that the others may take to come."),
+    key("chain[].name", "", Text("a name of its own"), Required, "The chain's name, also its thread's."),
+    key("chain[].from", "", Text("the name of a chain above"), Absent, "The chain that feeds this one."),
+    key("chain[].first_row", "", Whole(0, 4096), Toml("0"), "First row that is taken from that chain."),
+    key("chain[].rows", "", Whole(1, 4096), Absent, "Number of rows that are taken; all that follow where absent."),
+    key("chain[].stages[].kind", "", Text("see `issc blocks`"), Required, "The stage's kind."),
+];

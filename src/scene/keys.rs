@@ -1,0 +1,308 @@
+//! Every key of a scene file: unit, range, default and meaning.
+//!
+//! The ranges keep a simulation's memory below 1 GB and every sum finite; what depends on several keys at once is in
+//! `check.rs`.
+
+use crate::keys::Default::{Absent, Required, Toml};
+use crate::keys::Range::{Number, Point, Truth, Whole, Word};
+use crate::keys::{Default, Key, Range};
+
+const fn key(path: &'static str, unit: &'static str, range: Range, default: Default, doc: &'static str) -> Key {
+    Key { path, unit, range, default, doc }
+}
+
+/// Anywhere in the plane.
+const PLACE: Range = Point(-1e5, 1e5);
+/// Anything that moves.
+const VELOCITY: Range = Point(-1e5, 1e5);
+const TURN_RATE: Range = Number(-100.0, 100.0);
+const NOISE: Range = Number(-250.0, 100.0);
+const REFLECTION: Range = Number(1e-12, 1e3);
+
+/// A list takes the place of these keys, so none of them has a default; one of both must be there.
+const OR_LIST: Default = Required;
+
+/// All keys of a scene file.
+pub const KEYS: &[Key] = &[
+    key("geometry.transmitter", "m", PLACE, Required, "Where the transmitter stands."),
+    key("geometry.target", "m", PLACE, OR_LIST, "Where the target is at the start; [[target]] replaces it."),
+    key(
+        "geometry.sensing_receiver",
+        "m",
+        PLACE,
+        OR_LIST,
+        "Where the sensing receiver stands; [[receiver]] replaces it.",
+    ),
+    key(
+        "geometry.communication_receiver",
+        "m",
+        PLACE,
+        OR_LIST,
+        "Where the communication receiver stands; [[receiver]] replaces it.",
+    ),
+    key("array.transmit_antennas", "", Whole(1, 256), Required, "Elements of the transmitter's array."),
+    key(
+        "array.receive_antennas",
+        "",
+        Whole(1, 256),
+        OR_LIST,
+        "Elements of the sensing receiver's array; [[receiver]] replaces it.",
+    ),
+    key(
+        "array.spacing_wavelengths",
+        "wavelengths",
+        Number(0.05, 0.5),
+        Required,
+        "Distance of neighbouring elements of both arrays.",
+    ),
+    key(
+        "array.phase_error_deg",
+        "deg",
+        Number(0.0, 10.0),
+        Toml("0.0"),
+        "Largest error that calibration has left in an element's phase.",
+    ),
+    key(
+        "array.gain_error_db",
+        "dB",
+        Number(0.0, 1.0),
+        Toml("0.0"),
+        "Largest error that calibration has left in an element's gain.",
+    ),
+    key("target.velocity_m_s", "m/s", VELOCITY, Toml("[0.0, 0.0]"), "The target's velocity at the start."),
+    key(
+        "target.turn_rate_rad_s",
+        "rad/s",
+        TURN_RATE,
+        Toml("0.0"),
+        "Rate at which the target's velocity turns, counter-clockwise.",
+    ),
+    key("target[].id", "", super::nodes::ID, Toml("\"target\""), "The target's name in commands, events and reports."),
+    key("target[].position_m", "m", PLACE, Required, "Where this target is at the start."),
+    key("target[].velocity_m_s", "m/s", VELOCITY, Toml("[0.0, 0.0]"), "This target's velocity at the start."),
+    key("target[].turn_rate_rad_s", "rad/s", TURN_RATE, Toml("0.0"), "Rate at which this target's velocity turns."),
+    key("target[].reflection_coefficient", "", REFLECTION, Required, "Size of this target's reflection coefficient."),
+    key(
+        "target[].believed",
+        "",
+        Truth,
+        Toml("true"),
+        "Whether the optimizer knows of this target from the start and keeps the threshold for it.",
+    ),
+    key("channel.path_loss_exponent", "", Number(0.0, 8.0), Required, "Exponent of the distance in the path loss."),
+    key(
+        "channel.communication_noise_dbm",
+        "dBm",
+        NOISE,
+        OR_LIST,
+        "Noise power of a symbol at the communication receiver; [[receiver]] replaces it.",
+    ),
+    key(
+        "channel.sensing_noise_dbm",
+        "dBm",
+        NOISE,
+        OR_LIST,
+        "Noise power of a symbol at each antenna of the sensing receiver; [[receiver]] replaces it.",
+    ),
+    key(
+        "channel.reflection_coefficient",
+        "",
+        REFLECTION,
+        OR_LIST,
+        "Size of the target's reflection coefficient; [[target]] replaces it.",
+    ),
+    key(
+        "channel.timing_error_std_s",
+        "s",
+        Number(1e-15, 1e-1),
+        Required,
+        "Standard deviation of the sensing receiver's timing error.",
+    ),
+    key(
+        "channel.timing_error_hold",
+        "",
+        Word(&["frame", "run"]),
+        Toml("\"frame\""),
+        "How long one timing error holds.",
+    ),
+    key(
+        "channel.reflection_phase",
+        "",
+        Word(&["random-per-frame", "random-per-run"]),
+        Absent,
+        "How the reflection's phase is drawn: per frame where absent, or 0 where the reflectivity is known.",
+    ),
+    key(
+        "channel.carrier_offset_ppm",
+        "ppm",
+        Number(-5.0, 5.0),
+        Toml("0.0"),
+        "Offset of the communication receiver's oscillator, of the carrier.",
+    ),
+    key(
+        "channel.leakage_db",
+        "dB",
+        Number(-300.0, 40.0),
+        Absent,
+        "Power gain from a transmit antenna to one of the sensing receiver on the straight way; nothing comes that way \
+         where absent.",
+    ),
+    key("clutter[].position_m", "m", PLACE, Required, "Where this stationary reflector stands."),
+    key(
+        "clutter[].reflection_coefficient",
+        "",
+        REFLECTION,
+        Required,
+        "Size of this reflector's reflection coefficient.",
+    ),
+    key(
+        "receiver[].id",
+        "",
+        super::nodes::ID,
+        Absent,
+        "The receiver's name in events and reports: communication-receiver or sensing-receiver where absent.",
+    ),
+    key("receiver[].kind", "", Word(&["communication", "sensing"]), Required, "What this receiver is for."),
+    key("receiver[].position_m", "m", PLACE, Required, "Where this receiver stands."),
+    key(
+        "receiver[].antennas",
+        "",
+        Whole(1, 256),
+        Absent,
+        "Elements of this receiver's array: 1 for communication, to be stated for sensing.",
+    ),
+    key("receiver[].noise_dbm", "dBm", NOISE, Required, "Noise power of a symbol at each antenna of this receiver."),
+    key("waveform.bandwidth_hz", "Hz", Number(1e3, 1e9), Required, "Symbols per second."),
+    key("waveform.frame_symbols", "symbols", Whole(1, 1 << 20), Required, "Payload symbols of a frame; 1024 in a run."),
+    key("waveform.block_symbols", "symbols", Whole(1, 1 << 20), Required, "Symbols of a block; 256 in a run."),
+    key("waveform.carrier_hz", "Hz", Number(1e6, 1e12), Toml("3.5e9"), "Carrier frequency."),
+    key("waveform.roll_off", "", Number(0.05, 1.0), Toml("0.25"), "Roll-off of the root-raised-cosine pulse."),
+    key(
+        "waveform.samples_per_symbol",
+        "",
+        Whole(1, 8),
+        Toml("2"),
+        "Samples per symbol on the air; 2 or more where anything is sent.",
+    ),
+    key(
+        "waveform.frame_interval_s",
+        "s",
+        Number(1e-7, 3600.0),
+        Absent,
+        "Time from the start of one frame to the next one's; frames follow without a gap where absent.",
+    ),
+    key("constraints.power_dbm", "dBm", Number(-200.0, 100.0), Required, "Largest transmit power."),
+    key(
+        "constraints.hcrb_max_m2",
+        "m²",
+        Number(1e-15, 1e12),
+        Required,
+        "Threshold on the trace of the position bound, for every target that the optimizer believes in.",
+    ),
+    key(
+        "constraints.bandwidth_ratio_max",
+        "channel uses per source sample",
+        Number(1e-9, 100.0),
+        Required,
+        "Largest number of payload symbols for a sample of a picture.",
+    ),
+    key(
+        "constraints.snr_margin_db",
+        "dB",
+        Number(-100.0, 100.0),
+        Absent,
+        "Distance kept from the SINR that a rate needs.",
+    ),
+    key(
+        "constraints.block_error_rate_max",
+        "",
+        Number(1e-12, 0.999_999),
+        Absent,
+        "Largest block error rate that a plan may predict.",
+    ),
+    key(
+        "model.reflectivity",
+        "",
+        Word(&["unknown", "known"]),
+        Required,
+        "Whether the sensing receiver knows the reflection coefficient.",
+    ),
+    key(
+        "model.frequencies",
+        "",
+        Word(&["centered", "one-sided"]),
+        Required,
+        "Which frequencies the bins of the transform stand for.",
+    ),
+    key(
+        "model.channel_code",
+        "",
+        Word(&["calibrated", "paper"]),
+        Toml("\"calibrated\""),
+        "What is assumed of the channel code when a rate is chosen.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{PAPER_TOML, Scene, list_tests};
+    use super::*;
+    use crate::keys::each_value;
+
+    /// A scene that states every key of its form.
+    fn full(text: &str) -> toml::Value {
+        let keys = [
+            ("[array]", "phase_error_deg = 1.0\ngain_error_db = 0.5"),
+            (
+                "[channel]",
+                "timing_error_hold = \"run\"\nreflection_phase = \"random-per-run\"\ncarrier_offset_ppm = 0.1\nleakage_db = -20.0",
+            ),
+            ("[waveform]", "carrier_hz = 3e9\nroll_off = 0.3\nsamples_per_symbol = 4\nframe_interval_s = 1.0"),
+            ("[constraints]", "snr_margin_db = 1.0\nblock_error_rate_max = 0.1"),
+            ("[model]", "channel_code = \"paper\""),
+        ];
+        let text = keys
+            .iter()
+            .fold(text.to_owned(), |text, (section, more)| text.replace(section, &format!("{section}\n{more}")));
+        let clutter = "\n[[clutter]]\nposition_m = [60.0, 10.0]\nreflection_coefficient = 1.0\n";
+        let scene = Scene::from_toml(&(text + clutter), "s.toml").unwrap();
+        toml::Value::try_from(&scene).unwrap()
+    }
+
+    #[test]
+    fn the_table_has_every_key_that_a_scene_has_and_no_other() {
+        let mut found = BTreeSet::new();
+        for text in [PAPER_TOML.to_owned(), list_tests::listed(list_tests::LISTS)] {
+            let mut take = |_: &str, pattern: &str, _: &toml::Value| {
+                found.insert(pattern.to_owned());
+            };
+            each_value(&full(&text), &mut String::new(), &mut String::new(), &mut take);
+        }
+        let known: BTreeSet<_> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+        assert_eq!(known.len(), KEYS.len(), "a key stands twice");
+        assert_eq!(found, known);
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_files_reader() {
+        let scene = toml::Value::try_from(Scene::paper()).unwrap();
+        let mut checked = 0;
+        let mut compare = |path: &str, pattern: &str, value: &toml::Value| {
+            let key = crate::keys::find(KEYS, pattern).unwrap();
+            if let Some(default) = key.default.value()
+                && !PAPER_TOML.contains(path.rsplit('.').next().unwrap())
+            {
+                assert_eq!(*value, default, "{path}");
+                checked += 1;
+            }
+        };
+        each_value(&scene, &mut String::new(), &mut String::new(), &mut compare);
+        assert!(checked >= 9, "{checked}");
+        for key in KEYS {
+            assert_eq!(key.default.value().is_some(), matches!(key.default, Toml(_)), "{}", key.path);
+            assert!(key.doc.ends_with('.') && !key.doc.contains('\n'), "{}", key.path);
+        }
+    }
+}
