@@ -118,7 +118,7 @@ fn check_geometry(scene: &Scene) -> Result<(), String> {
     let transmitter = scene.geometry.transmitter;
     for receiver in scene.sensing_receivers() {
         for (index, target) in scene.targets().iter().enumerate() {
-            let key = target_key(scene, index);
+            let key = scene.target_key(index);
             check_simulated(&key, target.position_m, transmitter, receiver.position_m)?;
         }
         for (index, clutter) in scene.clutter.iter().enumerate() {
@@ -127,11 +127,6 @@ fn check_geometry(scene: &Scene) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// How the file names a target's place.
-fn target_key(scene: &Scene, index: usize) -> String {
-    if scene.target_list.is_empty() { "geometry.target".into() } else { format!("target[{index}].position_m") }
 }
 
 /// The seed of receiver `index`; the first has that of the world.

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Options of `issc sense`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Scene file (TOML).
+    /// Scene file (TOML); of several targets and sensing receivers the first of each, alone.
     #[arg(long, default_value = "scenes/paper.toml")]
     scene: PathBuf,
     /// Weights file (JSON); without it the optimal beams fly, or those of the smallest bound where Π cannot be met.
@@ -91,11 +91,12 @@ pub struct Study {
 /// Runs `issc sense`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let scene = inputs::scene(&arguments.scene)?;
+    let sampling = arguments.sampling;
+    check(&scene, sampling).map_err(Error::input)?;
     let beams = match &arguments.weights {
         Some(path) => inputs::weights(path, &scene)?,
         None => Problem::from_scene(&scene).solve().beams,
     };
-    let sampling = arguments.sampling;
     let study = study(&scene, &beams, sampling)?;
     if let Some(folder) = &arguments.out {
         inputs::make_folder(folder)?;
@@ -110,6 +111,28 @@ pub fn run(arguments: Arguments) -> Result<()> {
         println!("{report}");
     } else {
         print_table(&report);
+    }
+    Ok(())
+}
+
+/// Refuses what trials cannot show.
+fn check(scene: &Scene, sampling: Sampling) -> std::result::Result<(), String> {
+    if sampling.trials == 0 {
+        return Err("--trials = 0 says nothing; accepted: 1 or more".into());
+    }
+    scene.check_air()?;
+    if let Some(clutter) = scene.clutter.first() {
+        return Err(format!(
+            "clutter[0].position_m = {:?}: `issc sense` tries targets without clutter; accepted: scenes without [[clutter]] \
+             (`issc run` simulates it)",
+            clutter.position_m
+        ));
+    }
+    if let Some(db) = scene.channel.leakage_db {
+        return Err(format!(
+            "channel.leakage_db = {db}: `issc sense` tries targets without leakage; accepted: scenes without it (`issc run` \
+             simulates it)"
+        ));
     }
     Ok(())
 }
