@@ -269,9 +269,11 @@ impl EchoLocator {
             beams,
             time_s: self.clock.start_s(frame) + window as f64 * self.detector.estimator().config().sample_period_s(),
         };
+        let mut left_part = 0.0;
         if let Some(remover) = &mut self.remover {
             let next = self.waiting.front().filter(|next| !self.left_out.contains(next.head.sequence));
             let next = next.map(|next| (&**next, &self.next_plans.of_epoch(next.head.epoch).beams));
+            left_part = remover.left_part();
             let Some(left) = remover.clean(&sent, reference, next) else {
                 self.interrupt();
                 return self.conclude([frame; 2], &[Estimate::LEARNING]);
@@ -285,7 +287,7 @@ impl EchoLocator {
         let time_s = self.clock.middle_s([self.first_held, frame]);
         let predictions = self.tracker.confirmed().map(|track| track.predict(time_s));
         self.detector.estimator_mut().expect(predictions);
-        let Some(found) = self.detector.take_in(&sent) else { return self.report_no_track(frame) };
+        let Some(found) = self.detector.take_in(&sent, left_part) else { return self.report_no_track(frame) };
         self.snapshots.echo.offer(frame, |held| held.fill(&sent, found[0]));
         let mut estimates = [Estimate::LEARNING; MAX_TARGETS];
         let count = found.len().min(MAX_TARGETS);

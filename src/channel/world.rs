@@ -214,3 +214,83 @@ fn stationary_paths(scene: &Scene, receiver: &SceneReceiver) -> Vec<StationaryPa
     let leakage = scene.channel.leakage_db.map(|db| StationaryPath::straight(from, to, 10f64.powf(db / 20.0)));
     clutter.chain(leakage).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::ReceiverKind;
+
+    const SAMPLES: usize = 50_000;
+
+    fn receiver(id: &str, kind: ReceiverKind, position_m: Point, antennas: usize) -> SceneReceiver {
+        SceneReceiver { id: id.into(), kind, position_m, antennas, noise_dbm: -50.0 }
+    }
+
+    /// The paper's scene with another receiver of each kind.
+    fn two_of_each() -> Scene {
+        let mut scene = Scene::paper();
+        scene.receiver_list = scene.receivers();
+        scene.receiver_list.push(receiver("second", ReceiverKind::Communication, [40.0, -10.0], 1));
+        scene.receiver_list.push(receiver("side", ReceiverKind::Sensing, [0.0, -60.0], 2));
+        scene
+    }
+
+    /// What all rows receive of two frames of a constant from each antenna, as samples of this amplitude.
+    fn heard(scene: &Scene, amplitude: f32) -> Vec<Vec<Complex32>> {
+        let mut world = World::new(scene, 7, SAMPLES, 256).unwrap();
+        let mut rows = vec![vec![Complex32::default(); SAMPLES]; world.rows()];
+        let sent = vec![Complex32::new(amplitude, 0.0); SAMPLES];
+        for frame in 0..2 {
+            let time = 1024 + frame * SAMPLES as u64;
+            world.begin_frame(frame, time, frame as f64 * 1e-3);
+            let antennas = std::iter::repeat_n(&sent[..], scene.array.transmit_antennas);
+            world.receive(time, antennas, SAMPLES, rows.iter_mut().map(|row| &mut row[..]));
+        }
+        rows
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_the_receivers_and_those_of_the_first_ones_are_what_they_are_alone() {
+        let (single, both) = (heard(&Scene::paper(), 1.0), heard(&two_of_each(), 1.0));
+        assert_eq!((single.len(), both.len()), (5, 8));
+        assert_eq!(both[0], single[0]);
+        assert_eq!(both[2..6], single[1..]);
+        // The second communication receiver is twice as far and more: its path loses more.
+        let mean_power = |row: &[Complex32]| crate::dsp::mean_power(row);
+        assert!(mean_power(&both[1]) < mean_power(&both[0]) && mean_power(&both[1]) > 0.0);
+    }
+
+    #[test]
+    fn receivers_have_noises_and_clock_errors_of_their_own() {
+        let rows = heard(&two_of_each(), 0.0);
+        // Two samples a symbol, each of twice the noise of a symbol.
+        let variance = 2.0 * dbm_to_w(-50.0);
+        for (index, row) in rows.iter().enumerate() {
+            // A mean of n unit exponentials scatters by 1/√n, and so does that of n products: five of them.
+            let limit = 5.0 / (SAMPLES as f64).sqrt();
+            assert!((crate::dsp::mean_power(row) / variance - 1.0).abs() < limit, "row {index}");
+            for (other, others) in rows.iter().enumerate().skip(index + 1) {
+                let likeness = crate::dsp::correlate(row, others).norm() / (SAMPLES as f64 * variance);
+                assert!(likeness < limit, "rows {index} and {other}: {likeness}");
+            }
+        }
+        let mut world = World::new(&two_of_each(), 7, 1000, 256).unwrap();
+        world.begin_frame(0, 1024, 0.0);
+        let errors: Vec<_> =
+            world.echoes.iter().map(|(echo, _)| echo.truths().next().unwrap().timing_error_s).collect();
+        assert!((errors[0] - errors[1]).abs() > 1e-12, "{errors:?}");
+    }
+
+    #[test]
+    fn the_worlds_channel_of_elements_without_errors_is_the_one_that_a_plan_believes_in() {
+        let scene = Scene::paper();
+        let receiver = &scene.communication_receivers()[0];
+        let channel = channel_of(&scene, receiver, &ElementErrors::none(&scene.array));
+        // √(d^−3) at 20 m and 30 m, and the phase of each element further along the array.
+        let distance = 20f64.hypot(30.0);
+        for (element, entry) in channel.iter().enumerate() {
+            let phase = std::f64::consts::PI * element as f64 * 30.0 / distance;
+            assert!((entry - Complex64::from_polar(distance.powf(-1.5), phase)).norm() < 1e-15, "{element}");
+        }
+    }
+}

@@ -124,13 +124,14 @@ impl Correlator {
         self.peak(used)
     }
 
-    /// The lag whose energy is furthest above the threshold and what `left` says is left there of other echoes.
-    pub fn search_above(&mut self, frame: &EchoFrame<'_>, left: impl Fn(isize) -> f64) -> Option<Peak> {
+    /// The lag whose energy is furthest above the threshold, for noise that is stronger by the factor `noise`, and what
+    /// `left` says is left there of other echoes.
+    pub fn search_above(&mut self, frame: &EchoFrame<'_>, noise: f64, left: impl Fn(isize) -> f64) -> Option<Peak> {
         let peak = self.search(frame);
         let scale = self.energy_scale();
         let above = |index: usize| f64::from(self.energy[index]) * scale - left(self.first_lag + index as isize);
         let best = (0..self.lags).max_by(|a, b| above(*a).total_cmp(&above(*b)))?;
-        (above(best) > peak.threshold).then(|| self.peak_at(best, peak.threshold))
+        (above(best) > noise * peak.threshold).then(|| self.peak_at(best, peak.threshold))
     }
 
     /// Whether a lag further than `near` from the peak found last has more energy than the threshold.

@@ -48,8 +48,9 @@ impl Detector {
     }
 
     /// Takes in the next frame as [`CoherentEstimator::take_in`] does. What is found, the strongest first: one entry at
-    /// least, which has no position where there is none at all.
-    pub fn take_in(&mut self, frame: &EchoFrame<'_>) -> Option<&[Estimate]> {
+    /// least, which has no position where there is none at all. `left_part` is what the removal of stationary echoes may have
+    /// left ([`StationaryEchoes::left_part`](super::StationaryEchoes::left_part)), 0 without.
+    pub fn take_in(&mut self, frame: &EchoFrame<'_>, left_part: f64) -> Option<&[Estimate]> {
         self.found.clear();
         let Some(estimator) = self.estimator.single_mut() else {
             self.found.extend(self.estimator.take_in(frame));
@@ -62,7 +63,7 @@ impl Detector {
         if let (Some(peak), Some(reached)) = (peak, estimator.reached())
             && (due || estimator.may_hold_another(&peak))
         {
-            self.look(frame, &first, TargetEcho::at(reached.delay, reached.sine));
+            self.look(frame, &first, TargetEcho::at(reached.delay, reached.sine), left_part);
         }
         if self.found.is_empty() {
             self.found.push(first);
@@ -71,9 +72,9 @@ impl Detector {
     }
 
     /// Looks for targets beside the first; where there are some, locates all of them.
-    fn look(&mut self, frame: &EchoFrame<'_>, first: &Estimate, at: TargetEcho) {
+    fn look(&mut self, frame: &EchoFrame<'_>, first: &Estimate, at: TargetEcho, left_part: f64) {
         let Some(estimator) = self.estimator.single_mut() else { return };
-        let count = self.search.find_beside(frame, at).len();
+        let count = self.search.find_beside(frame, at, left_part).len();
         if count < 2 {
             return;
         }

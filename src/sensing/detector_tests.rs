@@ -195,7 +195,8 @@ fn three_targets_one_of_them_moving_are_each_found_at_their_bound_with_a_true_er
             let (found, truths, given) = air.next(|frame, truths, time_s| {
                 let predictions: Vec<_> = tracker.confirmed().map(|track| track.predict(time_s)).collect();
                 detector.estimator_mut().expect(predictions);
-                let found: Vec<_> = detector.take_in(frame).unwrap().iter().filter_map(|found| found.fix).collect();
+                let found: Vec<_> =
+                    detector.take_in(frame, 0.0).unwrap().iter().filter_map(|found| found.fix).collect();
                 let given = tracker.step(time_s, &found).to_vec();
                 (found, truths.to_vec(), given)
             });
@@ -240,7 +241,7 @@ fn a_single_target_is_never_doubled_at_any_power_and_its_estimate_is_the_estimat
         let mut alone = Estimator::new(air.config.clone(), Trials::window_samples(&air.config)).unwrap();
         for number in 0..500 {
             air.next(|frame, _, _| {
-                let found = detector.take_in(frame).unwrap();
+                let found = detector.take_in(frame, 0.0).unwrap();
                 assert_eq!(found, [alone.estimate(frame)], "{power_dbm} dBm, frame {number}");
             });
         }
@@ -256,7 +257,7 @@ fn elements_that_are_off_double_no_target() {
     let mut detector = air.detector();
     detector.look_every = 1;
     for number in 0..200 {
-        let found = air.next(|frame, _, _| detector.take_in(frame).unwrap().to_vec());
+        let found = air.next(|frame, _, _| detector.take_in(frame, 0.0).unwrap().to_vec());
         assert_eq!(found.len(), 1, "frame {number}: {found:?}");
     }
 }
@@ -272,19 +273,19 @@ fn a_second_target_is_seen_at_once_where_it_is_strong_and_at_the_next_look_where
         );
         let mut detector = air.detector();
         for _ in 0..3 {
-            assert_eq!(air.next(|frame, _, _| detector.take_in(frame).unwrap().len()), 1);
+            assert_eq!(air.next(|frame, _, _| detector.take_in(frame, 0.0).unwrap().len()), 1);
         }
         air.path.set_reflection(1, second);
         // The frame that is under way was sent before.
-        air.next(|frame, _, _| assert_eq!(detector.take_in(frame).unwrap().len(), 1));
+        air.next(|frame, _, _| assert_eq!(detector.take_in(frame, 0.0).unwrap().len(), 1));
         let mut waited = 0;
-        while air.next(|frame, _, _| detector.take_in(frame).unwrap().len()) == 1 {
+        while air.next(|frame, _, _| detector.take_in(frame, 0.0).unwrap().len()) == 1 {
             waited += 1;
             assert!(waited <= most, "{second}: {waited} frames");
         }
         // From then on it is seen in each frame.
         for _ in 0..20 {
-            assert_eq!(air.next(|frame, _, _| detector.take_in(frame).unwrap().len()), 2, "{second}");
+            assert_eq!(air.next(|frame, _, _| detector.take_in(frame, 0.0).unwrap().len()), 2, "{second}");
         }
     }
 }

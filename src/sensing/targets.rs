@@ -79,6 +79,8 @@ pub struct TargetSearch {
     masked: Vec<Complex32>,
     scratch: Vec<Complex32>,
     misfit_limit: f64,
+    /// The part of a target's energy that the removal of stationary echoes may have left elsewhere.
+    left_part: f64,
 }
 
 /// A target's window in the residual.
@@ -120,6 +122,7 @@ impl TargetSearch {
             masked: zeros(rows * count),
             scratch: zeros(count + FILTER_TAPS),
             misfit_limit: energy_threshold(STREAMS * rows, MISFIT_PROBABILITY),
+            left_part: 0.0,
             correlator,
             config: config.clone(),
         }
@@ -128,14 +131,17 @@ impl TargetSearch {
     /// Up to `most` targets of a frame, [`MAX_TARGETS`] at most, the strongest first. A target counts if noise alone would
     /// show one as strong somewhere in the search with the configured false-alarm probability.
     pub fn find(&mut self, frame: &EchoFrame<'_>, most: usize) -> &[TargetEcho] {
+        self.left_part = 0.0;
         self.begin(frame);
         self.go_on(frame, most);
         self.targets.sort_unstable_by(|a, b| b.energy.total_cmp(&a.energy));
         &self.targets
     }
 
-    /// The same where the first target's place is known already; the targets are in the order in which they were found.
-    pub(super) fn find_beside(&mut self, frame: &EchoFrame<'_>, first: TargetEcho) -> &[TargetEcho] {
+    /// The same where the first target's place is known already, and the removal of stationary echoes may have left
+    /// `left_part` of each target's energy elsewhere; the targets are in the order in which they were found.
+    pub(super) fn find_beside(&mut self, frame: &EchoFrame<'_>, first: TargetEcho, left_part: f64) -> &[TargetEcho] {
+        self.left_part = left_part;
         self.begin(frame);
         if self.take(frame, first) {
             self.go_on(frame, MAX_TARGETS);
@@ -205,11 +211,11 @@ impl TargetSearch {
         let left = |lag: isize| {
             let of = |target: &TargetEcho| {
                 let part = if (lag as f64 - target.delay_samples).abs() <= near { LEFT_NEAR } else { LEFT_FAR };
-                part * target.energy
+                part.max(self.left_part) * target.energy
             };
             self.targets.iter().map(of).sum::<f64>()
         };
-        let peak = self.correlator.search_above(&masked, left)?;
+        let peak = self.correlator.search_above(&masked, 1.0 + self.left_part, left)?;
         Some(TargetEcho { energy: peak.energy, ..TargetEcho::at(peak.lag as f64 + peak.fraction, f64::NAN) })
     }
 
