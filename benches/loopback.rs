@@ -1,9 +1,8 @@
 //! Samples per second and antenna of each chain of the loopback, and the real-time factor at the scene's bandwidth:
 //! `cargo bench --bench loopback`. Baseline: the scene's own sample rate, and the whole loopback in the same run.
 
-use issc::cli::run::RunOptions;
-use issc::runtime::StopSwitch;
 use issc::scene::Scene;
+use issc::system::{System, SystemSpec};
 
 const FRAMES: u64 = 600;
 const RUNS: usize = 5;
@@ -22,12 +21,12 @@ fn main() {
     );
     let mut speeds: Vec<(String, Vec<f64>)> = Vec::new();
     for _ in 0..RUNS {
-        let options = RunOptions { frames: Some(FRAMES), ..RunOptions::new("loopback".into()) };
-        let ended = options.prepare().expect("the shipped flowgraph").go(&StopSwitch::default()).expect("a run");
+        let spec = SystemSpec::shipped("loopback").expect("the shipped flowgraph").frames(FRAMES);
+        let ended = System::build(spec).and_then(System::start).expect("a system").finish().expect("a run");
         let samples = ended.report.realtime_factor.recip() * ended.report.samples_per_s / rate;
         assert!((samples - 1.0).abs() < 1e-9, "both figures are of one clock");
         let whole = ended.report.samples_per_s;
-        let sent = ended.report.frames_sent as f64 * 3392.0;
+        let sent = ended.report.figures.frames_sent as f64 * 3392.0;
         let mut note = |name: &str, speed: f64| match speeds.iter_mut().find(|(known, _)| known == name) {
             Some((_, list)) => list.push(speed),
             None => speeds.push((name.to_owned(), vec![speed])),

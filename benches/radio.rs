@@ -4,21 +4,13 @@
 
 use std::time::Instant;
 
-use clap::Parser;
-use issc::cli::run::RunOptions;
-use issc::runtime::StopSwitch;
+use issc::system::{RadioSettings, System, SystemSpec};
 
 const VIRTUAL: &str = include_str!("../flowgraphs/virtual.toml");
 const PROFILE: &str = include_str!("../hardware/profiles/virtual.toml");
 
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    options: RunOptions,
-}
-
 /// A run on a profile of its own; with receivers, or with samples only taken from the device and forgotten.
-fn run(name: &str, profile: &str, receivers: bool, arguments: &[&str]) {
+fn run(name: &str, profile: &str, receivers: bool, change: impl Fn(SystemSpec) -> SystemSpec) {
     let folder = std::env::temp_dir().join(format!("issc-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for temporary files");
     let [profile_file, graph_file] = ["profile.toml", "flowgraph.toml"].map(|name| folder.join(name));
@@ -29,12 +21,12 @@ fn run(name: &str, profile: &str, receivers: bool, arguments: &[&str]) {
         graph += "[[chain]]\nname = \"nobody\"\nfrom = \"radio-receiver\"\nstages = [{ kind = \"discard\" }]\n";
     }
     std::fs::write(&graph_file, graph).expect("a file");
-    let graph = graph_file.display().to_string();
-    let fixed = ["issc", &graph, "--transmit", "--bands", "hardware/virtual-bands.toml"];
-    let line = Line::parse_from(fixed.iter().chain(arguments));
-    let prepared = line.options.prepare().expect("a flowgraph that runs");
+    let bands = Some("hardware/virtual-bands.toml".into());
+    let radios = RadioSettings { transmit: true, bands, ..RadioSettings::default() };
+    let spec = SystemSpec::from_flowgraph(&graph_file).expect("a flowgraph").radios(radios);
+    let system = System::build(change(spec)).expect("a flowgraph that runs");
     let began = Instant::now();
-    let ended = prepared.go(&StopSwitch::default()).expect("a run");
+    let ended = system.start().expect("a system").finish().expect("a run");
     let took = began.elapsed().as_secs_f64();
     let [(sent, sending), (received, receiving)] = ended.radios.traffic();
     let busy: f64 = ended.busy.iter().map(|busy| busy.time.as_secs_f64()).sum();
@@ -57,8 +49,8 @@ fn main() {
     }
     println!("4 TX and 5 RX channels, CS16; {} cores", std::thread::available_parallelism().map_or(1, usize::from));
     let linear = PROFILE.replace("air=world", "air=sum").replace("latency_samples = 1024", "latency_samples = 0");
-    run("lockstep, front end alone", &linear, false, &["--frames", "2000"]);
-    run("lockstep, receivers and world", PROFILE, true, &["--frames", "600"]);
+    run("lockstep, front end alone", &linear, false, |spec| spec.frames(2000));
+    run("lockstep, receivers and world", PROFILE, true, |spec| spec.frames(600));
     let by_the_clock = |profile: &str| {
         profile
             .replace("tx_fifo=32768", "tx_fifo=65536,pace=wall")
@@ -68,10 +60,11 @@ fn main() {
     for (rate, receivers) in
         [(1.0, true), (2.0, true), (1.0, false), (2.0, false), (5.0, false), (10.0, false), (20.0, false)]
     {
-        let bandwidth = format!("scene.waveform.bandwidth_hz={:e}", rate * 1e6 / 2.0);
-        let timing = format!("scene.channel.timing_error_std_s={:e}", 100e-9 * 200.0 / rate);
         let profile = by_the_clock(if receivers { PROFILE } else { &linear });
         let name = format!("clock, {rate} MS/s{}", if receivers { ", receivers" } else { "" });
-        run(&name, &profile, receivers, &["--seconds", "2", "--set", &bandwidth, "--set", &timing]);
+        run(&name, &profile, receivers, |spec| {
+            let spec = spec.seconds(2.0).set("scene.waveform.bandwidth_hz", rate * 1e6 / 2.0);
+            spec.and_then(|spec| spec.set("scene.channel.timing_error_std_s", 100e-9 * 200.0 / rate)).expect("keys")
+        });
     }
 }

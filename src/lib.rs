@@ -4,9 +4,28 @@
 //! the same signal. Two streams, semantic s_c and sensing s_0, are superimposed by beams w_c and w_0; between frames an
 //! optimizer picks source model, channel rate and beams.
 //!
+//! # A system from a program
+//! Everything that `issc run` does is done by three types: a [`SystemSpec`](system::SystemSpec) says what a system is made
+//! of, a [`System`](system::System) has it read, planned and opened, a [`Run`](system::Run) is it at work.
+//!
+//! ```
+//! use issc::system::{System, SystemSpec};
+//!
+//! let spec = SystemSpec::shipped("loopback")?.frames(240).seed(1).set("scene.constraints.power_dbm", -3.0)?;
+//! let run = System::build(spec)?.start()?;
+//! let events = run.subscribe(); // bounded; a slow reader loses the oldest events and is told how many
+//! let answer = run.command("power_dbm=-6".parse()?)?; // accepted, frame, reason
+//! let status = run.status(); // a snapshot at any time: SINR, positions, counters, the plan in force
+//! run.stop(); // works off what is under way, as the first Ctrl-C does
+//! let report = run.join()?; // what `issc run --json` prints
+//! # assert!(answer.accepted || answer.reason.is_some());
+//! # drop((events, status, report));
+//! # Ok::<(), issc::Error>(())
+//! ```
+//!
 //! # Layers
 //! Each uses only what stands below it (`tests/layers.rs` holds the edges):
-//! [`cli`] – [`control`] – [`runtime`] – [`blocks`], `frontend`, [`exchange`] and [`recording`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`],
+//! [`cli`] – [`system`] – [`control`] – [`runtime`] – [`blocks`], `frontend`, [`exchange`] and [`recording`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`],
 //! [`semantic`], [`sensing`], [`channel`]) – mathematics ([`optimize`], [`mod@array`], [`scene`]).
 //!
 //! # Notation
@@ -50,5 +69,6 @@ pub mod scene;
 pub mod semantic;
 pub mod sensing;
 pub mod stream;
+pub mod system;
 
 pub use error::{Cause, Error, Result};

@@ -1,13 +1,12 @@
 //! The sample path allocates nothing once it streams: every chain counts its own thread's allocations.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout, System as SystemAllocator};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use issc::blocks::{Context, Kind, TABLE};
-use issc::cli::run::RunOptions;
-use issc::runtime::StopSwitch;
+use issc::blocks::{Context, Kind};
 use issc::stream::{Block, Flow, Frame, Shape, Stage, erase};
+use issc::system::{System, SystemSpec};
 use toml::Table;
 
 struct Counting;
@@ -21,18 +20,18 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
         // SAFETY: the caller's contract is passed on.
-        unsafe { System.alloc(layout) }
+        unsafe { SystemAllocator.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: the caller's contract is passed on.
-        unsafe { System.dealloc(pointer, layout) }
+        unsafe { SystemAllocator.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let _ = COUNT.try_with(|count| count.set(count.get() + 1));
         // SAFETY: the caller's contract is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
+        unsafe { SystemAllocator.realloc(pointer, layout, size) }
     }
 }
 
@@ -79,10 +78,6 @@ fn meter<T: issc::stream::Sample>(_: &mut Context, _: Table) -> issc::Result<Box
 
 #[test]
 fn a_streaming_loopback_allocates_nothing_per_frame() {
-    let mut table: Vec<Kind> =
-        TABLE.iter().map(|kind| Kind { name: kind.name, summary: kind.summary, make: kind.make }).collect();
-    table.push(Kind { name: "meter-samples", summary: "", make: meter::<num_complex::Complex32> });
-    table.push(Kind { name: "meter-bits", summary: "", make: meter::<u8> });
     let folder = tempfile::tempdir().unwrap();
     for (name, shipped) in [
         ("loopback.toml", include_str!("../flowgraphs/loopback.toml")),
@@ -106,9 +101,12 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
         assert_eq!(metered.matches("meter-").count(), 4, "{name}");
         let path = folder.path().join(name);
         std::fs::write(&path, metered).unwrap();
-        let options = RunOptions { frames: Some(240), ..RunOptions::new(path.display().to_string()) };
-        let ended = options.prepare_with(&table).unwrap().go(&StopSwitch::default()).unwrap();
-        assert_eq!(ended.report.frames_sent, 240);
+        let spec = SystemSpec::from_flowgraph(&path).unwrap().frames(240);
+        let spec = spec
+            .kind(Kind::new("meter-samples", meter::<num_complex::Complex32>))
+            .kind(Kind::new("meter-bits", meter::<issc::stream::CodedFrame>));
+        let report = System::build(spec).unwrap().start().unwrap().join().unwrap();
+        assert_eq!(report.figures.frames_sent, 240);
         let frames = FRAMES.swap(0, Ordering::Relaxed);
         assert!(frames >= 4 * 170, "{name}: only {frames} frames were watched");
         let allocations = ALLOCATIONS.swap(0, Ordering::Relaxed);

@@ -25,7 +25,8 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("runtime", 4, &[]),
     ("control", 5, &[]),
     ("plot", 5, &[]),
-    ("cli", 6, &[]),
+    ("system", 6, &[]),
+    ("cli", 7, &[]),
 ];
 
 /// Uses that are forbidden although they go downwards: what is true of the simulated world and what a plan believes of it

@@ -6,12 +6,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use issc::blocks::{Context, Kind, TABLE};
+use issc::blocks::{Context, Kind};
 use issc::channel::RECEIVE_LAG;
-use issc::cli::run::RunOptions;
+use issc::control::parse_at;
 use issc::modem::frame::Layout;
-use issc::runtime::StopSwitch;
 use issc::stream::{Block, Flow, Frame, Shape, Stage, erase};
+use issc::system::{RadioSettings, Setting, System, SystemSpec};
 use num_complex::Complex32;
 use serde_json::Value;
 
@@ -88,18 +88,25 @@ impl Bench {
         std::fs::read_to_string(self.path("journal")).unwrap_or_default()
     }
 
-    /// Options of a run in this process, with the journal kept.
-    fn options(&self, arguments: &[&str]) -> RunOptions {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            options: RunOptions,
-        }
-        let device = format!("journal={}", self.path("journal").display());
-        let graph = self.path("flowgraph.toml");
-        let mut all = vec!["issc", graph.to_str().unwrap(), "--transmit", "--bands", BANDS, "--device", &device];
-        all.extend_from_slice(arguments);
-        <Line as clap::Parser>::parse_from(all).options
+    /// A system in this process by these options of `issc run`, with the journal kept.
+    fn spec(&self, arguments: &[&str]) -> SystemSpec {
+        let radios = RadioSettings {
+            transmit: true,
+            bands: Some(BANDS.into()),
+            device: Some(format!("journal={}", self.path("journal").display())),
+            ..RadioSettings::default()
+        };
+        let spec = SystemSpec::from_flowgraph(self.path("flowgraph.toml")).unwrap().radios(radios);
+        arguments.chunks_exact(2).fold(spec, |spec, option| match option {
+            ["--frames", count] => spec.frames(count.parse().unwrap()),
+            ["--seconds", seconds] => spec.seconds(seconds.parse().unwrap()),
+            ["--set", text] => spec.with(Setting::parse(text).unwrap()),
+            ["--at", text] => {
+                let (frame, command) = parse_at(text).unwrap();
+                spec.at(frame, command)
+            }
+            other => panic!("{other:?}"),
+        })
     }
 }
 
@@ -342,11 +349,6 @@ fn wait_for_silence(bench: &Bench) {
     });
 }
 
-fn table_with(name: &'static str, make: fn(&mut Context, toml::Table) -> issc::Result<Box<dyn Stage>>) -> Vec<Kind> {
-    let shipped = TABLE.iter().map(|kind| Kind { name: kind.name, summary: kind.summary, make: kind.make });
-    shipped.chain([Kind { name, summary: "of this test", make }]).collect()
-}
-
 const TRANSMIT_CHAIN: &str = "stages = [{ kind = \"soapy-sink\"";
 
 #[test]
@@ -358,9 +360,9 @@ fn a_panic_before_or_beside_the_transmitter_silences_it() {
         let bench = Bench::in_real_time(&[place]);
         let mut arguments = vec!["--seconds", "60"];
         arguments.extend(SLOW);
-        let prepared = bench.options(&arguments).prepare_with(&table_with("panics", panics)).unwrap();
+        let system = System::build(bench.spec(&arguments).kind(Kind::new("panics", panics))).unwrap();
         std::thread::scope(|scope| {
-            let run = scope.spawn(|| prepared.go(&StopSwitch::default()).map(|_| ()));
+            let run = scope.spawn(|| system.start().unwrap().join().map(|_| ()));
             wait_for(Duration::from_secs(20), || PANICKED.lock().unwrap().is_some());
             wait_for_silence(&bench);
             let took = PANICKED.lock().unwrap().take().unwrap().elapsed();
@@ -377,16 +379,17 @@ fn a_stalled_writer_is_silenced_within_a_second_and_sends_again_when_it_goes_on(
     let bench = Bench::in_real_time(&[(TRANSMIT_CHAIN, "stages = [{ kind = \"stalls\" }, { kind = \"soapy-sink\"")]);
     let mut arguments = vec!["--seconds", "2.5"];
     arguments.extend(SLOW);
-    let prepared = bench.options(&arguments).prepare_with(&table_with("stalls", stalls)).unwrap();
+    let system = System::build(bench.spec(&arguments).kind(Kind::new("stalls", stalls))).unwrap();
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| prepared.go(&StopSwitch::default()).map(|ended| ended.report));
+        let run = scope.spawn(|| system.start().unwrap().join());
         wait_for(Duration::from_secs(20), || STALLED.lock().unwrap().is_some());
         wait_for_silence(&bench);
         let took = STALLED.lock().unwrap().unwrap().elapsed();
         assert!(took < Duration::from_secs(1), "{took:?}");
         assert_silent(&bench.journal());
         let report = run.join().unwrap().unwrap();
-        assert!(report.underflows > 0 && report.frames_decoded > TROUBLE, "{}", report.frames_decoded);
+        let figures = &report.figures;
+        assert!(figures.underflows > 0 && figures.frames_decoded > TROUBLE, "{}", figures.frames_decoded);
     });
     assert_silent(&bench.journal());
 }
@@ -470,9 +473,9 @@ fn ten_live_weights_change_the_antennas_at_the_exact_sample_of_their_frame() {
         frames.iter().zip(0..).map(|(frame, n)| format!("{frame}:weights=@{}", weights[n % 2])).collect();
     let mut arguments = vec!["--frames", "90"];
     updates.iter().for_each(|update| arguments.extend(["--at", update]));
-    let prepared = bench.options(&arguments).prepare_with(&table_with("capture", capture)).unwrap();
-    let report = prepared.go(&StopSwitch::default()).unwrap().report;
-    assert_eq!(report.frames_sent, 90);
+    let system = System::build(bench.spec(&arguments).kind(Kind::new("capture", capture))).unwrap();
+    let report = system.start().unwrap().join().unwrap();
+    assert_eq!(report.figures.frames_sent, 90);
     let (origin, rows) = std::mem::take(&mut *CAPTURED.lock().unwrap());
     let start = |frame: u64| {
         let symbols: usize = (0..frame).map(|frame| Layout::of(frame, 4).symbols()).sum();

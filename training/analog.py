@@ -31,8 +31,9 @@ ROWS = [(n, ratio) for n in LATENTS for ratio in RATIOS_DB]
 
 def new_model(init, crops, rng):
     """The codec's transforms, with power and receiver's weights that are best for independent Gaussian latents."""
-    state = torch.load(init, map_location="cpu")["average"]
-    model = Codec([["analog", ratio] for _, ratio in ROWS], hyper=16, features=16)
+    state = torch.load(init, map_location="cpu")
+    config, state = state["config"], state["average"]
+    model = Codec(**(config | dict(targets=[["analog", ratio] for _, ratio in ROWS], hyper=16, features=16)))
     own = model.state_dict()
     for name, value in state.items():
         if name.startswith(("fine_", "block_")) and name in own:

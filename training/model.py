@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 SCALE_MIN, SCALE_MAX, SCALE_LEVELS = 0.11, 256.0, 64
 LOG_STEP = (math.log(SCALE_MAX) - math.log(SCALE_MIN)) / (SCALE_LEVELS - 1)
-GROUPS = (8, 8, 16, 16, 16, 32, 32, 64)
-HIDDEN = 16  # context units per group and layer
+GROUPS = (8, 8, 16, 16, 16, 32, 32, 64, 96)  # latents in the order of coding
+HIDDEN = 32  # context units per group and layer
 SLOPE = 0.125
 BLOCK, STRIDE, OVERLAP = 24, 16, 4
 FINE_UNIT = 5.7  # unit of the fine branch's latents
@@ -87,7 +87,8 @@ class Analysis(nn.Module):
 
     def forward(self, x, rate):
         for conv, gdn, shape in zip(self.convs, self.gdns, self.log_shape):
-            x = gdn(conv(x) * torch.exp(shape[rate])[:, :, None, None])
+            x = conv(x)
+            x = gdn(x * torch.exp(shape[rate])[:, :, None, None].to(x.dtype))  # mixed types are slow
         return x
 
 
@@ -103,22 +104,23 @@ class Synthesis(nn.Module):
 
     def forward(self, x, rate):
         for conv, gdn, shape in zip(self.convs, self.gdns, self.log_shape):
-            x = gdn(conv(x) * torch.exp(shape[rate])[:, :, None, None])
+            x = conv(x)
+            x = gdn(x * torch.exp(shape[rate])[:, :, None, None].to(x.dtype))  # mixed types are slow
         return self.convs[-1](x)
 
 
 class Context(nn.Module):
     """Log scale of group k from the hyper features and the symbols of groups before k, by masked 1x1 layers."""
 
-    def __init__(self, features, latents):
+    def __init__(self, features, sizes, units):
         super().__init__()
-        groups = len(GROUPS)
-        hidden = HIDDEN * groups
+        groups, latents = len(sizes), sum(sizes)
+        hidden = units * groups
         self.layers = nn.ModuleList(
             [nn.Conv2d(features + latents, hidden, 1), nn.Conv2d(hidden, hidden, 1), nn.Conv2d(hidden, latents, 1)]
         )
-        of_latent = torch.repeat_interleave(torch.arange(groups), torch.tensor(GROUPS))
-        of_hidden = torch.arange(hidden) // HIDDEN
+        of_latent = torch.repeat_interleave(torch.arange(groups), torch.tensor(sizes))
+        of_hidden = torch.arange(hidden) // units
         of_input = torch.cat([torch.full((features,), -1), of_latent])
         masks = [
             of_hidden[:, None] > of_input[None],
@@ -165,9 +167,11 @@ def gaussian_probability(value, scale):
 class Codec(nn.Module):
     """`targets` lists, per rate, what it is tuned for: ("mse" or "ms-ssim", weight of the distortion)."""
 
-    def __init__(self, targets, width=64, latents=192, hyper=64, features=96, widths=(64, 48, 16)):
+    def __init__(self, targets, width=96, latents=288, hyper=64, features=96, widths=(96, 96, 32), groups=GROUPS, hidden=HIDDEN):
         super().__init__()
-        self.config = dict(targets=targets, width=width, latents=latents, hyper=hyper, features=features, widths=list(widths))
+        assert sum(groups) == latents
+        self.config = dict(targets=targets, width=width, latents=latents, hyper=hyper, features=features)
+        self.config |= dict(widths=list(widths), groups=list(groups), hidden=hidden)
         rates, leaky = len(targets), nn.LeakyReLU(SLOPE)
         self.fine_analysis = Analysis(width, latents, rates)
         self.fine_synthesis = Synthesis(latents, widths, rates)
@@ -178,7 +182,7 @@ class Codec(nn.Module):
         )
         self.hyper_synthesis = nn.Sequential(double(hyper, hyper), leaky, double(hyper, features), leaky)
         self.mean = nn.Conv2d(features, latents, 1)
-        self.context = Context(features, latents)
+        self.context = Context(features, groups, hidden)
         self.prior = Prior(rates, hyper)
         self.log_gain = nn.Parameter(torch.zeros(rates, latents))
         self.mean_unit = nn.Parameter(torch.ones(rates, latents))
@@ -289,7 +293,7 @@ class Codec(nn.Module):
         """The symbols that the encoder sends: the nearest whole number, the one below it or 0, whichever costs least."""
         symbols, magnitude, first = torch.zeros_like(residual), residual.abs(), 0
         nearest = torch.round(magnitude)
-        for size in GROUPS:
+        for size in self.config["groups"]:
             group = slice(first, first + size)
             scale = torch.exp(self.log_scale(features, symbols, rate)[:, group])
             choices = torch.stack([nearest[:, group], (nearest[:, group] - 1).clamp_min(0), torch.zeros_like(scale)])

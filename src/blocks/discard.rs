@@ -26,3 +26,18 @@ impl Block for Discard {
         Flow::Consumed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, refusal};
+
+    #[test]
+    fn samples_of_any_shape_go_in_and_nothing_comes_out() {
+        let (mut context, _) = alone();
+        let mut discard = block::<Complex32, ()>("discard", "", &mut context, Shape::complex(7, 3));
+        assert!(discard.feed(&discard.frame(0, 0, &[Complex32::ONE; 21])).is_empty());
+        assert_eq!((discard.flow(), discard.outlet()), (Flow::Consumed, Shape::NOTHING));
+        assert!(refusal("discard", "", &mut context, Shape::CODED).contains("takes complex samples"));
+    }
+}

@@ -23,7 +23,7 @@ use crate::{Error, Result};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(super) struct Keys {
     /// Which of the scene's sensing receivers this is, by its id; absent: the first.
     #[serde(default)]
     receiver: Option<String>,
@@ -53,20 +53,6 @@ struct Keys {
 }
 
 impl Keys {
-    /// The scene in which the single keys speak of this receiver.
-    fn scene(&self, scene: &Scene) -> Result<Scene> {
-        let receivers = scene.sensing_receivers();
-        let Some(id) = &self.receiver else { return Ok(scene.seen_by(0, 0, 0)) };
-        let index = receivers.iter().position(|receiver| receiver.id == *id).ok_or_else(|| {
-            let known: Vec<_> = receivers.iter().map(|receiver| receiver.id.as_str()).collect();
-            Error::input(format!(
-                "receiver = \"{id}\" is no sensing receiver of the scene; accepted: {}",
-                known.join(", ")
-            ))
-        })?;
-        Ok(scene.seen_by(0, 0, index))
-    }
-
     fn coherent_frames(&self, scene: &Scene) -> Result<CoherentFrames> {
         let usual = CoherentFrames::of_scene(scene, self.coherent_frames.unwrap_or(1))
             .map_err(|error| Error::input(format!("coherent_frames: {error}")))?;
@@ -101,16 +87,21 @@ impl Keys {
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
-    let scene = keys.scene(&context.scene)?;
+    let receivers = context.scene.sensing_receivers();
+    context.join_receiver(keys.receiver.as_deref(), &receivers)?;
+    let place = usize::from(context.chain.receiver);
+    if place >= receivers.len() {
+        return Err(Error::input(format!(
+            "receiver = (that of the chain before, number {place}) is no sensing receiver; accepted with this scene: {}",
+            receivers.iter().map(|receiver| receiver.id.as_str()).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    let scene = context.scene.seen_by(0, 0, place);
     let track_settings = keys.track_settings(scene.channel.timing_error_hold)?;
     let frames = keys.coherent_frames(&scene)?;
     let stationary = StationaryKeys { remove: keys.remove_stationary, learn_frames: keys.learn_frames };
     let reference = keys.reference;
-    let Some(tap) = context.taps.remove(&reference) else {
-        let known: Vec<_> = context.taps.keys().cloned().collect();
-        let known = if known.is_empty() { "a tap of a chain above".into() } else { known.join(", ") };
-        return Err(Error::input(format!("reference = \"{reference}\" is no tap that is free; accepted: {known}")));
-    };
+    let tap = context.taps.reader(&reference).map_err(|what| Error::input(format!("reference = {what}")))?;
     let samples_per_symbol = scene.waveform.samples_per_symbol;
     let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&scene) };
     let first_lag = config.lag_range()[0] as i64;
@@ -119,17 +110,17 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let remover = stationary.make(&scene, estimator.config(), window)?;
     let rows = scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
-    context.snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
+    let snapshots = context.sinks.snapshots.for_echo();
+    snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
     Ok(erase(EchoLocator {
         plans: PlanReader::new(Arc::clone(&context.plans)),
         next_plans: PlanReader::new(Arc::clone(&context.plans)),
         remover,
-        telemetry: context.telemetry.clone(),
-        feedback: context.feedback.clone(),
+        telemetry: context.receivers_telemetry(),
         tracker: Tracker::new(estimator.config(), track_settings),
         fixes: Vec::with_capacity(MAX_TARGETS),
         clock: FrameClock::new(&scene),
-        snapshots: Arc::clone(&context.snapshots),
+        snapshots,
         left_out: Arc::clone(&context.ends.left_out),
         antennas: scene.array.transmit_antennas,
         samples_per_symbol,
@@ -152,7 +143,6 @@ struct EchoLocator {
     next_plans: PlanReader,
     remover: Option<StationaryRemover>,
     telemetry: Telemetry,
-    feedback: Telemetry,
     tracker: Tracker,
     /// Those of the frame that is worked on.
     fixes: Vec<Fix>,
@@ -333,9 +323,7 @@ impl EchoLocator {
         let tracks = self.tracker.confirmed();
         let count = tracks.len();
         for (left, track) in (0..count).rev().zip(tracks) {
-            let event = Event::Tracked { frame, track: Some(*track), more: left > 0 };
-            self.telemetry.report(event);
-            self.feedback.report(event);
+            self.telemetry.report(Event::Tracked { frame, track: Some(*track), more: left > 0 });
         }
         if count == 0 {
             self.report_no_track(frame);
@@ -343,8 +331,6 @@ impl EchoLocator {
     }
 
     fn report_no_track(&self, frame: u64) {
-        let event = Event::Tracked { frame, track: None, more: false };
-        self.telemetry.report(event);
-        self.feedback.report(event);
+        self.telemetry.report(Event::Tracked { frame, track: None, more: false });
     }
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use num_complex::Complex32;
 use toml::Table;
 
-use super::{BIT_ROWS, Context, no_settings};
+use super::{Context, no_settings};
 use crate::Result;
 use crate::coding::{BlockScratch, HeaderCode, HeaderScratch};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
-use crate::modem::header::{FrameHeader, HEADER_BITS};
+use crate::modem::header::HEADER_BITS;
 use crate::modem::words::{SensingSequence, Words};
-use crate::stream::{Block, Flow, Frame, Item, PlanReader, Shape, Stage, erase};
+use crate::stream::{Block, CodedFrame, Flow, Frame, PlanReader, Shape, Stage, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
@@ -49,26 +49,24 @@ struct FrameBuilder {
 }
 
 impl Block for FrameBuilder {
-    type In = u8;
+    type In = CodedFrame;
     type Out = Complex32;
 
-    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
-        if inlet.channels != BIT_ROWS || inlet.item != Item::Bit {
-            return Err(format!("takes {BIT_ROWS} rows of bits, is given {inlet}"));
-        }
+    fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
         Ok(Shape::complex(3, self.longest))
     }
 
-    fn work(&mut self, input: &Frame<u8>, output: &mut Frame<Complex32>) -> Flow {
+    fn work(&mut self, input: &Frame<CodedFrame>, output: &mut Frame<Complex32>) -> Flow {
         let plan = self.plans.of_epoch(input.head.epoch);
-        let bits = &input.row(0)[..HEADER_BITS];
-        let protected = FrameHeader::unpack(bits).map_or(0, |header| usize::from(header.protected_blocks));
-        self.header_code.encode(bits, &mut self.coded, &mut self.header_scratch);
+        let frame = input.coded();
+        let mut bits = [0; HEADER_BITS];
+        frame.header.pack(&mut bits);
+        self.header_code.encode(&bits, &mut self.coded, &mut self.header_scratch);
         Modulation::Qpsk.map(&self.coded[..2 * HEADER], &mut self.header);
         for (index, symbols) in self.payload.chunks_exact_mut(BLOCK).enumerate() {
-            let code = if index < protected { &plan.protected } else { &plan.payload };
+            let code = if frame.is_protected(index) { &plan.protected } else { &plan.payload };
             let coded = &mut self.coded[..code.coded_bits()];
-            code.modulate(&input.row(1 + index)[..code.payload_bits()], coded, symbols, &mut self.block_scratch);
+            code.modulate(&frame.blocks[index][..code.payload_bits()], coded, symbols, &mut self.block_scratch);
         }
         let number = input.head.sequence;
         self.sequence.write(number, &mut self.sensing);
@@ -82,5 +80,51 @@ impl Block for FrameBuilder {
         drop(rows);
         output.head.valid = layout.symbols();
         Flow::Forward
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, coded_frames};
+
+    #[test]
+    fn blocks_stand_in_their_places_under_their_codes_and_words_around_them() {
+        let (mut context, _) = alone();
+        let frames = coded_frames(&context, 63..66);
+        let plan = context.plans.newest();
+        let words = Words::new(context.scene.array.transmit_antennas);
+        let mut builder = block::<CodedFrame, Complex32>("frame-builder", "", &mut context, Shape::CODED);
+        for frame in &frames {
+            let made = builder.feed(frame).remove(0);
+            let layout = Layout::of(frame.head.sequence, 4);
+            assert_eq!((made.head.valid, made.head.sequence), (layout.symbols(), frame.head.sequence));
+            assert_eq!(made.row(0)[..128], words.semantic.preamble[..]);
+            for index in 0..BLOCKS {
+                let code = if index == 0 { &plan.protected } else { &plan.payload };
+                let mut symbols = vec![Complex32::default(); BLOCK];
+                let mut coded = vec![0; code.coded_bits()];
+                code.modulate(frame.coded().payload(index), &mut coded, &mut symbols, &mut BlockScratch::default());
+                assert_eq!(made.row(0)[layout.block(index)..][..BLOCK], symbols[..]);
+                assert_eq!(made.row(0)[layout.unique_word(index)..][..32], words.semantic.unique_word[..]);
+            }
+            let sounding = made.row(2).iter().filter(|symbol| symbol.norm() > 0.0).count();
+            assert_eq!(sounding > 0, frame.head.sequence == 64, "every 64th frame sounds the antennas");
+        }
+    }
+
+    #[test]
+    fn the_sensing_stream_depends_on_the_seed_and_not_on_the_bits() {
+        let made = |seed, flip: u8| {
+            let (mut context, _) = alone();
+            context.run.seed = seed;
+            let mut frame = coded_frames(&context, 1..2).remove(0);
+            frame.coded_mut().blocks[2][5] ^= flip;
+            block::<CodedFrame, Complex32>("frame-builder", "", &mut context, Shape::CODED).feed(&frame).remove(0)
+        };
+        let (one, flipped, other) = (made(1, 0), made(1, 1), made(2, 0));
+        assert_eq!(one.row(1), flipped.row(1));
+        assert_ne!(one.row(0), flipped.row(0));
+        assert_ne!(one.row(1), other.row(1));
     }
 }

@@ -1,5 +1,5 @@
 //! The communication receiver up to bits: frames found and equalised, headers and blocks decoded. A block that fails is
-//! a flag in the row of flags, never a stop.
+//! a flag of its frame, never a stop.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,18 +9,21 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::snapshots::Snapshots;
-use super::{BIT_ROW, BIT_ROWS, Context, digest, settings};
+use super::{Context, digest, settings};
 use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::header::FrameHeader;
 use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
-use crate::stream::{Block, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, CodedFrame, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(super) struct Keys {
+    /// The scene's receiver that this is.
+    #[serde(default)]
+    receiver: Option<String>,
     #[serde(default)]
     sensing_stream: Treatment,
 }
@@ -43,6 +46,8 @@ const KEPT_CODES: usize = 8;
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
+    let receivers = context.scene.communication_receivers();
+    context.join_receiver(keys.receiver.as_deref(), &receivers)?;
     let waveform = &context.scene.waveform;
     let config = ReceiverConfig {
         symbol_rate_hz: waveform.bandwidth_hz,
@@ -61,9 +66,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         scratch: BlockScratch::with_rescue(),
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
         words: vec![0; BLOCKS * MAX_INFORMATION_BITS],
-        telemetry: context.telemetry.clone(),
-        feedback: context.feedback.clone(),
-        snapshots: Arc::clone(&context.snapshots),
+        telemetry: context.receivers_telemetry(),
+        snapshots: context.sinks.snapshots.for_symbols(),
         pushed: None,
     }))
 }
@@ -75,7 +79,6 @@ struct FrameReceiverBlock {
     soft: Vec<i8>,
     words: Vec<u8>,
     telemetry: Telemetry,
-    feedback: Telemetry,
     snapshots: Arc<Snapshots>,
     /// Time of the input that is in the receiver already.
     pushed: Option<u64>,
@@ -83,16 +86,16 @@ struct FrameReceiverBlock {
 
 impl Block for FrameReceiverBlock {
     type In = Complex32;
-    type Out = u8;
+    type Out = CodedFrame;
 
     fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
         if inlet.channels != 1 {
             return Err(format!("takes one antenna, is given {inlet}"));
         }
-        Ok(Shape::bits(BIT_ROWS + 1, BIT_ROW))
+        Ok(Shape::CODED)
     }
 
-    fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<u8>) -> Flow {
+    fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<CodedFrame>) -> Flow {
         let time = input.head.sample_time;
         if self.pushed != Some(time) {
             self.receiver.push(time, input.row(0));
@@ -105,13 +108,13 @@ impl Block for FrameReceiverBlock {
             }
             None => {
                 let sample_time = time + input.head.valid as u64;
-                self.feedback.report(Event::ReceiverProgress { sample_time });
+                self.telemetry.report(Event::ReceiverProgress { sample_time });
                 Flow::Consumed
             }
         }
     }
 
-    fn flush(&mut self, output: &mut Frame<u8>) -> Flow {
+    fn flush(&mut self, output: &mut Frame<CodedFrame>) -> Flow {
         match self.receiver.next_frame(true) {
             Some(status) => {
                 self.decode(&status, output);
@@ -123,23 +126,23 @@ impl Block for FrameReceiverBlock {
 }
 
 impl FrameReceiverBlock {
-    fn decode(&mut self, status: &FrameStatus, output: &mut Frame<u8>) {
+    fn decode(&mut self, status: &FrameStatus, output: &mut Frame<CodedFrame>) {
         let header = status.header;
         output.head.sequence = status.number;
         output.head.epoch = u64::from(header.epoch);
-        output.head.valid = BIT_ROW;
-        header.pack(output.row_mut(0));
-        output.row_mut(BIT_ROWS)[..BLOCKS].fill(0);
+        output.head.valid = 1;
+        let frame = output.coded_mut();
+        (frame.header, frame.passed) = (header, [false; BLOCKS]);
         let (protected, used) = (usize::from(header.protected_blocks), usize::from(header.used_blocks));
-        let mut found = Found::default();
+        let mut digests = [0; BLOCKS];
         for blocks in [0..protected, protected..used] {
-            self.decode_blocks(blocks, status, output, &mut found);
+            self.decode_blocks(blocks, status, frame, &mut digests);
         }
         self.telemetry.report(Event::FrameReceived {
             frame: status.number,
             blocks: header.used_blocks,
-            decoded: found.decoded,
-            digests: found.digests,
+            decoded: frame.passed,
+            digests,
             sinr: status.sinr as f32,
         });
         self.snapshots.symbols.offer(status.number, |held| {
@@ -157,12 +160,18 @@ impl FrameReceiverBlock {
             let sounded = self.receiver.sounding();
             let antennas = sounded.len().min(MAX_SOUNDED_ANTENNAS);
             gains[..antennas].copy_from_slice(&sounded[..antennas]);
-            self.feedback.report(Event::Sounded { frame: status.number, antennas, gains });
+            self.telemetry.report(Event::Sounded { frame: status.number, antennas, gains });
         }
     }
 
     /// Decodes blocks of one code, all together.
-    fn decode_blocks(&mut self, blocks: Range<usize>, status: &FrameStatus, output: &mut Frame<u8>, found: &mut Found) {
+    fn decode_blocks(
+        &mut self,
+        blocks: Range<usize>,
+        status: &FrameStatus,
+        frame: &mut CodedFrame,
+        digests: &mut [u64; BLOCKS],
+    ) {
         let format = format_of(&status.header, blocks.start).filter(|_| !blocks.is_empty());
         let Some(code) = format.and_then(|format| self.code(format)) else { return };
         let code = &self.codes[code];
@@ -175,9 +184,8 @@ impl FrameReceiverBlock {
         code.decode_words(soft, words, &mut outcomes[..blocks.len()], &mut self.scratch);
         for ((index, word), outcome) in blocks.zip(words.chunks_exact(code.information_bits())).zip(outcomes) {
             let payload = &word[..code.payload_bits()];
-            output.row_mut(1 + index)[..payload.len()].copy_from_slice(payload);
-            output.row_mut(BIT_ROWS)[index] = u8::from(outcome.decoded);
-            (found.decoded[index], found.digests[index]) = (outcome.decoded, digest(payload));
+            frame.blocks[index][..payload.len()].copy_from_slice(payload);
+            (frame.passed[index], digests[index]) = (outcome.decoded, digest(payload));
         }
     }
 
@@ -193,13 +201,6 @@ impl FrameReceiverBlock {
         self.codes.push(code);
         Some(self.codes.len() - 1)
     }
-}
-
-/// What became of a frame's blocks.
-#[derive(Default)]
-struct Found {
-    decoded: [bool; BLOCKS],
-    digests: [u64; BLOCKS],
 }
 
 /// What a header says of a block's code; nothing where there is no such modulation.

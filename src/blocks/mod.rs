@@ -1,9 +1,13 @@
-//! The blocks: state and one kernel call each, one file each, one line each in [`TABLE`].
+//! The blocks: state and one kernel call each, one file each, one entry each in the table of shipped kinds.
 
+mod coded_picture;
+mod context;
 mod discard;
 mod echo_locator;
 mod frame_builder;
 mod frame_receiver;
+mod kind;
+mod picture_decoders;
 mod picture_sink;
 mod picture_source;
 mod pulse_shaper;
@@ -11,35 +15,30 @@ mod recorder;
 mod recording_source;
 mod reference_sender;
 mod reference_source;
+mod shipped;
 pub(crate) mod simulated_air;
 pub mod snapshots;
 mod stationary;
 mod superposer;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::Sender;
 use image::RgbImage;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-use crate::exchange::Ends;
-use crate::modem::frame::{BLOCKS, Layout};
-use crate::modem::words::SensingSequence;
-use crate::scene::{Point, Scene};
-use crate::semantic::{Bank, Picture};
+pub use context::{ChainContext, Codec, Context, Heard, Run, Sinks, first_plan};
+pub use kind::{Key, Kind, Make, Port, Registry, Role};
+
+use crate::scene::Point;
+use crate::semantic::Picture;
 pub(crate) use crate::stream::digest;
-use crate::stream::{PlanBoard, Stage, TapReader, Telemetry};
 use crate::{Error, Result};
-use snapshots::Snapshots;
-
-/// Rows of a frame of bits: the header and the payload blocks; receivers add a row of flags.
-pub(crate) const BIT_ROWS: usize = 1 + BLOCKS;
-
-/// Bits per row of a frame of bits.
-pub(crate) const BIT_ROW: usize = 2048;
 
 /// Frames that a tap holds: more than can be under way between transmitter and receiver.
 const TAP_FRAMES: usize = 64;
@@ -65,7 +64,7 @@ pub enum Feed {
 }
 
 /// A picture that came through the air.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ReceivedPicture {
     /// Its number, as the headers say (16 bits, unwrapped).
     pub number: u64,
@@ -77,6 +76,10 @@ pub struct ReceivedPicture {
     pub slices: usize,
     /// Blocks that arrived.
     pub blocks: u64,
+    /// Place of the receiver that it came to among the scene's communication receivers.
+    pub receiver: u8,
+    /// Not looked at: no decoder had time for it.
+    pub dropped: bool,
 }
 
 /// A change to the simulated world.
@@ -101,150 +104,16 @@ pub enum WorldChange {
 /// Changes to the simulated world and the frames from which they hold.
 pub type WorldChanges = ArcSwap<Vec<(u64, WorldChange)>>;
 
-/// What the blocks of one run share.
-pub struct Context {
-    /// The scene; receivers take from it what a radio would know.
-    pub scene: Arc<Scene>,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// Frames to send, if there is an end.
-    pub frames: Option<u64>,
-    /// Seconds of signal to send, if there is an end.
-    pub seconds: Option<f64>,
-    /// Signal time per wall-clock time, if the source is to keep to it.
-    pub pace: Option<f64>,
-    /// The source models.
-    pub bank: Arc<Bank>,
-    /// Plans.
-    pub plans: Arc<PlanBoard>,
-    /// Pictures to send.
-    pub pictures: Arc<dyn PictureFeed>,
-    /// Probing bits of the sensing stream, if the user gave any.
-    pub probing_bits: Option<Arc<[u8]>>,
-    /// Pictures received.
-    pub received: Sender<ReceivedPicture>,
-    /// Events for the report.
-    pub telemetry: Telemetry,
-    /// Events for the control plane.
-    pub feedback: Telemetry,
-    /// The simulated target's moves.
-    pub world: Arc<WorldChanges>,
-    /// Recent frames for drawings.
-    pub snapshots: Arc<Snapshots>,
-    /// Taps by name, between the stage that writes and the one that reads.
-    pub taps: HashMap<String, TapReader>,
-    /// Ways to other processes, and to recordings.
-    pub ends: Ends,
-    /// Radios.
-    #[cfg(feature = "soapy")]
-    pub radios: crate::frontend::Radios,
-}
-
-impl Context {
-    /// Symbols of the longest frame.
-    pub(crate) fn longest_frame(&self) -> usize {
-        Layout::with_sounding(self.scene.array.transmit_antennas).symbols()
-    }
-
-    /// Samples of the longest frame.
-    pub(crate) fn longest_samples(&self) -> usize {
-        self.longest_frame() * self.scene.waveform.samples_per_symbol
-    }
-
-    /// What the sensing stream follows from: the sides of a run agree on it beforehand.
-    pub(crate) fn sensing_sequence(&self) -> SensingSequence {
-        SensingSequence { seed: self.seed as u16, probing_bits: self.probing_bits.clone() }
-    }
-}
-
-/// One kind of block.
-pub struct Kind {
-    /// Name in flowgraph files.
-    pub name: &'static str,
-    /// What it does, in one line.
-    pub summary: &'static str,
-    /// Makes one from its keys.
-    pub make: fn(&mut Context, Table) -> Result<Box<dyn Stage>>,
-}
-
-/// All kinds.
-pub const TABLE: &[Kind] = &[
-    Kind {
-        name: "picture-source",
-        summary: "pictures as header and payload bits of frames, under the plan of each frame",
-        make: picture_source::make,
-    },
-    Kind {
-        name: "frame-builder",
-        summary: "channel code, modulation and frame: bits to the symbols of both streams",
-        make: frame_builder::make,
-    },
-    Kind {
-        name: "pulse-shaper",
-        summary: "root-raised-cosine pulses; `tap` copies the shaped streams for a sensing receiver",
-        make: pulse_shaper::make,
-    },
-    Kind {
-        name: "superposer",
-        summary: "both streams on all antennas with the plan's beams (eq. 1), and the sounding",
-        make: superposer::make,
-    },
-    Kind {
-        name: "simulated-air",
-        summary: "direct path, echo and noise: antennas to the communication receiver and the sensing array",
-        make: simulated_air::make,
-    },
-    Kind {
-        name: "frame-receiver",
-        summary: "synchronises, equalises, demaps and decodes: samples to bits; `sensing_stream` says what becomes of s_0",
-        make: frame_receiver::make,
-    },
-    Kind { name: "picture-sink", summary: "bits to pictures, lost parts concealed", make: picture_sink::make },
-    Kind {
-        name: "echo-locator",
-        summary: "the target's position from the echo of each frame, with `reference` a tap",
-        make: echo_locator::make,
-    },
-    Kind {
-        name: "discard",
-        summary: "forgets samples: the end of a chain made for a tap or a recording",
-        make: discard::make,
-    },
-    Kind {
-        name: "reference-sender",
-        summary: "passes bits on, and copies them to sensing receivers in other processes and to a recording",
-        make: reference_sender::make,
-    },
-    Kind {
-        name: "reference-source",
-        summary: "the bits of frames sent by another process or in a recording, for the reference",
-        make: reference_source::make,
-    },
-    Kind {
-        name: "recorder",
-        summary: "passes samples on, and writes them to the recording as SigMF, `name` the pair of files",
-        make: recorder::make,
-    },
-    Kind {
-        name: "recording-source",
-        summary: "samples of a SigMF recording, with `recording` its metadata file",
-        make: recording_source::make,
-    },
-    Kind {
-        name: "soapy-sink",
-        summary: "antenna samples to a radio (feature soapy), with `radio` a profile",
-        make: radio::sink,
-    },
-    Kind {
-        name: "soapy-source",
-        summary: "samples of a radio's receiving channels (feature soapy), with `radio` a profile",
-        make: radio::source,
-    },
-];
-
 #[cfg(feature = "soapy")]
 mod radio {
     pub(super) use crate::frontend::{sink::make as sink, source::make as source};
+
+    /// The keys that the blocks of radios accept.
+    #[cfg(test)]
+    pub(super) fn accepted_keys() -> [(&'static str, &'static [&'static str]); 2] {
+        use crate::frontend::{sink, source};
+        [("soapy-sink", super::accepted_keys::<sink::Keys>()), ("soapy-source", super::accepted_keys::<source::Keys>())]
+    }
 }
 
 /// What everything that needs a radio says where there can be none.
@@ -255,7 +124,8 @@ pub(crate) fn built_without_radios() -> Error {
 
 #[cfg(not(feature = "soapy"))]
 mod radio {
-    use super::{Context, Result, Stage, Table, built_without_radios};
+    use super::{Context, Result, Table, built_without_radios};
+    use crate::stream::Stage;
 
     pub(super) fn sink(_context: &mut Context, _keys: Table) -> Result<Box<dyn Stage>> {
         Err(built_without_radios())
@@ -280,4 +150,40 @@ fn no_settings(keys: Table) -> Result<()> {
     #[serde(deny_unknown_fields)]
     struct Keys {}
     settings(keys).map(|Keys {}| ())
+}
+
+/// The names of the keys that settings of this type accept: what their `Deserialize` asks for.
+#[cfg(test)]
+pub(crate) fn accepted_keys<T: DeserializeOwned>() -> &'static [&'static str] {
+    use serde::de::value::Error as Refusal;
+    use serde::de::{Deserializer, Error as _, Visitor};
+
+    struct Asked<'a>(&'a mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Asked<'_> {
+        type Error = Refusal;
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Refusal> {
+            Err(Refusal::custom("settings are a table"))
+        }
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Refusal> {
+            *self.0 = fields;
+            Err(Refusal::custom("they were only asked for"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut fields: &'static [&'static str] = &[];
+    assert!(T::deserialize(Asked(&mut fields)).is_err());
+    fields
 }

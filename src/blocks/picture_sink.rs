@@ -1,134 +1,65 @@
 //! Bits to pictures: blocks are laid where their frame's header says, and what is missing is left to the codec to
-//! conceal. A picture is finished when its last frame came, or when the next one begins.
+//! conceal. A picture is finished when its last frame came, or when the next one begins; it is decoded beside the chain.
 
-use std::ops::Range;
-
-use crossbeam_channel::Sender;
+use serde::Deserialize;
 use toml::Table;
 
-use super::{BIT_ROWS, Context, ReceivedPicture, no_settings};
-use crate::Result;
-use crate::coding::Crc;
-use crate::modem::frame::BLOCKS;
-use crate::modem::header::{FrameHeader, unwrap_count};
-use crate::semantic::Decoder;
-use crate::stream::{Block, Flow, Frame, Shape, Stage, erase};
+use super::coded_picture::CodedPicture;
+use super::picture_decoders::Decoders;
+use super::{Context, settings};
+use crate::modem::header::unwrap_count;
+use crate::stream::{Block, CodedFrame, Flow, Frame, Shape, Stage, erase};
+use crate::{Error, Result};
 
-/// Bytes of the longest protected part and body that headers can address.
-const PROTECTED_BYTES: usize = (1 << 16) / 8;
-const BODY_BYTES: usize = (1 << 24) / 8;
+/// Most threads of one sink.
+const MAX_DECODERS: usize = 16;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    /// Threads that decode pictures.
+    #[serde(default)]
+    decoders: Option<usize>,
+}
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    no_settings(keys)?;
-    Ok(erase(PictureSink {
-        decoder: Decoder::new(context.bank.clone()),
-        received: context.received.clone(),
-        current: None,
-        protected: Part::new(PROTECTED_BYTES),
-        body: Part::new(BODY_BYTES),
-        lost: Vec::with_capacity(1024),
-        blocks: 0,
-        next_number: 0,
-    }))
-}
-
-/// One part of a picture's stream, and which of its bits arrived.
-struct Part {
-    bytes: Vec<u8>,
-    arrived: Vec<Range<usize>>,
-    /// Bits up to the furthest one that arrived.
-    reach: usize,
-}
-
-impl Part {
-    fn new(bytes: usize) -> Self {
-        Self { bytes: vec![0; bytes], arrived: Vec::with_capacity(4096), reach: 0 }
+    let Keys { decoders } = settings(keys)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let count = decoders.unwrap_or((cores / 2).clamp(1, MAX_DECODERS));
+    if !(1..=MAX_DECODERS).contains(&count) {
+        return Err(Error::input(format!("decoders = {count} is out of range; accepted: 1 to {MAX_DECODERS}")));
     }
-
-    fn clear(&mut self) {
-        self.bytes[..self.reach.div_ceil(8)].fill(0);
-        self.arrived.clear();
-        self.reach = 0;
-    }
-
-    fn lay(&mut self, from: usize, bits: &[u8]) {
-        let end = (from + bits.len()).min(8 * self.bytes.len());
-        if from >= end || self.arrived.len() == self.arrived.capacity() {
-            return;
-        }
-        for (position, bit) in (from..end).zip(bits) {
-            let mask = 0x80 >> (position % 8);
-            let byte = &mut self.bytes[position / 8];
-            *byte = if *bit == 1 { *byte | mask } else { *byte & !mask };
-        }
-        self.reach = self.reach.max(end);
-        match self.arrived.last_mut() {
-            Some(last) if last.end == from => last.end = end,
-            _ => self.arrived.push(from..end),
-        }
-    }
-
-    /// Ranges of bits below `length` that did not arrive. Frames come in order, and so do the ranges.
-    fn missing(&self, length: usize, lost: &mut Vec<Range<usize>>) {
-        lost.clear();
-        let mut next = 0;
-        for range in &self.arrived {
-            if range.start > next {
-                lost.push(next..range.start.min(length));
-            }
-            next = next.max(range.end);
-        }
-        if next < length {
-            lost.push(next..length);
-        }
-    }
+    let receiver = context.chain.receiver;
+    let (decoders, picture) =
+        Decoders::start(count, &context.codec.bank, &context.sinks, context.chain.policy, receiver)?;
+    Ok(erase(PictureSink { decoders, picture: Some(picture), current: None, next_number: 0 }))
 }
 
 struct PictureSink {
-    decoder: Decoder,
-    received: Sender<ReceivedPicture>,
-    /// Number of the picture under way, low 16 bits.
+    decoders: Decoders,
+    /// The picture under way, or room for the next one.
+    picture: Option<Box<CodedPicture>>,
+    /// Its number, low 16 bits.
     current: Option<u16>,
-    protected: Part,
-    body: Part,
-    lost: Vec<Range<usize>>,
-    blocks: u64,
     next_number: u64,
 }
 
 impl Block for PictureSink {
-    type In = u8;
+    type In = CodedFrame;
     type Out = ();
 
-    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
-        if inlet.channels != BIT_ROWS + 1 {
-            return Err(format!("takes header, blocks and flags, is given {inlet}"));
-        }
+    fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
         Ok(Shape::NOTHING)
     }
 
-    fn work(&mut self, input: &Frame<u8>, _output: &mut Frame<()>) -> Flow {
-        let Some(header) = FrameHeader::unpack(input.row(0)) else { return Flow::Consumed };
-        if self.current.is_some_and(|number| number != header.picture) {
+    fn work(&mut self, input: &Frame<CodedFrame>, _output: &mut Frame<()>) -> Flow {
+        let frame = input.coded();
+        if self.current.is_some_and(|number| number != frame.header.picture) {
             self.finish();
         }
-        self.current = Some(header.picture);
-        let (mut protected_bit, mut body_bit) = (usize::from(header.protected_offset), header.body_offset as usize);
-        for index in 0..usize::from(header.used_blocks).min(BLOCKS) {
-            let is_protected = index < usize::from(header.protected_blocks);
-            let (information, part, cursor) = if is_protected {
-                (header.protected_bits, &mut self.protected, &mut protected_bit)
-            } else {
-                (header.payload_bits, &mut self.body, &mut body_bit)
-            };
-            let count = usize::from(information).saturating_sub(Crc::Crc11.bits());
-            if input.row(BIT_ROWS)[index] == 1 {
-                part.lay(*cursor, &input.row(1 + index)[..count]);
-                self.blocks += 1;
-            }
-            *cursor += count;
-        }
-        if header.last_of_picture {
+        self.current = Some(frame.header.picture);
+        self.picture.iter_mut().for_each(|picture| picture.lay(frame));
+        if frame.header.last_of_picture {
             self.finish();
         }
         Flow::Consumed
@@ -136,50 +67,115 @@ impl Block for PictureSink {
 
     fn flush(&mut self, _output: &mut Frame<()>) -> Flow {
         self.finish();
+        self.decoders.finish();
         Flow::Finished
     }
 }
 
 impl PictureSink {
-    /// Rebuilds the picture under way and hands it over.
+    /// Hands the picture under way to the decoders.
     fn finish(&mut self) {
-        let Some(low) = self.current.take() else { return };
-        let number = unwrap_count(u64::from(low), 16, self.next_number);
-        self.next_number = number + 1;
-        let protected_length = self.protected.reach / 8;
-        let body_length = self.body.reach.div_ceil(8);
-        let whole = self.protected.arrived.len() == 1 && self.protected.arrived[0].start == 0;
-        self.body.missing(8 * body_length, &mut self.lost);
-        let decoded = whole.then(|| {
-            let (protected, body) = (&self.protected.bytes[..protected_length], &self.body.bytes[..body_length]);
-            self.decoder.decode(protected, body, &self.lost)
-        });
-        let (image, slices, lost_slices) = match decoded {
-            Some(Ok(decoded)) => (Some(decoded.image), decoded.report.slices, decoded.report.lost_slices),
-            _ => (None, 0, 0),
-        };
-        let blocks = std::mem::take(&mut self.blocks);
-        // A report that falls behind slows the simulation; nothing is lost. Without a report nobody needs the picture.
-        let _ = self.received.send(ReceivedPicture { number, image, lost_slices, slices, blocks });
-        self.protected.clear();
-        self.body.clear();
+        let (Some(low), Some(mut picture)) = (self.current.take(), self.picture.take()) else { return };
+        picture.number = unwrap_count(u64::from(low), 16, self.next_number);
+        self.next_number = picture.number + 1;
+        self.picture = Some(self.decoders.hand_over(picture));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::blocks::testing::{alone, block, picture_frames, refusal};
+    use crate::stream::Policy;
 
     #[test]
-    fn bits_are_laid_where_they_belong_and_the_gaps_are_known() {
-        let mut part = Part::new(16);
-        part.lay(0, &[1; 12]);
-        part.lay(30, &[1; 10]);
-        let mut lost = Vec::new();
-        part.missing(48, &mut lost);
-        assert_eq!(lost, [12..30, 40..48]);
-        assert_eq!(&part.bytes[..5], &[0xff, 0xf0, 0, 0x03, 0xff]);
-        part.clear();
-        assert!(part.bytes.iter().all(|byte| *byte == 0));
+    fn pictures_that_arrive_whole_equal_the_error_free_ones_in_their_order_with_any_number_of_decoders() {
+        let (frames, shown) = picture_frames(9);
+        for decoders in [1, 3] {
+            let (mut context, heard) = alone();
+            let keys = format!("decoders = {decoders}");
+            let mut sink = block::<CodedFrame, ()>("picture-sink", &keys, &mut context, Shape::CODED);
+            frames.iter().for_each(|frame| drop(sink.feed(frame)));
+            sink.flush();
+            let pictures: Vec<_> = heard.pictures.try_iter().collect();
+            assert_eq!(pictures.iter().map(|picture| picture.number).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+            assert!(pictures.iter().all(|picture| picture.image.as_ref() == Some(&shown) && picture.lost_slices == 0));
+        }
+    }
+
+    #[test]
+    fn a_lost_block_costs_slices_and_a_lost_protected_one_the_picture() {
+        let (frames, shown) = picture_frames(3);
+        let (mut context, heard) = alone();
+        let mut sink = block::<CodedFrame, ()>("picture-sink", "", &mut context, Shape::CODED);
+        for frame in &frames {
+            let mut frame = frame.clone();
+            let coded = frame.coded_mut();
+            // Picture 1 loses its last block, picture 2 its first.
+            match (coded.header.picture, coded.header.last_of_picture, coded.header.protected_offset) {
+                (1, true, _) => coded.passed[coded.used_blocks() - 1] = false,
+                (2, _, 0) => coded.passed[0] = false,
+                _ => {}
+            }
+            sink.feed(&frame);
+        }
+        sink.flush();
+        let pictures: Vec<_> = heard.pictures.try_iter().collect();
+        assert_eq!(pictures.len(), 3);
+        assert_eq!(pictures[0].image.as_ref(), Some(&shown));
+        assert!(
+            pictures[1].image.is_some() && pictures[1].lost_slices > 0 && pictures[1].blocks + 1 == pictures[0].blocks
+        );
+        assert!(pictures[2].image.is_none() && pictures[2].blocks + 1 == pictures[0].blocks);
+    }
+
+    #[test]
+    fn headers_that_contradict_themselves_and_frames_without_a_picture_are_survived() {
+        let (mut context, heard) = alone();
+        let mut sink = block::<CodedFrame, ()>("picture-sink", "", &mut context, Shape::CODED);
+        let mut frame = CodedFrame { passed: [true; 4], ..CodedFrame::default() };
+        (frame.header.body_offset, frame.header.protected_offset) = (u32::MAX, u16::MAX);
+        (frame.header.used_blocks, frame.header.protected_blocks) = (9, 200);
+        (frame.header.payload_bits, frame.header.protected_bits) = (u16::MAX, 3);
+        for picture in [0, 0, 7, 65_535] {
+            frame.header.picture = picture;
+            sink.feed(&sink.frame(0, 0, &[frame]));
+        }
+        sink.flush();
+        let pictures: Vec<_> = heard.pictures.try_iter().collect();
+        assert!(pictures.len() == 3 && pictures.iter().all(|picture| picture.image.is_none()));
+    }
+
+    #[test]
+    fn where_nobody_takes_the_pictures_a_dropping_chain_goes_on_and_every_picture_is_counted() {
+        let (frames, _) = picture_frames(40);
+        let (mut context, _) = alone();
+        // One picture fits, and nobody reads before the end.
+        let (sender, report) = crossbeam_channel::bounded(1);
+        context.sinks.pictures = sender;
+        context.chain.policy = Policy::DropOldest;
+        let mut sink = block::<CodedFrame, ()>("picture-sink", "decoders = 1", &mut context, Shape::CODED);
+        frames.iter().for_each(|frame| drop(sink.feed(frame)));
+        let dropped = context.sinks.dropped_pictures.load(Ordering::Relaxed);
+        let reading = std::thread::spawn(move || report.iter().collect::<Vec<_>>());
+        sink.flush();
+        drop((sink, context));
+        let pictures = reading.join().unwrap();
+        assert_eq!(pictures.iter().map(|picture| picture.number).collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
+        assert_eq!(pictures.iter().filter(|picture| picture.dropped).count() as u64, dropped);
+        // One was delivered, one waits for the report, and two wait for the decoder.
+        assert!(dropped >= 40 - 5, "{dropped}");
+        assert!(pictures.last().unwrap().image.is_some(), "the newest is never dropped");
+    }
+
+    #[test]
+    fn a_number_of_decoders_out_of_range_is_refused() {
+        let (mut context, _) = alone();
+        for decoders in [0, 17] {
+            let keys = format!("decoders = {decoders}");
+            assert!(refusal("picture-sink", &keys, &mut context, Shape::CODED).contains("accepted: 1 to 16"));
+        }
     }
 }

@@ -8,30 +8,30 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use toml::Table;
 
-use super::{BIT_ROW, BIT_ROWS, Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
+use super::{Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
 use crate::Result;
 use crate::modem::frame::{BLOCKS, FrameClock, Layout};
 use crate::modem::header::{FrameHeader, VERSION};
 use crate::semantic::Picture;
-use crate::stream::{Block, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
     let clock = FrameClock::new(&context.scene);
     // A sounding makes frame 0 longer than frame 1.
-    let frames_of_time = context.seconds.map(|seconds| (seconds / (clock.start_s(2) - clock.start_s(1))).ceil() as u64);
-    let frames = [context.frames, frames_of_time].into_iter().flatten().min().unwrap_or(u64::MAX);
+    let frames_of_time =
+        context.run.seconds.map(|seconds| (seconds / (clock.start_s(2) - clock.start_s(1))).ceil() as u64);
+    let frames = [context.run.frames, frames_of_time].into_iter().flatten().min().unwrap_or(u64::MAX);
     Ok(erase(PictureSource {
         plans: PlanReader::new(Arc::clone(&context.plans)),
-        feed: Arc::clone(&context.pictures),
-        telemetry: context.telemetry.clone(),
-        feedback: context.feedback.clone(),
+        feed: Arc::clone(&context.codec.feed),
+        telemetry: context.sinks.telemetry.clone(),
         antennas: context.scene.array.transmit_antennas,
         samples_per_symbol: context.scene.waveform.samples_per_symbol as u64,
         clock,
-        pace: context.pace,
+        pace: context.run.pace,
         started: None,
-        filler: Xoshiro256PlusPlus::seed_from_u64(context.seed ^ 0xf111e5),
+        filler: Xoshiro256PlusPlus::seed_from_u64(context.run.seed ^ 0xf111e5),
         frame: 0,
         frames,
         time: FIRST_SAMPLE,
@@ -54,7 +54,6 @@ struct PictureSource {
     plans: PlanReader,
     feed: Arc<dyn PictureFeed>,
     telemetry: Telemetry,
-    feedback: Telemetry,
     antennas: usize,
     samples_per_symbol: u64,
     clock: FrameClock,
@@ -74,13 +73,13 @@ pub(crate) const PROGRESS_FRAMES: u64 = 16;
 
 impl Block for PictureSource {
     type In = ();
-    type Out = u8;
+    type Out = CodedFrame;
 
     fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
-        Ok(Shape::bits(BIT_ROWS, BIT_ROW))
+        Ok(Shape::CODED)
     }
 
-    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<u8>) -> Flow {
+    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<CodedFrame>) -> Flow {
         if self.stopped || self.frame >= self.frames {
             return Flow::Finished;
         }
@@ -88,7 +87,7 @@ impl Block for PictureSource {
             return Flow::Later(wait);
         }
         if self.frame.is_multiple_of(PROGRESS_FRAMES) {
-            self.feedback.report(Event::TransmitterProgress { frame: self.frame });
+            self.telemetry.report(Event::TransmitterProgress { frame: self.frame });
         }
         let Some(plan) = self.plans.at_frame(self.frame) else { return Flow::Pending };
         if self.current.is_none() {
@@ -101,8 +100,8 @@ impl Block for PictureSource {
             }
         }
         let current = self.current.as_mut().expect("a picture is under way");
-        let (header, digests) = fill(current, plan, self.frame, self.number, &mut self.filler, output);
-        let epoch = plan.epoch;
+        let digests = fill(current, plan, self.frame, self.number, &mut self.filler, output.coded_mut());
+        let (epoch, header) = (plan.epoch, output.coded().header);
         self.telemetry.report(Event::FrameSent { frame: self.frame, blocks: header.used_blocks, digests });
         if header.last_of_picture {
             self.telemetry.report(Event::PictureSent {
@@ -143,19 +142,19 @@ impl PictureSource {
 fn fill(
     current: &mut Current,
     plan: &Plan,
-    frame: u64,
-    number: u64,
+    frame_number: u64,
+    picture_number: u64,
     filler: &mut Xoshiro256PlusPlus,
-    output: &mut Frame<u8>,
-) -> (FrameHeader, [u64; BLOCKS]) {
+    frame: &mut CodedFrame,
+) -> [u64; BLOCKS] {
     let picture = &current.picture;
     let (protected, body) = (8 * picture.protected.len(), 8 * picture.body.len());
     let mut header = FrameHeader {
         version: VERSION,
-        number: (frame & 0xff_ffff) as u32,
+        number: (frame_number & 0xff_ffff) as u32,
         epoch: (plan.epoch & 0xfff) as u16,
         model: picture.header.model as u8,
-        picture: number as u16,
+        picture: picture_number as u16,
         payload_bits: plan.payload.information_bits() as u16,
         payload_modulation: plan.payload.modulation().index() as u8,
         payload_shaped: plan.payload.is_shaped(),
@@ -170,7 +169,7 @@ fn fill(
     for (index, block_digest) in digests.iter_mut().enumerate() {
         let is_protected = current.protected_bit < protected;
         let code = if is_protected { &plan.protected } else { &plan.payload };
-        let row = &mut output.row_mut(1 + index)[..code.payload_bits()];
+        let row = &mut frame.blocks[index][..code.payload_bits()];
         let (bytes, cursor, end) = if is_protected {
             (&picture.protected, &mut current.protected_bit, protected)
         } else {
@@ -190,6 +189,79 @@ fn fill(
         }
     }
     header.last_of_picture = current.body_bit == body && current.protected_bit == protected;
-    header.pack(output.row_mut(0));
-    (header, digests)
+    (frame.header, frame.passed) = (header, [false; BLOCKS]);
+    digests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{Pictures, alone, block, events, picture, picture_frames};
+    use crate::stream::PlanBoard;
+
+    #[test]
+    fn the_frames_of_a_picture_carry_its_parts_bit_by_bit_and_no_others() {
+        let (frames, _) = picture_frames(1);
+        let (picture, _) = picture();
+        let (mut protected, mut body) = (vec![0; picture.protected.len()], vec![0; picture.body.len()]);
+        let mut carried = 0;
+        for frame in &frames {
+            let coded = frame.coded();
+            let mut cursors = [usize::from(coded.header.protected_offset), coded.header.body_offset as usize];
+            for block in 0..coded.used_blocks() {
+                let (part, cursor) = match coded.is_protected(block) {
+                    true => (&mut protected, &mut cursors[0]),
+                    false => (&mut body, &mut cursors[1]),
+                };
+                // Behind a part's end a block is filled up.
+                for bit in coded.payload(block).iter().take(8 * part.len() - *cursor) {
+                    part[*cursor / 8] |= bit << (7 - *cursor % 8);
+                    *cursor += 1;
+                    carried += 1;
+                }
+            }
+        }
+        assert_eq!((&protected, &body, carried), (&picture.protected, &picture.body, picture.bits()));
+        let last = frames.iter().position(|frame| frame.coded().header.last_of_picture);
+        assert_eq!(last, Some(frames.len() - 1));
+    }
+
+    #[test]
+    fn frames_follow_each_other_on_the_clock_and_each_is_reported_once() {
+        let (mut context, heard) = alone();
+        context.codec.feed = Arc::new(Pictures { picture: picture().0, count: u64::MAX });
+        context.run.frames = Some(130);
+        let clock = FrameClock::new(&context.scene);
+        let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
+        let frames = source.pull(1000);
+        assert_eq!((frames.len(), source.flow()), (130, Flow::Finished));
+        for (number, frame) in (0..).zip(&frames) {
+            assert_eq!(frame.head.sequence, number);
+            assert_eq!(frame.head.sample_time, FIRST_SAMPLE + clock.start_sample(number));
+            assert_eq!(frame.head.last, number == 129);
+        }
+        let sent = events(&heard, |event| match event {
+            Event::FrameSent { frame, blocks, .. } => Some((frame, blocks)),
+            _ => None,
+        });
+        let built = frames.iter().map(|frame| (frame.head.sequence, frame.coded().header.used_blocks));
+        assert_eq!(sent, built.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn it_waits_for_a_plan_and_for_its_time_and_ends_when_it_is_told_to() {
+        let (mut context, _) = alone();
+        context.codec.feed = Arc::new(Pictures { picture: picture().0, count: u64::MAX });
+        context.plans = Arc::new(PlanBoard::new((*context.plans.newest()).clone(), 3));
+        let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
+        assert_eq!((source.pull(10).len(), source.flow()), (3, Flow::Pending));
+        context.plans.decide_until(u64::MAX);
+        assert_eq!(source.pull(10).len(), 10);
+        source.stop();
+        assert_eq!((source.pull(1).len(), source.flow()), (0, Flow::Finished));
+        context.run.pace = Some(1e-6);
+        let mut paced = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
+        assert_eq!(paced.pull(10).len(), 1, "frame 0 is due at once");
+        assert!(matches!(paced.flow(), Flow::Later(_)));
+    }
 }

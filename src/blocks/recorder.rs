@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(super) struct Keys {
     /// Name of the pair of files.
     name: String,
 }
@@ -60,5 +60,49 @@ impl Block for Recorder {
             eprintln!("issc: the recording is not whole: {error}");
         }
         Flow::Finished
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, events, refusal};
+    use crate::stream::Event;
+
+    #[test]
+    fn samples_pass_unchanged_and_come_back_from_the_file_gaps_and_times_too() {
+        let (mut context, heard) = alone();
+        assert!(refusal("recorder", "name = \"a\"", &mut context, Shape::complex(2, 64)).contains("--record FOLDER"));
+        let folder = tempfile::tempdir().unwrap();
+        context.ends.recording = Some(folder.path().to_owned());
+        let mut recorder =
+            block::<Complex32, Complex32>("recorder", "name = \"a\"", &mut context, Shape::complex(2, 64));
+        let samples = |time: u64| (0..128).map(move |n| Complex32::new(n as f32, time as f32)).collect::<Vec<_>>();
+        // 64 samples each; a gap of 100 before the last frame.
+        for (sequence, time) in [(0, 500), (1, 564), (2, 728)] {
+            let frame = recorder.frame(sequence, time, &samples(time));
+            let passed = recorder.feed(&frame).remove(0);
+            assert_eq!((passed.head, passed.samples()), (frame.head, frame.samples()));
+        }
+        recorder.flush();
+        let keys = "recording = \"a.sigmf-meta\"";
+        let mut source = block::<(), Complex32>("recording-source", keys, &mut context, Shape::NOTHING);
+        let played = source.pull(100);
+        assert_eq!((source.outlet().channels, source.flow()), (2, Flow::Finished));
+        let rows = |row: usize| {
+            let times =
+                |frame: &Frame<Complex32>| (frame.head.sample_time..).take(frame.head.valid).collect::<Vec<_>>();
+            let all = played.iter().flat_map(|frame| times(frame).into_iter().zip(frame.row(row).to_vec()));
+            all.collect::<Vec<_>>()
+        };
+        for row in 0..2 {
+            let expected = [500, 564, 728].into_iter().flat_map(|time| {
+                let row = samples(time)[64 * row..][..64].to_vec();
+                (time..).zip(row).collect::<Vec<_>>()
+            });
+            assert_eq!(rows(row), expected.collect::<Vec<_>>());
+        }
+        let gaps = events(&heard, |event| matches!(event, Event::Lost { .. }).then_some(()));
+        assert_eq!(gaps.len(), 1);
     }
 }

@@ -23,7 +23,7 @@ const CATCH_UP: Duration = Duration::from_millis(1);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(super) struct Keys {
     /// The metadata file; beside the recording that is played where it is a bare name.
     recording: PathBuf,
 }
@@ -39,7 +39,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     Ok(erase(RecordingSource {
         reader,
         far: context.ends.far.clone().unwrap_or_default(),
-        telemetry: context.telemetry.clone(),
+        telemetry: context.sinks.telemetry.clone(),
         sequence: 0,
         next: None,
         held: None,
@@ -102,5 +102,51 @@ impl Block for RecordingSource {
 
     fn stop(&mut self) {
         self.stopped = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, refusal};
+
+    #[test]
+    fn a_recording_of_another_rate_and_one_that_is_not_there_are_refused() {
+        let (mut context, _) = alone();
+        let folder = tempfile::tempdir().unwrap();
+        context.ends.recording = Some(folder.path().to_owned());
+        let mut recorder =
+            block::<Complex32, Complex32>("recorder", "name = \"a\"", &mut context, Shape::complex(1, 8));
+        recorder.feed(&recorder.frame(0, 0, &[Complex32::ONE; 8]));
+        recorder.flush();
+        let mut other = (*context.scene).clone();
+        other.waveform.bandwidth_hz *= 2.0;
+        context.scene = Arc::new(other);
+        let keys = "recording = \"a.sigmf-meta\"";
+        assert!(refusal("recording-source", keys, &mut context, Shape::NOTHING).contains("core:sample_rate"));
+        let keys = "recording = \"b.sigmf-meta\"";
+        assert!(refusal("recording-source", keys, &mut context, Shape::NOTHING).contains("b.sigmf-meta"));
+    }
+
+    #[test]
+    fn samples_wait_for_their_reference_and_it_ends_when_it_is_told_to() {
+        let (mut context, _) = alone();
+        let folder = tempfile::tempdir().unwrap();
+        context.ends.recording = Some(folder.path().to_owned());
+        let mut recorder =
+            block::<Complex32, Complex32>("recorder", "name = \"a\"", &mut context, Shape::complex(1, CHUNK));
+        (0..4).for_each(|n| {
+            recorder.feed(&recorder.frame(n, n * CHUNK as u64, &[Complex32::ONE; CHUNK]));
+        });
+        recorder.flush();
+        let far = Arc::new(FarTransmitter::default());
+        far.refer_to(CHUNK as u64);
+        context.ends.far = Some(Arc::clone(&far));
+        let keys = "recording = \"a.sigmf-meta\"";
+        let mut source = block::<(), Complex32>("recording-source", keys, &mut context, Shape::NOTHING);
+        assert_eq!(source.pull(10).len(), 1);
+        assert_eq!((source.flow(), far.received()), (Flow::Later(CATCH_UP), 2 * CHUNK as u64));
+        source.stop();
+        assert_eq!((source.pull(10).len(), source.flow()), (0, Flow::Finished));
     }
 }

@@ -5,17 +5,16 @@ use std::sync::Arc;
 
 use toml::Table;
 
-use super::{BIT_ROWS, Context, no_settings};
+use super::{Context, no_settings};
 use crate::Result;
 use crate::exchange::{FrameBits, Reference, ReferenceOutlet};
-use crate::modem::header::{FrameHeader, HEADER_BITS};
-use crate::stream::{Block, Event, Flow, Frame, PlanBoard, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, CodedFrame, Event, Flow, Frame, PlanBoard, Shape, Stage, Telemetry, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
     Ok(erase(ReferenceSender {
         plans: Arc::clone(&context.plans),
-        telemetry: context.telemetry.clone(),
+        telemetry: context.sinks.telemetry.clone(),
         outlets: context.ends.outlets.clone(),
         epoch: None,
     }))
@@ -30,22 +29,17 @@ struct ReferenceSender {
 }
 
 impl Block for ReferenceSender {
-    type In = u8;
-    type Out = u8;
+    type In = CodedFrame;
+    type Out = CodedFrame;
 
     fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
-        if inlet.channels != BIT_ROWS {
-            return Err(format!("takes {BIT_ROWS} rows of bits, is given {inlet}"));
-        }
         Ok(inlet)
     }
 
-    fn work(&mut self, input: &Frame<u8>, output: &mut Frame<u8>) -> Flow {
+    fn work(&mut self, input: &Frame<CodedFrame>, output: &mut Frame<CodedFrame>) -> Flow {
         output.copy_rows(input, 0);
         let plan = self.plans.in_force(input.head.sequence);
-        let header = FrameHeader::unpack(&input.row(0)[..HEADER_BITS]);
-        let protected = header.map_or(0, |header| usize::from(header.protected_blocks));
-        let bits = FrameBits::pack(input, &plan, protected);
+        let bits = FrameBits::of(input);
         let news = (self.epoch.replace(plan.epoch) != Some(plan.epoch)).then_some(plan);
         for outlet in &self.outlets {
             let reference = Reference { plan: news.clone(), bits };
@@ -57,5 +51,37 @@ impl Block for ReferenceSender {
             }
         }
         Flow::Forward
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, coded_frames, events};
+    use crate::stream::Plan;
+
+    #[test]
+    fn frames_pass_unchanged_and_the_copies_bring_each_plan_once() {
+        let (mut context, heard) = alone();
+        let first = (*context.plans.newest()).clone();
+        context.plans = Arc::new(PlanBoard::new(first.clone(), 0));
+        context.plans.publish(vec![Plan { epoch: 1, from_frame: 3, ..first }]);
+        let (roomy, copies) = crossbeam_channel::bounded(8);
+        let (narrow, few) = crossbeam_channel::bounded(2);
+        for sender in [roomy, narrow] {
+            context.ends.outlets.push(ReferenceOutlet { sender, waits: false });
+        }
+        let frames = coded_frames(&context, 0..5);
+        let mut sender = block::<CodedFrame, CodedFrame>("reference-sender", "", &mut context, Shape::CODED);
+        for frame in &frames {
+            let passed = sender.feed(frame).remove(0);
+            assert_eq!((passed.head, passed.coded()), (frame.head, frame.coded()));
+        }
+        let copies: Vec<_> = copies.try_iter().collect();
+        let plans: Vec<_> = copies.iter().map(|copy| copy.plan.as_ref().map(|plan| plan.epoch)).collect();
+        assert_eq!(plans, [Some(0), None, None, Some(1), None]);
+        assert!(copies.iter().zip(&frames).all(|(copy, frame)| copy.bits == FrameBits::of(frame)));
+        let lost = events(&heard, |event| matches!(event, Event::Lost { frames: 1 }).then_some(()));
+        assert_eq!((few.len(), lost.len()), (2, 3), "what finds no room is counted");
     }
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use toml::Table;
 
-use super::{BIT_ROW, BIT_ROWS, Context, TAP_FRAMES, digest, no_settings};
+use super::{Context, TAP_FRAMES, digest, no_settings};
 use crate::exchange::{FarTransmitter, FrameBits, ReferenceInlet};
 use crate::modem::frame::{BLOCKS, FrameClock};
-use crate::modem::header::{FrameHeader, HEADER_BITS};
-use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 use crate::{Error, Result};
 
 /// Longest wait for a frame.
@@ -31,7 +30,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     Ok(erase(ReferenceSource {
         inlet,
         far,
-        telemetry: context.telemetry.clone(),
+        telemetry: context.sinks.telemetry.clone(),
         clock: FrameClock::new(&context.scene),
         ahead: (TAP_FRAMES / 2 * context.longest_samples()) as u64,
         next: None,
@@ -55,13 +54,13 @@ struct ReferenceSource {
 
 impl Block for ReferenceSource {
     type In = ();
-    type Out = u8;
+    type Out = CodedFrame;
 
     fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
-        Ok(Shape::bits(BIT_ROWS, BIT_ROW))
+        Ok(Shape::CODED)
     }
 
-    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<u8>) -> Flow {
+    fn work(&mut self, _input: &Frame<()>, output: &mut Frame<CodedFrame>) -> Flow {
         // The stages after this one are done with what it gave last.
         self.far.refer_to(self.done);
         if self.next.is_none() {
@@ -77,10 +76,10 @@ impl Block for ReferenceSource {
         let Some(bits) = self.next.take_if(|bits| bits.sample_time <= self.far.received() + self.ahead) else {
             return if self.stopped { Flow::Finished } else { Flow::Later(CATCH_UP) };
         };
-        let lengths = bits.unpack(output);
+        bits.write(output);
         self.done = bits.end(&self.clock);
         if self.inlet.recorded {
-            self.report(output, &lengths);
+            self.report(output);
         }
         Flow::Forward
     }
@@ -98,13 +97,51 @@ impl Drop for ReferenceSource {
 
 impl ReferenceSource {
     /// Says what the transmitter said when it sent the frame.
-    fn report(&self, frame: &Frame<u8>, lengths: &[usize]) {
-        let Some(header) = FrameHeader::unpack(&frame.samples()[..HEADER_BITS]) else { return };
+    fn report(&self, frame: &Frame<CodedFrame>) {
+        let coded = frame.coded();
         let mut digests = [0; BLOCKS];
-        for (block, sent) in digests.iter_mut().enumerate().take(usize::from(header.used_blocks)) {
-            let row = &frame.samples()[(1 + block) * frame.capacity()..][..lengths[1 + block]];
-            *sent = digest(row);
+        for (block, sent) in digests.iter_mut().enumerate().take(coded.used_blocks()) {
+            *sent = digest(coded.payload(block));
         }
-        self.telemetry.report(Event::FrameSent { frame: frame.head.sequence, blocks: header.used_blocks, digests });
+        let blocks = coded.header.used_blocks;
+        self.telemetry.report(Event::FrameSent { frame: frame.head.sequence, blocks, digests });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, coded_frames, events, refusal};
+
+    #[test]
+    fn frames_come_as_they_were_sent_no_further_ahead_than_a_tap_holds_and_to_their_end() {
+        let (mut context, heard) = alone();
+        assert!(refusal("reference-source", "", &mut context, Shape::NOTHING).contains("link.connect"));
+        let (sender, frames) = crossbeam_channel::bounded(100);
+        let far = Arc::new(FarTransmitter::default());
+        context.ends.inlet = Some(ReferenceInlet { frames, recorded: true });
+        context.ends.far = Some(Arc::clone(&far));
+        let sent = coded_frames(&context, 0..100);
+        sent.iter().for_each(|frame| sender.send(FrameBits::of(frame)).unwrap());
+        drop(sender);
+        let mut source = block::<(), CodedFrame>("reference-source", "", &mut context, Shape::NOTHING);
+        let first = source.pull(1000);
+        assert!(first.len() < TAP_FRAMES && matches!(source.flow(), Flow::Later(_)), "{}", first.len());
+        assert!(!far.refers_to(u64::MAX), "samples have to wait for their reference");
+        far.receive(u64::MAX / 2);
+        let rest = source.pull(1000);
+        assert_eq!((first.len() + rest.len(), source.flow()), (100, Flow::Finished));
+        for (came, frame) in first.iter().chain(&rest).zip(&sent) {
+            assert_eq!((came.head.sequence, came.head.sample_time), (frame.head.sequence, frame.head.sample_time));
+            assert_eq!(came.coded(), frame.coded());
+        }
+        let told = events(&heard, |event| match event {
+            Event::FrameSent { digests, .. } => Some(digests),
+            _ => None,
+        });
+        let digests = sent.iter().map(|frame| std::array::from_fn(|block| digest(frame.coded().payload(block))));
+        assert_eq!(told, digests.collect::<Vec<_>>(), "a recording's frames are reported as when they were sent");
+        drop(source);
+        assert!(far.refers_to(u64::MAX), "nobody waits for a reference that will not come");
     }
 }

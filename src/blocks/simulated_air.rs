@@ -17,7 +17,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     no_settings(keys)?;
     let scene = &context.scene;
     let chunk_samples = context.longest_samples();
-    let live = LiveWorld::new(scene, context.seed, chunk_samples, &context.world, &context.telemetry)?;
+    let live = LiveWorld::new(scene, context.run.seed, chunk_samples, &context.world, &context.sinks.telemetry)?;
     Ok(erase(SimulatedAir {
         antennas: scene.array.transmit_antennas,
         rows: live.world.rows(),

@@ -3,7 +3,8 @@
 //! A block offers every frame; one in `EVERY` is copied into buffers that were made at load. The sample path never
 //! waits: where the reader holds the buffers the frame is skipped. Without drawings an offer is one test of a flag.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use num_complex::Complex32;
 
@@ -18,6 +19,8 @@ const EVERY: u64 = 32;
 /// One kind of snapshot, the newest that was taken.
 pub struct Snapshot<T> {
     wanted: bool,
+    /// Whether a receiver offers its frames: one alone does, or pictures of several would mix.
+    claimed: AtomicBool,
     slot: Mutex<Slot<T>>,
 }
 
@@ -29,7 +32,12 @@ struct Slot<T> {
 
 impl<T> Snapshot<T> {
     fn new(wanted: bool, empty: T) -> Self {
-        Self { wanted, slot: Mutex::new(Slot { frame: None, held: empty }) }
+        Self { wanted, claimed: AtomicBool::new(false), slot: Mutex::new(Slot { frame: None, held: empty }) }
+    }
+
+    /// Whether the asking receiver is the first.
+    fn claim(&self) -> bool {
+        !self.claimed.swap(true, Ordering::Relaxed)
     }
 
     /// Makes room at load.
@@ -128,6 +136,16 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
+    /// Those for a communication receiver: these for the first that asks, and for others some that nobody wants.
+    pub(super) fn for_symbols(self: &Arc<Self>) -> Arc<Self> {
+        if self.symbols.claim() { Arc::clone(self) } else { Arc::new(Self::new(false)) }
+    }
+
+    /// The same for a sensing receiver.
+    pub(super) fn for_echo(self: &Arc<Self>) -> Arc<Self> {
+        if self.echo.claim() { Arc::clone(self) } else { Arc::new(Self::new(false)) }
+    }
+
     /// Snapshots that are taken only if `wanted`.
     pub fn new(wanted: bool) -> Self {
         let symbols = Symbols {

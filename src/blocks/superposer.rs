@@ -19,7 +19,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     Ok(erase(SuperposerBlock {
         plans: PlanReader::new(Arc::clone(&context.plans)),
         superposer: Superposer::new(antennas, context.longest_samples(), tail_samples(samples_per_symbol)),
-        telemetry: context.telemetry.clone(),
+        telemetry: context.sinks.telemetry.clone(),
         antennas,
         samples_per_symbol,
         samples: context.longest_samples(),
@@ -91,5 +91,52 @@ impl Block for SuperposerBlock {
         (output.head.sequence, output.head.sample_time, output.head.epoch) = (sequence, sample_time, epoch);
         output.head.last = true;
         Flow::Forward
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks::testing::{alone, block, events, refusal};
+
+    #[test]
+    fn antennas_send_both_streams_by_their_weights_and_the_next_frame_takes_the_tail() {
+        let (mut context, heard) = alone();
+        let beams = context.plans.newest().beams.clone();
+        let tail = tail_samples(context.scene.waveform.samples_per_symbol);
+        let inlet = Shape::complex(3, context.longest_samples() + tail);
+        let mut superposer = block::<Complex32, Complex32>("superposer", "", &mut context, inlet);
+        let count = 400;
+        let stream = |seed: usize| (0..count + tail).map(move |n| Complex32::cis((n * n * seed) as f32 * 0.1));
+        let silence = std::iter::repeat_n(Complex32::default(), count + tail);
+        let samples: Vec<_> = stream(1).chain(stream(3)).chain(silence).collect();
+        let made = superposer.feed(&superposer.frame(1, 500, &samples)).remove(0);
+        let rest = superposer.flush();
+        assert_eq!((made.head.valid, made.channels(), rest.len(), rest[0].head.valid), (count, 4, 1, tail));
+        assert_eq!((rest[0].head.sample_time, rest[0].head.last), (500 + count as u64, true));
+        let mut energy = 0.0;
+        for antenna in 0..4 {
+            let sent: Vec<_> = made.row(antenna).iter().chain(rest[0].row(antenna)).collect();
+            for (sent, (s_c, s_0)) in sent.iter().zip(stream(1).zip(stream(3))) {
+                let wide = |z: Complex32| Complex64::new(f64::from(z.re), f64::from(z.im));
+                let expected = beams.w_c[antenna] * wide(s_c) + beams.w_0[antenna] * wide(s_0);
+                assert!((wide(**sent) - expected).norm() < 1e-6 * beams.power_w().sqrt());
+            }
+            energy += made.row(antenna).iter().map(|sample| f64::from(sample.norm_sqr())).sum::<f64>();
+        }
+        let radiated = events(&heard, |event| match event {
+            Event::Radiated { samples, energy } => Some((samples, energy)),
+            _ => None,
+        });
+        assert_eq!((radiated.len(), radiated[0].0), (1, count as u64));
+        assert!((radiated[0].1 / energy - 1.0).abs() < 1e-5, "{} {energy}", radiated[0].1);
+    }
+
+    #[test]
+    fn nothing_was_sent_nothing_is_left() {
+        let (mut context, _) = alone();
+        let inlet = Shape::complex(3, context.longest_samples());
+        assert!(block::<Complex32, Complex32>("superposer", "", &mut context, inlet).flush().is_empty());
+        assert!(refusal("superposer", "", &mut context, Shape::complex(4, 8)).contains("is given 4 × 8"));
     }
 }

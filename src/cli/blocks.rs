@@ -1,26 +1,65 @@
-//! `issc blocks`: the kinds that a flowgraph may use.
+//! `issc blocks`: the kinds that a flowgraph may use, and what each takes, gives and is told by its keys.
+
+use serde::Serialize;
 
 use crate::Result;
-use crate::blocks::TABLE;
+use crate::blocks::{Key, Kind, Port, Registry, Role};
+use crate::cli::inputs;
 
-/// Lists the kinds of stages that flowgraph files may use.
+/// Lists the kinds of stages that flowgraph files may use, or says all about one.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    /// The kind to describe, with its keys.
+    name: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
+/// A kind in JSON.
+#[derive(Serialize)]
+struct Description {
+    kind: &'static str,
+    summary: &'static str,
+    role: Role,
+    inlet: Port,
+    outlet: Port,
+    keys: &'static [Key],
+}
+
+impl From<&Kind> for Description {
+    fn from(kind: &Kind) -> Self {
+        let Kind { name, summary, role, inlet, outlet, keys, .. } = *kind;
+        Self { kind: name, summary, role, inlet, outlet, keys }
+    }
+}
+
 /// Runs `issc blocks`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    if arguments.json {
-        let kinds: Vec<_> =
-            TABLE.iter().map(|kind| serde_json::json!({ "kind": kind.name, "summary": kind.summary })).collect();
-        println!("{}", serde_json::json!({ "blocks": kinds }));
-    } else {
-        for kind in TABLE {
-            println!("{:<22} {}", kind.name, kind.summary);
+    let registry = Registry::shipped();
+    let chosen = arguments.name.as_deref().map(|name| registry.find(name)).transpose()?;
+    match (chosen, arguments.json) {
+        (Some(kind), true) => inputs::print_json(&Description::from(kind))?,
+        (Some(kind), false) => print(kind),
+        (None, true) => {
+            let blocks: Vec<_> = registry.kinds().iter().map(Description::from).collect();
+            inputs::print_json(&serde_json::json!({ "blocks": blocks }))?;
         }
+        (None, false) => registry.kinds().iter().for_each(|kind| println!("{:<22} {}", kind.name, kind.summary)),
     }
     Ok(())
+}
+
+fn print(kind: &Kind) {
+    println!("{}\n{}\n", kind.name, kind.summary);
+    for (what, value) in
+        [("role", kind.role.to_string()), ("takes", kind.inlet.to_string()), ("gives", kind.outlet.to_string())]
+    {
+        println!("{what:<6} {value}");
+    }
+    for Key { name, value, unit, range, default, doc } in kind.keys {
+        let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+        let default = default.map_or("required".into(), |default| format!("default: {default}"));
+        println!("\n{name} ({value}{unit}; {default})\n    {doc}\n    accepted: {range}");
+    }
 }

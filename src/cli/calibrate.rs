@@ -42,8 +42,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
     use crate::{Error, stream::Telemetry};
 
     let profile = Profile::find(&arguments.profile)?;
-    let scene = Arc::new(super::shipped::read_scene(&arguments.scene)?);
-    let options = arguments.radio.options(true)?;
+    let scene = Arc::new(crate::system::read_scene(&arguments.scene)?);
+    let options = arguments.radio.settings().options(true)?;
     if !options.transmit {
         return Err(Error::input("calibration transmits; accepted: only with --transmit, inside an allowed band"));
     }

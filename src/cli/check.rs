@@ -1,7 +1,7 @@
 //! `issc check`: loads a flowgraph as `run` would, and runs nothing.
 
 use crate::Result;
-use crate::cli::run::RunOptions;
+use crate::system::{Setting, System, SystemSpec};
 
 /// Loads a flowgraph, checks every stage and shape, and prints them.
 #[derive(Debug, clap::Args)]
@@ -18,9 +18,12 @@ pub struct Arguments {
 
 /// Runs `issc check`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let options = RunOptions { set: arguments.set, checks_only: true, ..RunOptions::new(arguments.flowgraph) };
-    let prepared = options.prepare()?;
-    let chains = prepared.program.shapes();
+    let mut spec = SystemSpec::from_flowgraph(arguments.flowgraph)?.check_only();
+    for text in &arguments.set {
+        spec = spec.with(Setting::parse(text)?);
+    }
+    let system = System::build(spec)?;
+    let chains = system.shapes();
     if arguments.json {
         let chains: Vec<_> = chains
             .iter()

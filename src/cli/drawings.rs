@@ -8,13 +8,13 @@ use super::patterns::beam_patterns;
 use crate::Result;
 use crate::array::{direction_rad, distance_m};
 use crate::blocks::snapshots::{Echo, Snapshots, Symbols};
-use crate::control::{Paths, Report};
 use crate::modem::constellation::Constellation;
 use crate::modem::frame::BLOCK;
 use crate::plot::{Chart, Corner, Heat, Series, Stroke};
 use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene, decibel};
 use crate::sensing::maps::{Map, Profiles};
 use crate::sensing::{EchoFrame, Planar, SensingConfig};
+use crate::system::{Paths, Report};
 
 /// Writes what can be drawn of a run into a folder that is there.
 pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshots) -> Result<()> {
@@ -147,7 +147,7 @@ fn rings(
         rings.push(("found: delay and direction".into(), (path_m, broadside(fix.position_m)), 6));
     }
     let moved = report.retunes.iter().any(|retune| retune.cause == "world.target" && retune.frame > frame);
-    if let Some(truth) = report.target.truth_m.filter(|_| !moved) {
+    if let Some(truth) = report.figures.target.truth_m.filter(|_| !moved) {
         let path_m = distance_m(config.transmitter, truth) + distance_m(truth, config.receiver);
         if ends.contains(&path_m) {
             rings.push(("true place, no timing error".into(), (path_m, broadside(truth)), 11));
@@ -161,10 +161,10 @@ fn patterns(scene: &Scene, report: &Report) -> Chart {
     let transmitter = scene.geometry.transmitter;
     let mut directions =
         vec![("receiver", direction_rad(transmitter, scene.geometry.communication_receiver), Stroke::Dashed)];
-    if let Some(truth) = report.target.truth_m {
+    if let Some(truth) = report.figures.target.truth_m {
         directions.push(("target, true", direction_rad(transmitter, truth), Stroke::Dashed));
     }
-    if let Some(found) = report.target.estimate_m {
+    if let Some(found) = report.figures.target.estimate_m {
         directions.push(("target, found", direction_rad(transmitter, found), Stroke::Marks));
     }
     let title = format!("Beam patterns of plan {}", report.plan.epoch);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::shipped;
 use crate::array::Beams;
 use crate::control::{pictures_in, read_picture};
 use crate::scene::{Scene, w_to_dbm};
@@ -16,7 +15,7 @@ use crate::{Error, Result};
 
 /// The scene in this file, or the shipped one of this name.
 pub(super) fn scene(path: &Path) -> Result<Scene> {
-    shipped::read_scene(&path.display().to_string())
+    crate::system::read_scene(&path.display().to_string())
 }
 
 /// The weights in this file, which must fit the scene's transmit array. More power than the scene's budget is used as

@@ -5,12 +5,10 @@ mod calibrate;
 mod check;
 mod code_figures;
 mod codec_curve;
-mod companions;
 mod decode;
 mod drawings;
 mod encode;
 mod figures;
-mod fly;
 mod hcrb;
 mod inputs;
 mod keys;
@@ -18,18 +16,17 @@ mod link;
 mod maps;
 mod optimize;
 mod patterns;
-mod prepare;
 mod probe;
+mod progress;
 mod radio;
 mod rate_distortion;
-mod recording;
-pub mod run;
+mod run;
 mod sense;
 mod sense_drawings;
 mod set;
-mod shipped;
 mod show;
 mod similarity;
+mod status;
 
 use std::process::ExitCode;
 
@@ -78,6 +75,8 @@ enum Command {
     Probe(probe::Arguments),
     /// Run a flowgraph and report what was sent, lost and found.
     Run(Box<run::Arguments>),
+    /// Ask a running system what it is doing.
+    Status(status::Arguments),
     /// Change a running system.
     Set(set::Arguments),
 }
@@ -103,6 +102,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::RateDistortion(arguments)) => rate_distortion::run(arguments),
         Some(Command::Run(arguments)) => run::run(*arguments),
         Some(Command::Set(arguments)) => set::run(arguments),
+        Some(Command::Status(arguments)) => status::run(arguments),
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
         Some(Command::Decode(arguments)) => decode::run(arguments),
         Some(Command::Encode(arguments)) => encode::run(arguments),

@@ -40,8 +40,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
     use crate::frontend::{Bands, Profile, probe};
 
     let profile = Profile::find(&arguments.profile)?;
-    let scene = super::shipped::read_scene(&arguments.scene)?;
-    let options = arguments.radio.options(true)?;
+    let scene = crate::system::read_scene(&arguments.scene)?;
+    let options = arguments.radio.settings().options(true)?;
     let permission =
         if options.transmit { Some(Bands::read(options.bands.as_deref())?.permit(&profile, &scene)?) } else { None };
     let args = options.device.map_or(profile.device.args.clone(), |more| format!("{},{more}", profile.device.args));

@@ -1,171 +1,46 @@
-//! What the command line says about radios, and what is left to do for them when a run ends. Without the feature `soapy`
-//! there are no options and no radios.
+//! What the command line says about radios. Without the feature `soapy` there are no options.
+
+use crate::system::RadioSettings;
+
+/// Options of commands that use a radio.
+#[cfg(feature = "soapy")]
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct RadioArguments {
+    /// Let radios transmit, inside the bands that the band file allows.
+    #[arg(long)]
+    transmit: bool,
+    /// The band file; ~/.config/issc/bands.toml by default.
+    #[arg(long, value_name = "FILE")]
+    bands: Option<std::path::PathBuf>,
+    /// Device arguments beside the profile's, e.g. serial=1234.
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    device: Option<String>,
+    /// Calibrate the channels at the start: through cables, or with a reflector at geometry.target.
+    #[arg(long, value_name = "MODE", conflicts_with = "calibration")]
+    calibrate: Option<crate::frontend::Mode>,
+    /// A calibration that `issc calibrate` made.
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<std::path::PathBuf>,
+}
 
 #[cfg(feature = "soapy")]
-pub use with::{OpenRadios, RadioArguments};
-#[cfg(not(feature = "soapy"))]
-pub use without::{OpenRadios, RadioArguments};
-
-#[cfg(feature = "soapy")]
-mod with {
-    use std::path::PathBuf;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use crate::blocks::Context;
-    use crate::frontend::{Calibrated, Calibration, Counters, Mode, Radio, RadioOptions, Traffic};
-    use crate::{Error, Result};
-
-    /// Options of runs that use a radio.
-    #[derive(Debug, Clone, Default, clap::Args)]
-    pub struct RadioArguments {
-        /// Let radios transmit, inside the bands that the band file allows.
-        #[arg(long)]
-        transmit: bool,
-        /// The band file; ~/.config/issc/bands.toml by default.
-        #[arg(long, value_name = "FILE")]
-        bands: Option<PathBuf>,
-        /// Device arguments beside the profile's, e.g. serial=1234.
-        #[arg(long, value_name = "KEY=VALUE,…")]
-        device: Option<String>,
-        /// Calibrate the channels at the start: through cables, or with a reflector at geometry.target.
-        #[arg(long, value_name = "MODE", conflicts_with = "calibration")]
-        calibrate: Option<Mode>,
-        /// A calibration that `issc calibrate` made.
-        #[arg(long, value_name = "FILE")]
-        calibration: Option<PathBuf>,
-    }
-
-    impl RadioArguments {
-        /// What they mean; whether devices are opened at all.
-        pub fn options(&self, opens: bool) -> Result<RadioOptions> {
-            let calibrated = match (self.calibrate, &self.calibration) {
-                (Some(mode), _) => Calibrated::AtStart(mode),
-                (None, Some(path)) => Calibrated::File(Arc::new(Calibration::read(path)?)),
-                (None, None) => Calibrated::No,
-            };
-            Ok(RadioOptions {
-                transmit: self.transmit,
-                bands: self.bands.clone(),
-                device: self.device.clone(),
-                calibrated,
-                opens,
-            })
-        }
-    }
-
-    /// The radios that a run has open.
-    #[derive(Clone, Default)]
-    pub struct OpenRadios {
-        radios: Vec<Arc<Radio>>,
-    }
-
-    impl OpenRadios {
-        /// Those of a loaded flowgraph.
-        pub fn of(context: &Context) -> Self {
-            Self { radios: context.radios.opened() }
-        }
-
-        /// Refuses to measure directions with channels whose phases nobody knows, and delays of a transmitter elsewhere on
-        /// a clock that is not its own.
-        pub fn check_sensing(&self, far: bool) -> Result<()> {
-            if let Some(radio) = self.radios.iter().find(|radio| far && !radio.profile.has_shared_time()) {
-                return Err(Error::input(format!(
-                    "sensing with radio {} away from the transmitter: device.time_source = \"internal\"; accepted: a time that \
-                     both share, e.g. external",
-                    radio.profile.name
-                )));
-            }
-            match self.radios.iter().find(|radio| radio.is_uncalibrated()) {
-                Some(radio) => Err(Error::input(format!(
-                    "sensing with radio {}: its phases are random after each tuning; accepted: --calibrate cable or reference",
-                    radio.profile.name
-                ))),
-                None => Ok(()),
-            }
-        }
-
-        /// Whether the run has to end because of one.
-        pub fn failed(&self) -> bool {
-            self.radios.iter().any(|radio| radio.counters.failure().is_some())
-        }
-
-        /// Gains down at once.
-        pub fn cut(&self) {
-            self.radios.iter().for_each(|radio| radio.cut());
-        }
-
-        /// Samples per channel sent and received, and the time that drivers took for each, of all radios.
-        pub fn traffic(&self) -> [(u64, Duration); 2] {
-            let sum = |side: fn(&Counters) -> &Traffic| {
-                let sides = || self.radios.iter().map(|radio| side(&radio.counters));
-                (sides().map(Traffic::samples).sum(), sides().map(Traffic::in_driver).sum())
-            };
-            [sum(|counters| &counters.sent), sum(|counters| &counters.received)]
-        }
-
-        /// How often devices had nothing to send, and no room.
-        pub fn faults(&self) -> [u64; 2] {
-            let count = |name| {
-                let tables = self.radios.iter().flat_map(|radio| radio.counters.table());
-                tables.filter(|(known, _)| *known == name).map(|(_, count)| count).sum()
-            };
-            [count("underflows"), count("overflows")]
-        }
-
-        /// Says what happened at each; an error where one failed.
-        pub fn finish(&self) -> Result<()> {
-            for radio in &self.radios {
-                let counts: Vec<_> = radio.counters.table().map(|(name, count)| format!("{count} {name}")).into();
-                eprintln!("issc: radio {}: {}", radio.profile.name, counts.join(", "));
-                if let Some(calibration) = radio.calibration() {
-                    eprintln!("issc: radio {}: {}", radio.profile.name, calibration.line());
-                }
-            }
-            let failed = self.radios.iter().find_map(|radio| Some((&radio.profile.name, radio.counters.failure()?)));
-            match failed {
-                Some((name, what)) => Err(Error::device(format!("radio {name}: {what}"))),
-                None => Ok(()),
-            }
-        }
+impl RadioArguments {
+    /// The same as a system's settings.
+    pub fn settings(self) -> RadioSettings {
+        let Self { transmit, bands, device, calibrate, calibration } = self;
+        RadioSettings { transmit, bands, device, calibrate, calibration }
     }
 }
 
+/// No options.
 #[cfg(not(feature = "soapy"))]
-mod without {
-    use crate::Result;
-    use crate::blocks::Context;
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct RadioArguments {}
 
-    /// No options.
-    #[derive(Debug, Clone, Default, clap::Args)]
-    pub struct RadioArguments {}
-
-    /// No radios.
-    #[derive(Clone)]
-    pub struct OpenRadios;
-
-    impl OpenRadios {
-        /// None.
-        pub fn of(_context: &Context) -> Self {
-            Self
-        }
-
-        /// Nothing to refuse.
-        pub fn check_sensing(&self, _far: bool) -> Result<()> {
-            Ok(())
-        }
-
-        /// Never.
-        pub fn failed(&self) -> bool {
-            false
-        }
-
-        /// Nothing to do.
-        pub fn cut(&self) {}
-
-        /// Nothing to say.
-        pub fn finish(&self) -> Result<()> {
-            Ok(())
-        }
+#[cfg(not(feature = "soapy"))]
+impl RadioArguments {
+    /// No settings.
+    pub fn settings(self) -> RadioSettings {
+        RadioSettings {}
     }
 }

@@ -1,33 +1,30 @@
 //! `issc run`: a flowgraph from its first frame to its report.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crossbeam_channel::unbounded;
-
-pub use super::fly::Ended;
-pub use super::prepare::{Prepared, RunOptions};
-use super::radio::OpenRadios;
+use super::progress::Progress;
+use super::radio::RadioArguments;
 use super::{drawings, inputs, show};
-use crate::control::PictureWriter;
-use crate::control::socket::{self, ControlSocket};
+use crate::control::{parse_at, socket};
 use crate::runtime::StopSwitch;
+use crate::system::{Ended, OpenRadios, Report, Setting, System, SystemSpec};
 use crate::{Error, Result};
-
-/// Pace of a video of received pictures.
-const PICTURES_PER_S: f64 = 25.0;
 
 /// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    options: RunOptions,
-    /// Listen for `issc set` at this socket.
+    system: SystemArguments,
+    /// Listen for `issc set` and `issc status` at this socket.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
     /// Write pictures and plots to this folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write what happens, a JSON object a line, to this file while it runs; - for the standard output.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
     /// Save the pictures that arrive: numbered files, e.g. seen.png, or a video, e.g. seen.mp4 (by `ffmpeg`).
     #[arg(long, value_name = "FILE")]
     received: Option<PathBuf>,
@@ -36,31 +33,134 @@ pub struct Arguments {
     json: bool,
 }
 
+/// What a system is made of.
+#[derive(Debug, Clone, clap::Args)]
+struct SystemArguments {
+    /// A flowgraph file, or a shipped one.
+    #[arg(default_value = "flowgraphs/loopback.toml")]
+    flowgraph: String,
+    /// Seconds of signal to send.
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Frames to send.
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+    /// Signal time per wall-clock time to keep to: 1 = real time. As fast as it goes by default.
+    #[arg(long, value_name = "FACTOR")]
+    pace: Option<f64>,
+    /// Pictures to send: files, folders or videos (by `ffmpeg`); the shipped ones by default.
+    #[arg(long = "picture", value_name = "PATH")]
+    pictures: Vec<PathBuf>,
+    /// Send the list of pictures this often; without end by default.
+    #[arg(long, value_name = "N")]
+    repeat: Option<u64>,
+    /// Probing bits of the sensing stream: a file whose bits are sent over and over.
+    #[arg(long, value_name = "FILE")]
+    probing: Option<PathBuf>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Changes a key before the start, e.g. scene.constraints.power_dbm=-30.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// A live command at a frame, e.g. 96:power_dbm=-3.
+    #[arg(long = "at", value_name = "FRAME:KEY=VALUE")]
+    at: Vec<String>,
+    /// Record what the receivers hear, and all that a replay needs, in this new folder.
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
+    /// Run the receivers of a recording, on what they heard.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["record", "flowgraph"])]
+    replay: Option<PathBuf>,
+    /// What radios may do.
+    #[command(flatten)]
+    radio: RadioArguments,
+}
+
+impl SystemArguments {
+    fn spec(self) -> Result<SystemSpec> {
+        let mut spec = match self.replay {
+            Some(folder) => SystemSpec::from_recording(folder),
+            None => SystemSpec::from_flowgraph(self.flowgraph)?,
+        };
+        for text in &self.set {
+            spec = spec.with(Setting::parse(text)?);
+        }
+        for text in &self.at {
+            let (frame, command) = parse_at(text)?;
+            spec = spec.at(frame, command);
+        }
+        spec = self.pictures.into_iter().fold(spec.seed(self.seed), SystemSpec::picture);
+        if let Some(seconds) = self.seconds {
+            spec = spec.seconds(seconds);
+        }
+        if let Some(frames) = self.frames {
+            spec = spec.frames(frames);
+        }
+        if let Some(pace) = self.pace {
+            spec = spec.pace(pace);
+        }
+        if let Some(rounds) = self.repeat {
+            spec = spec.repeat(rounds);
+        }
+        if let Some(file) = self.probing {
+            spec = spec.probing(file);
+        }
+        if let Some(folder) = self.record {
+            spec = spec.record(folder);
+        }
+        Ok(spec.radios(self.radio.settings()))
+    }
+}
+
 /// Runs `issc run`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let snapshots = arguments.out.is_some();
-    let mut prepared = RunOptions { snapshots, ..arguments.options }.prepare()?;
-    let writer = |file: &PathBuf| PictureWriter::create(file, false, PICTURES_PER_S);
-    prepared.writer = arguments.received.as_ref().map(writer).transpose()?;
-    if let Some(note) = &prepared.note {
+    // First of all: from the first instant on a signal ends the run in order.
+    let signals = Signals::catch()?;
+    let Arguments { system, control, out, events, received, json } = arguments;
+    if json && events.as_deref().is_some_and(|file| file.as_os_str() == "-") {
+        return Err(Error::input("--events - beside --json: one standard output; accepted: --events FILE"));
+    }
+    let paced = system.pace.is_some();
+    let mut spec = system.spec()?.stopped_by(signals.stop.clone());
+    if out.is_some() {
+        spec = spec.snapshots();
+    }
+    if let Some(file) = events {
+        spec = spec.events(file);
+    }
+    if let Some(file) = received {
+        spec = spec.received(file);
+    }
+    let mut system = System::build(spec)?;
+    signals.watch(system.radios());
+    if let Some(note) = system.note() {
         eprintln!("issc: {note}");
     }
-    let stop = StopSwitch::default();
-    catch_signals(&stop, &prepared.radios)?;
-    let listens = prepared.session.is_some() && (arguments.control.is_some() || prepared.paced);
-    let _socket = if listens {
-        let (requests, live) = unbounded();
-        if let Some(session) = &mut prepared.session {
-            session.live = Some(live);
-        }
-        let path = arguments.control.clone().unwrap_or_else(socket::default_path);
-        Some(ControlSocket::listen(&path, requests)?)
+    match control {
+        Some(path) => system.listen(path),
+        None if paced && system.takes_commands() => system.listen(socket::default_path()?),
+        None => {}
+    }
+    let (snapshots, scene, frames) = (Arc::clone(system.snapshots()), Arc::clone(system.scene()), system.frames());
+    let run = system.start()?;
+    Progress::new(frames).show(&run);
+    let Ended { report, shown, radios, failure, .. } = run.finish()?;
+    say_infeasible(&report);
+    if let Some(folder) = &out {
+        show::write_pictures(folder, shown.as_ref())?;
+        drawings::write(folder, &scene, &report, &snapshots)?;
+    }
+    if json {
+        inputs::print_json(&report)?;
     } else {
-        None
-    };
-    let (snapshots, scene) = (Arc::clone(&prepared.snapshots), Arc::clone(&prepared.scene));
-    let radios = prepared.radios.clone();
-    let Ended { report, shown, .. } = prepared.go(&stop)?;
+        show::terminal(&report, shown.as_ref());
+    }
+    radios.finish().and(failure.map_or(Ok(()), Err))
+}
+
+/// Says which changes of plan were refused, and why.
+fn say_infeasible(report: &Report) {
     for retune in report.retunes.iter().filter(|retune| !retune.feasible) {
         let reason = retune.reason.as_deref().unwrap_or("not feasible");
         eprintln!("issc: frame {}: {} kept as it was: {reason}", retune.frame, retune.cause);
@@ -72,28 +172,34 @@ pub fn run(arguments: Arguments) -> Result<()> {
             follow.infeasible, follow.retunes
         );
     }
-    if let Some(folder) = &arguments.out {
-        show::write_pictures(folder, shown.as_ref())?;
-        drawings::write(folder, &scene, &report, &snapshots)?;
-    }
-    if arguments.json {
-        inputs::print_json(&report)?;
-    } else {
-        show::terminal(&report, shown.as_ref());
-    }
-    radios.finish()
 }
 
-/// First signal: drain; second: leave at once.
-fn catch_signals(stop: &StopSwitch, radios: &OpenRadios) -> Result<()> {
-    let (stop, radios) = (stop.clone(), radios.clone());
-    ctrlc::set_handler(move || {
-        if stop.is_pulled() {
-            radios.cut();
-            std::process::exit(130);
-        }
-        eprintln!("issc: stopping; once more to leave at once");
-        stop.pull();
-    })
-    .map_err(|error| Error::device(format!("no signal handler: {error}")))
+/// What an interrupt or a termination does: the first ends the run in order, the second at once.
+struct Signals {
+    stop: StopSwitch,
+    radios: Arc<OnceLock<OpenRadios>>,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        let (stop, radios) = (StopSwitch::default(), Arc::<OnceLock<OpenRadios>>::default());
+        let (pulled, open) = (stop.clone(), Arc::clone(&radios));
+        ctrlc::set_handler(move || {
+            if pulled.is_pulled() {
+                if let Some(radios) = open.get() {
+                    radios.cut();
+                }
+                std::process::exit(130);
+            }
+            eprintln!("issc: stopping; once more to leave at once");
+            pulled.pull();
+        })
+        .map_err(|error| Error::device(format!("no signal handler: {error}")))?;
+        Ok(Self { stop, radios })
+    }
+
+    /// Turns these radios' gains down where the run has to end at once.
+    fn watch(&self, radios: &OpenRadios) {
+        let _ = self.radios.set(radios.clone());
+    }
 }

@@ -23,7 +23,7 @@ pub struct Arguments {
 /// Runs `issc set`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let command = Command::parse(&arguments.change)?;
-    let path = arguments.control.unwrap_or_else(socket::default_path);
+    let path = arguments.control.map_or_else(socket::default_path, Ok)?;
     let answer = socket::send(&path, &command)?;
     if arguments.json {
         println!("{}", serde_json::to_string(&answer).expect("an answer is valid JSON"));

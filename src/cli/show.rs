@@ -7,7 +7,7 @@ use image::imageops::{FilterType, resize};
 use image::{RgbImage, imageops};
 
 use super::inputs;
-use crate::control::{Report, Shown};
+use crate::system::{Report, Shown};
 use crate::{Error, Result};
 
 /// Columns of one picture on the terminal.
@@ -36,16 +36,18 @@ pub fn terminal(report: &Report, shown: Option<&Shown>) {
 }
 
 fn table(report: &Report) -> Vec<(&'static str, String)> {
-    let whole = report.images.iter().filter(|image| image.equals_error_free).count();
-    let target = &report.target;
+    let target = &report.figures.target;
     let metres = |value: Option<f64>| value.map_or("—".into(), |value| format!("{:.2} mm", 1e3 * value));
     let point = |value: Option<[f64; 2]>| value.map_or("—".into(), |[x, y]| format!("({x:.3}, {y:.3}) m"));
     let measured = |value: Option<f64>| value.map_or("—".into(), |value| format!("{value:.2}"));
-    let (plan, sinr, power) = (&report.plan, &report.sinr_db, &report.power_dbm);
+    let (plan, sinr, power) = (&report.plan, &report.figures.sinr_db, &report.figures.power_dbm);
     vec![
-        ("frames", format!("{} sent, {} decoded", report.frames_sent, report.frames_decoded)),
-        ("blocks lost", format!("{} %", measured(report.block_error_rate.map(|rate| 100.0 * rate)))),
-        ("pictures", format!("{} sent whole, {whole} without loss", report.images.len())),
+        ("frames", format!("{} sent, {} decoded", report.figures.frames_sent, report.figures.frames_decoded)),
+        ("blocks lost", format!("{} %", measured(report.figures.block_error_rate.map(|rate| 100.0 * rate)))),
+        (
+            "pictures",
+            format!("{} sent whole, {} without loss", report.figures.images_total, report.figures.images_whole),
+        ),
         ("SINR", format!("{} dB measured, {} dB predicted", measured(sinr.measured), measured(sinr.predicted))),
         ("target", format!("{} found, {} true", point(target.estimate_m), point(target.truth_m))),
         (
@@ -62,15 +64,15 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
         ),
         (
             "track",
-            match report.track.velocity_m_s {
+            match report.figures.track.velocity_m_s {
                 Some([x, y]) => format!(
                     "{} at ({x:.2}, {y:.2}) m/s; {} RMS over {} frames, {} over {} without a position; {} tracks",
-                    point(report.track.estimate_m),
-                    metres(report.track.rmse_m),
-                    report.track.frames,
-                    metres(report.track.coasted_rmse_m),
-                    report.track.coasted_frames,
-                    report.track.tracks
+                    point(report.figures.track.estimate_m),
+                    metres(report.figures.track.rmse_m),
+                    report.figures.track.frames,
+                    metres(report.figures.track.coasted_rmse_m),
+                    report.figures.track.coasted_frames,
+                    report.figures.track.tracks
                 ),
                 None => "none".into(),
             },
@@ -84,7 +86,7 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
                 if plan.shaped { "shaped " } else { "" },
                 plan.modulation,
                 plan.channel_rate_bits_per_use,
-                report.retunes.len(),
+                report.figures.retunes_total,
                 report.follow.as_ref().map_or(String::new(), |follow| format!(
                     " and {} after the track ({:.0} a second, {:.0} µs each)",
                     follow.retunes,

@@ -147,7 +147,8 @@ struct State {
     coded: HashMap<(usize, usize), Arc<Picture>>,
     asked: HashSet<(usize, usize)>,
     failed: bool,
-    waiting: Option<Wake>,
+    /// Sources that asked for a picture that was not coded yet.
+    waiting: Vec<Wake>,
 }
 
 /// The pictures of a run, coded on demand and kept.
@@ -181,9 +182,7 @@ impl PictureLibrary {
                         Ok(picture) => drop(state.coded.insert((source, model), Arc::new(picture))),
                         Err(_) => state.failed = true,
                     }
-                    if let Some(waiting) = &state.waiting {
-                        waiting.wake();
-                    }
+                    state.waiting.drain(..).for_each(|source| source.wake());
                 }
             })
             .map_err(|error| Error::device(format!("no thread for the picture encoder: {error}")))?;
@@ -193,6 +192,12 @@ impl PictureLibrary {
     /// The original of a source.
     pub fn original(&self, source: usize) -> &RgbImage {
         &self.pictures[source]
+    }
+
+    /// Samples of a source: three per pixel.
+    pub fn source_samples(&self, source: usize) -> f64 {
+        let (width, height) = self.pictures[source].dimensions();
+        3.0 * f64::from(width) * f64::from(height)
     }
 
     /// What a receiver that loses nothing shows.
@@ -219,7 +224,10 @@ impl PictureFeed for PictureLibrary {
         if let Some(picture) = state.coded.get(&(source, model)) {
             return Feed::Ready(Arc::clone(picture), source);
         }
-        state.waiting.get_or_insert_with(|| Wake(thread::current()));
+        let asking = thread::current();
+        if state.waiting.iter().all(|source| source.0.id() != asking.id()) {
+            state.waiting.push(Wake(asking));
+        }
         for source in [source, (source + 1) % self.pictures.len()] {
             if state.asked.insert((source, model)) {
                 // The encoder ends with the library, never before it.

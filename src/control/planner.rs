@@ -216,7 +216,7 @@ impl Planner {
         let problem = problem.with_hcrb_max_m2(share * problem.hcrb_max_m2());
         let effort = Effort { warm: self.warm.as_ref(), deadline, threshold_only: true };
         let solution = problem.solve_with(effort);
-        self.warm = Some(solution.warm);
+        self.warm = Some(solution.warm.clone());
         solution
     }
 

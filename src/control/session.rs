@@ -5,27 +5,31 @@
 //! must be given up; where the beams follow the track, once the frames before `B − 32` have been sensed, and by their
 //! track. The transmitter does not send a frame that is not yet decided, so a seed decides a whole run.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
 use serde::{Deserialize, Serialize};
 
+use super::follower::Follower;
 use super::socket::{Answer, LiveRequest};
-use super::{Command, Planner};
+use super::{Command, FirstLast, Observation, Optimizer};
 use crate::blocks::{FIRST_SAMPLE, WorldChanges};
 use crate::channel::check_target;
 use crate::modem::frame::{FrameClock, SOUNDING_PERIOD};
-use crate::scene::Scene;
+use crate::scene::{Scene, dbm_to_w, w_to_dbm};
 use crate::sensing::Track;
-use crate::stream::{Event, Plan, PlanBoard};
+use crate::stream::{Event, Plan, PlanBoard, Told};
 
 /// Frames between two boundaries.
 pub const DECISION_FRAMES: u64 = 32;
 
 /// Frames after a sounded one at which a feedback that did not come is given up.
 const FEEDBACK_FRAMES: u64 = 8;
+
+/// Share by which rounding may lift a plan's power above the budget.
+const POWER_TOLERANCE: f64 = 1e-6;
 
 /// One change of plan, made or refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,8 +45,13 @@ pub struct Retune {
     pub reason: Option<String>,
 }
 
+/// A change that was not made, and why.
+fn refused(frame: u64, cause: &str, reason: String) -> Retune {
+    Retune { frame, cause: cause.into(), feasible: false, reason: Some(reason) }
+}
+
 /// How the beams followed the sensing receiver's track.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FollowReport {
     /// Plans made for a place that the track foresaw.
     pub retunes: u64,
@@ -60,56 +69,32 @@ pub struct FollowReport {
 /// Everything that the optimizer's thread did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SessionLog {
-    /// Changes of plan by soundings and commands.
+    /// Changes of plan by soundings and commands: the first and the last thousand.
     pub retunes: Vec<Retune>,
+    /// How many there were.
+    #[serde(default)]
+    pub retunes_total: u64,
     /// Changes of plan by the track, where the beams follow it.
     pub follow: Option<FollowReport>,
 }
 
-/// The sensing receiver's tracks, as far as they may be used.
-#[derive(Debug)]
-struct Follower {
-    every_frames: u64,
-    /// Tracks by frame that came in and whose time has not come.
-    waiting: VecDeque<(u64, Option<Track>)>,
-    /// The newest that may be used.
-    track: Option<Track>,
-    /// Frames below this one have come in.
-    seen: u64,
-    busy: Duration,
-    report: FollowReport,
-}
-
-impl Follower {
-    fn take_in(&mut self, frame: u64, track: Option<Track>) {
-        self.seen = frame + 1;
-        self.waiting.push_back((frame, track));
-    }
-
-    /// Lets the tracks of the frames below `end` be used: those are in whatever the timing of threads.
-    fn advance(&mut self, end: u64) {
-        while let Some(&(frame, track)) = self.waiting.front()
-            && frame < end
-        {
-            self.track = track;
-            self.waiting.pop_front();
-        }
-    }
-}
-
 /// What the optimizer's thread works with.
 pub struct Session {
-    planner: Planner,
+    optimizer: Box<dyn Optimizer>,
     plans: Arc<PlanBoard>,
     world: Arc<WorldChanges>,
     scene: Arc<Scene>,
+    /// P_T in W, as commands have left it.
+    power_w: f64,
     clock: FrameClock,
-    feedback: Receiver<Event>,
+    heard: Receiver<Told>,
     /// Plans that are not yet published.
     made: Vec<Plan>,
     epoch: u64,
     follower: Option<Follower>,
-    log: Vec<Retune>,
+    log: FirstLast<Retune>,
+    /// How many changes of plan there were, for whoever asks while it runs.
+    retunes: Arc<AtomicU64>,
     /// Commands given beforehand, by frame.
     pub scheduled: Vec<(u64, Command)>,
     /// Commands given while it runs.
@@ -118,52 +103,50 @@ pub struct Session {
     pub has_receiver: bool,
     /// Whether soundings change no plan.
     pub holds_beams: bool,
+    /// Place of the communication receiver that plans are made for.
+    pub serves: u8,
 }
 
 impl Session {
-    /// A session that makes plans with `planner`, hands them to `plans` and world changes to `world`, and hears of
-    /// transmitter and receivers by `feedback`.
+    /// A session that makes plans with `optimizer`, hands them to `plans` and world changes to `world`, and hears of
+    /// transmitter and receivers by `heard`.
     pub fn new(
-        planner: Planner,
+        optimizer: Box<dyn Optimizer>,
         plans: Arc<PlanBoard>,
         world: Arc<WorldChanges>,
         scene: Arc<Scene>,
-        feedback: Receiver<Event>,
+        heard: Receiver<Told>,
     ) -> Self {
         Self {
+            power_w: dbm_to_w(scene.constraints.power_dbm),
             clock: FrameClock::new(&scene),
             epoch: plans.newest().epoch,
-            planner,
+            optimizer,
             plans,
             world,
             scene,
-            feedback,
+            heard,
             made: Vec::new(),
             follower: None,
-            log: Vec::new(),
+            log: FirstLast::default(),
+            retunes: Arc::default(),
             scheduled: Vec::new(),
             live: None,
             has_receiver: false,
             holds_beams: false,
+            serves: 0,
         }
     }
 
-    /// Leaves plans half of the time between two boundaries at this pace, where there is one.
-    pub fn limit_time(&mut self, pace: Option<f64>) {
-        let seconds = |pace| self.clock.start_s(DECISION_FRAMES) / 2.0 / pace;
-        self.planner.time_limit = pace.map(|pace| Duration::from_secs_f64(seconds(pace)));
+    /// Counts the changes of plan by soundings and commands.
+    pub fn retunes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.retunes)
     }
 
     /// Lets the beams follow the track, with a new plan every so many frames.
     pub fn follow(&mut self, every_frames: u64) {
-        self.follower = Some(Follower {
-            every_frames,
-            waiting: VecDeque::new(),
-            track: None,
-            seen: 0,
-            busy: Duration::ZERO,
-            report: FollowReport::default(),
-        });
+        let believed = self.scene.targets().into_iter().filter(|target| target.believed);
+        self.follower = Some(Follower::new(every_frames, believed.map(|target| target.position_m)));
     }
 
     /// Runs until the transmitter and the receivers are gone.
@@ -174,30 +157,26 @@ impl Session {
         let mut sounded = None;
         let mut requests = Vec::new();
         let (mut sent, mut received) = (0, 0);
-        let mut continued = false;
         let nobody = never();
         loop {
             while self.ready(boundary, sent, received, sounded.is_some()) {
                 self.decide(boundary, sounded.take(), &mut requests);
                 boundary += DECISION_FRAMES;
+                self.retunes.store(self.log.total(), Ordering::Relaxed);
                 self.plans.publish(std::mem::take(&mut self.made));
                 self.plans.decide_until(boundary);
             }
             select! {
-                recv(self.feedback) -> event => match event {
-                    Ok(Event::TransmitterProgress { frame }) => sent = frame,
+                recv(self.heard) -> told => match told.map(|told| self.concerns(told).then_some(told.event)) {
+                    Ok(Some(Event::TransmitterProgress { frame })) => sent = frame,
                     // One that comes back counts from then on, so that its soundings are taken but not waited for.
-                    Ok(Event::ReceiverProgress { sample_time }) if received != u64::MAX => received = sample_time,
-                    Ok(Event::Sounded { frame, antennas, gains }) => sounded = Some((frame, antennas, gains)),
-                    // The first track of a frame leads.
-                    Ok(Event::Tracked { frame, track, more }) => {
-                        if let Some(follower) = self.follower.as_mut().filter(|_| !continued) {
-                            follower.take_in(frame, track);
-                        }
-                        continued = more;
-                    }
-                    Ok(Event::PeerLost { sensing: false }) => received = u64::MAX,
-                    Ok(Event::PeerLost { sensing: true }) => if let Some(follower) = &mut self.follower {
+                    Ok(Some(Event::ReceiverProgress { sample_time })) if received != u64::MAX => received = sample_time,
+                    Ok(Some(Event::Sounded { frame, antennas, gains })) => sounded = Some((frame, antennas, gains)),
+                    Ok(Some(Event::Tracked { frame, track, more })) => if let Some(follower) = &mut self.follower {
+                        follower.take_in(frame, track, more);
+                    },
+                    Ok(Some(Event::PeerLost { sensing: false })) => received = u64::MAX,
+                    Ok(Some(Event::PeerLost { sensing: true })) => if let Some(follower) = &mut self.follower {
                         follower.seen = u64::MAX;
                     },
                     Ok(_) => {}
@@ -211,6 +190,14 @@ impl Session {
         }
     }
 
+    /// Whether an event is the served receiver's, or the first sensing receiver's: plans follow those alone.
+    fn concerns(&self, told: Told) -> bool {
+        match told.event {
+            Event::ReceiverProgress { .. } | Event::Sounded { .. } => told.receiver == self.serves,
+            _ => told.receiver == 0,
+        }
+    }
+
     fn ended(self, took: Duration) -> SessionLog {
         let follow = self.follower.map(|follower| {
             let retunes = follower.report.retunes as f64;
@@ -220,7 +207,7 @@ impl Session {
                 ..follower.report
             }
         });
-        SessionLog { retunes: self.log, follow }
+        SessionLog { retunes_total: self.log.total(), retunes: self.log.into_vec(), follow }
     }
 
     fn ready(&self, boundary: u64, sent: u64, received: u64, sounded: bool) -> bool {
@@ -245,8 +232,11 @@ impl Session {
         if let Some((frame, antennas, gains)) = sounded.filter(|_| !self.holds_beams) {
             // Each antenna sounds with the whole power of the plan.
             let amplitude = self.plans.in_force(frame).beams.power_w().sqrt();
-            self.planner.sound(&gains[..antennas], amplitude);
-            let retune = self.retune(boundary, "sounding");
+            let observed = self.optimizer.observe(Observation::Sounding { gains: &gains[..antennas], amplitude });
+            let retune = match observed {
+                Ok(()) => self.retune(boundary, "sounding"),
+                Err(error) => refused(boundary, "sounding", error.to_string()),
+            };
             self.log.push(retune);
         }
         for LiveRequest { command, answer } in requests.drain(..) {
@@ -270,23 +260,24 @@ impl Session {
                 let retune = self.execute(frame, &command);
                 self.log.push(retune);
             }
-            self.follow_track(frame);
+            self.follow_tracks(frame);
         }
     }
 
-    /// Points the beams of the frames from `frame` on at where the track foresees the target.
-    fn follow_track(&mut self, frame: u64) {
+    /// Points the beams of the frames from `frame` on at where the tracks foresee the targets.
+    fn follow_tracks(&mut self, frame: u64) {
         let Some(follower) = &mut self.follower else { return };
-        let Some(track) = follower.track.filter(|_| frame.is_multiple_of(follower.every_frames)) else { return };
+        if !frame.is_multiple_of(follower.every_frames) {
+            return;
+        }
+        let assigned = follower.assigned();
+        if assigned.is_empty() {
+            return;
+        }
         let began = Instant::now();
-        let (target, covariance_m2) = track.predict(self.clock.start_s(frame));
-        let geometry = &self.scene.geometry;
-        let retune = match check_target(target, geometry.transmitter, geometry.sensing_receiver) {
-            Ok(()) => {
-                self.planner.expect(target, covariance_m2);
-                self.retune(frame, "track")
-            }
-            Err(what) => Retune { frame, cause: "track".into(), feasible: false, reason: Some(what) },
+        let retune = match self.expect(frame, &assigned) {
+            Ok(()) => self.retune(frame, "track"),
+            Err(what) => refused(frame, "track", what),
         };
         let Some(follower) = &mut self.follower else { return };
         follower.report.retunes += 1;
@@ -297,9 +288,24 @@ impl Session {
         follower.busy += began.elapsed();
     }
 
+    /// Tells the optimizer where the tracks foresee the targets at a frame.
+    fn expect(&mut self, frame: u64, assigned: &[(usize, Track)]) -> Result<(), String> {
+        for (index, track) in assigned {
+            let (position_m, covariance_m2) = track.predict(self.clock.start_s(frame));
+            let geometry = &self.scene.geometry;
+            check_target(position_m, geometry.transmitter, geometry.sensing_receiver)?;
+            let target = Observation::Target { index: *index, position_m, covariance_m2 };
+            self.optimizer.observe(target).map_err(|error| error.to_string())?;
+            if let Some(follower) = &mut self.follower {
+                follower.expect(*index, position_m);
+            }
+        }
+        Ok(())
+    }
+
     /// Carries out one command; where it cannot be met everything stays as it was.
     fn execute(&mut self, frame: u64, command: &Command) -> Retune {
-        let refused = |reason: String| Retune { frame, cause: command.key(), feasible: false, reason: Some(reason) };
+        let refused = |reason: String| refused(frame, &command.key(), reason);
         match command.world_change(&self.scene) {
             Err(error) => return refused(error.to_string()),
             Ok(Some(change)) => {
@@ -310,23 +316,30 @@ impl Session {
             }
             Ok(None) => {}
         }
-        let before = self.planner.clone();
-        let retune = match self.planner.apply(command) {
+        let (before, power_before_w) = (self.optimizer.copy(), self.power_w);
+        if let Command::Power(power_dbm) = command {
+            self.power_w = dbm_to_w(*power_dbm);
+        }
+        let retune = match self.optimizer.observe(Observation::Command(command)) {
             Ok(()) => self.retune(frame, &command.key()),
             Err(error) => refused(error.to_string()),
         };
         if !retune.feasible {
-            self.planner = before;
+            (self.optimizer, self.power_w) = (before, power_before_w);
         }
         retune
     }
 
     /// Makes the best plan from `frame` on, which flies if it is feasible.
     fn retune(&mut self, frame: u64, cause: &str) -> Retune {
-        let (feasible, reason) = match self.planner.plan(self.epoch + 1, frame) {
+        let (feasible, reason) = match self.optimizer.plan(self.epoch + 1, frame) {
+            Ok(planned) if planned.plan.beams.power_w() > self.power_w * (1.0 + POWER_TOLERANCE) => {
+                let (found, budget) = (w_to_dbm(planned.plan.beams.power_w()), w_to_dbm(self.power_w));
+                (false, Some(format!("the optimizer's beams have {found:.3} dBm; accepted: up to {budget:.3} dBm")))
+            }
             Ok(planned) => {
                 // A user's own beams fly even where they miss the threshold: that is what they are for.
-                let flies = planned.feasible || self.planner.has_weights();
+                let flies = planned.feasible || self.optimizer.has_weights();
                 if flies {
                     self.epoch += 1;
                     self.made.push(planned.plan);

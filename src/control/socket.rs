@@ -1,9 +1,11 @@
 //! The control socket: one line of JSON in, one line out, on a Unix socket beside the running process.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +31,12 @@ pub struct Answer {
     pub reason: Option<String>,
 }
 
+/// The line that asks for the status in place of a command.
+const STATUS: &str = "status";
+
+/// Makes the status as one line of JSON.
+pub type MakeStatus = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// A command that waits for its answer.
 pub struct LiveRequest {
     /// What is asked.
@@ -37,9 +45,14 @@ pub struct LiveRequest {
     pub answer: mpsc::SyncSender<Answer>,
 }
 
-/// `$XDG_RUNTIME_DIR/issc.sock`, or the same name in the temporary directory.
-pub fn default_path() -> PathBuf {
-    std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from).join("issc.sock")
+/// `$XDG_RUNTIME_DIR/issc.sock`, or `.issc.sock` in the home directory: never in a folder that others may write to.
+pub fn default_path() -> Result<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let home = || folder("HOME").map(|home| home.join(".issc.sock"));
+    folder("XDG_RUNTIME_DIR")
+        .map(|folder| folder.join("issc.sock"))
+        .or_else(home)
+        .ok_or_else(|| Error::input("no XDG_RUNTIME_DIR and no HOME to keep a socket in; accepted: --control PATH"))
 }
 
 /// A socket that listens; its file goes with it.
@@ -48,10 +61,15 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Listens at `path` and hands every command to `requests`. A stale socket is replaced, a live one is an error.
-    pub fn listen(path: &Path, requests: Sender<LiveRequest>) -> Result<Self> {
+    /// Listens at `path`, hands every command to `requests` and answers questions for the status. A stale socket is
+    /// replaced; a live one, or another file, is an error.
+    pub fn listen(path: &Path, requests: Sender<LiveRequest>, status: MakeStatus) -> Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                let metadata = std::fs::symlink_metadata(path).map_err(|error| Error::file(path, error))?;
+                if !metadata.file_type().is_socket() {
+                    return Err(Error::file(path, "is a file and no socket; accepted: another --control PATH"));
+                }
                 if UnixStream::connect(path).is_ok() {
                     return Err(Error::file(path, "another issc is listening here; accepted: another --control PATH"));
                 }
@@ -61,14 +79,16 @@ impl ControlSocket {
             other => other,
         }
         .map_err(|error| Error::file(path, error))?;
+        // Whoever may write to it may steer the beams.
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|error| Error::file(path, error))?;
         thread::Builder::new()
             .name("control-socket".into())
             .spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    let requests = requests.clone();
+                    let (requests, status) = (requests.clone(), Arc::clone(&status));
                     let served = thread::Builder::new()
                         .name("control-client".into())
-                        .spawn(move || drop(serve(stream, &requests)));
+                        .spawn(move || drop(serve(stream, &requests, &status)));
                     drop(served);
                 }
             })
@@ -83,42 +103,72 @@ impl Drop for ControlSocket {
     }
 }
 
-fn serve(stream: UnixStream, requests: &Sender<LiveRequest>) -> std::io::Result<()> {
+fn serve(stream: UnixStream, requests: &Sender<LiveRequest>, status: &MakeStatus) -> std::io::Result<()> {
     let mut writer = stream.try_clone()?;
-    let mut lines = BufReader::new(std::io::Read::take(stream, MAX_LINE_BYTES));
+    let mut lines = BufReader::new(stream);
     let mut line = String::new();
-    while lines.read_line(&mut line)? > 0 {
-        let answer = ask(line.trim_end(), requests);
-        writeln!(writer, "{}", serde_json::to_string(&answer).expect("an answer is valid JSON"))?;
+    loop {
         line.clear();
+        let read = std::io::Read::take(&mut lines, MAX_LINE_BYTES).read_line(&mut line)?;
+        // A line without its end was cut: it may be half a command.
+        if read == 0 || !line.ends_with('\n') {
+            return Ok(());
+        }
+        let reply = match line.trim_end() {
+            STATUS => status(),
+            command => {
+                let answer = match Command::parse(command) {
+                    Ok(command) => ask(command, requests),
+                    Err(error) => Answer::refused(error.to_string()),
+                };
+                serde_json::to_string(&answer).expect("an answer is valid JSON")
+            }
+        };
+        writeln!(writer, "{reply}")?;
     }
-    Ok(())
 }
 
-fn ask(line: &str, requests: &Sender<LiveRequest>) -> Answer {
-    let refused = |reason: String| Answer { accepted: false, frame: None, feasible: None, reason: Some(reason) };
-    let command = match Command::parse(line) {
-        Ok(command) => command,
-        Err(error) => return refused(error.to_string()),
-    };
+impl Answer {
+    /// No, and why.
+    fn refused(reason: String) -> Self {
+        Self { accepted: false, frame: None, feasible: None, reason: Some(reason) }
+    }
+}
+
+/// Gives a command to the optimizer's thread and waits for its answer.
+pub fn ask(command: Command, requests: &Sender<LiveRequest>) -> Answer {
     let (answer, answered) = mpsc::sync_channel(1);
     if requests.send(LiveRequest { command, answer }).is_err() {
-        return refused("the run has ended".into());
+        return Answer::refused("the run has ended".into());
     }
-    answered.recv().unwrap_or_else(|_| refused("the run ended before it took effect".into()))
+    answered.recv().unwrap_or_else(|_| Answer::refused("the run ended before it took effect".into()))
 }
 
-/// Sends one command to the process that listens at `path`.
-pub fn send(path: &Path, command: &Command) -> Result<Answer> {
+/// Sends one line to the process that listens at `path`; the line that it answers.
+fn exchange(path: &Path, line: &str) -> Result<String> {
     let nobody = |error: std::io::Error| {
         Error::file(path, format!("no running issc answers here ({error}); accepted: the --control of a run"))
     };
     let mut stream = UnixStream::connect(path).map_err(nobody)?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(nobody)?;
-    writeln!(stream, "{}", command.to_line()).map_err(nobody)?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).map_err(nobody)?;
-    serde_json::from_str(&line).map_err(|error| Error::peer(format!("{}: unreadable answer: {error}", path.display())))
+    writeln!(stream, "{line}").map_err(nobody)?;
+    let mut reply = String::new();
+    BufReader::new(stream).read_line(&mut reply).map_err(nobody)?;
+    Ok(reply)
+}
+
+fn understood<T: serde::de::DeserializeOwned>(path: &Path, reply: &str) -> Result<T> {
+    serde_json::from_str(reply).map_err(|error| Error::peer(format!("{}: unreadable answer: {error}", path.display())))
+}
+
+/// Asks the process that listens at `path` for its status, as JSON.
+pub fn status(path: &Path) -> Result<serde_json::Value> {
+    understood(path, &exchange(path, STATUS)?)
+}
+
+/// Sends one command to the process that listens at `path`.
+pub fn send(path: &Path, command: &Command) -> Result<Answer> {
+    understood(path, &exchange(path, &command.to_line())?)
 }
 
 #[cfg(test)]
@@ -131,8 +181,8 @@ mod tests {
         let path = folder.path().join("c.sock");
         drop(UnixListener::bind(&path).unwrap());
         let (requests, received) = crossbeam_channel::unbounded();
-        let socket = ControlSocket::listen(&path, requests.clone()).unwrap();
-        assert_eq!(ControlSocket::listen(&path, requests).err().unwrap().exit_status(), 2);
+        let socket = ControlSocket::listen(&path, requests.clone(), Arc::new(String::new)).unwrap();
+        assert_eq!(ControlSocket::listen(&path, requests, Arc::new(String::new)).err().unwrap().exit_status(), 2);
         let server = thread::spawn(move || {
             let request: LiveRequest = received.recv().unwrap();
             assert_eq!(request.command, Command::Power(-3.0));

@@ -24,11 +24,9 @@ const PLANS: usize = 64;
 const LAST_WORDS: Duration = Duration::from_secs(60);
 
 /// Where what receivers say goes.
-pub struct Ears {
-    /// For the report.
+pub struct Outputs {
+    /// For the report and the control plane.
     pub telemetry: Telemetry,
-    /// For the control plane.
-    pub feedback: Telemetry,
     /// Pictures, for the report.
     pub pictures: Sender<PictureMessage>,
 }
@@ -55,7 +53,7 @@ struct Shared {
     terms: Terms,
     plans: Arc<PlanBoard>,
     clock: FrameClock,
-    ears: Ears,
+    outputs: Outputs,
     state: Mutex<State>,
     changed: Condvar,
     /// The first sample after the frames passed on.
@@ -72,7 +70,13 @@ pub struct Hub {
 
 impl Hub {
     /// Listens at an address.
-    pub fn listen(address: &str, terms: Terms, plans: Arc<PlanBoard>, clock: FrameClock, ears: Ears) -> Result<Self> {
+    pub fn listen(
+        address: &str,
+        terms: Terms,
+        plans: Arc<PlanBoard>,
+        clock: FrameClock,
+        outputs: Outputs,
+    ) -> Result<Self> {
         let wrong = |what: std::io::Error| Error::input(format!("link.listen = \"{address}\": {what}"));
         let listener = TcpListener::bind(address).map_err(wrong)?;
         let shared = Arc::new(Shared {
@@ -81,7 +85,7 @@ impl Hub {
             terms,
             plans,
             clock,
-            ears,
+            outputs,
             state: Mutex::default(),
             changed: Condvar::new(),
             end: AtomicU64::new(0),
@@ -122,18 +126,14 @@ impl Hub {
         }
     }
 
-    /// Tells receivers of an event that concerns them.
+    /// Tells receivers of an event that concerns them ([`Audience::receivers`](crate::stream::Audience)).
     pub fn tell(&self, event: &Event) {
-        match event {
-            Event::Started { .. } => {
-                let message = Arc::new(Message::Event(*event));
-                self.shared.broadcast(&message, None);
-                self.shared.lock().started = Some(message);
-            }
-            Event::LeftOut { .. } => {
-                self.shared.broadcast(&Arc::new(Message::Event(*event)), Some(Role::SensingReceiver));
-            }
-            _ => {}
+        let message = Arc::new(Message::Event(*event));
+        if let Event::Started { .. } = event {
+            self.shared.broadcast(&message, None);
+            self.shared.lock().started = Some(message);
+        } else {
+            self.shared.broadcast(&message, Some(Role::SensingReceiver));
         }
     }
 
@@ -215,8 +215,8 @@ impl Shared {
                     });
                     self.changed.notify_all();
                 }
-                Message::Event(event) => self.take(event),
-                Message::Picture(picture) => drop(self.ears.pictures.send(picture)),
+                Message::Event(event) => self.outputs.telemetry.report(event),
+                Message::Picture(picture) => drop(self.outputs.pictures.send(picture)),
                 Message::End { .. } => {
                     said_all = true;
                     break;
@@ -233,20 +233,8 @@ impl Shared {
             state.past.push((role, member.statistics));
         }
         drop(state);
-        self.ears.feedback.report(Event::PeerLost { sensing: role == Role::SensingReceiver });
+        self.outputs.telemetry.report(Event::PeerLost { sensing: role == Role::SensingReceiver });
         self.changed.notify_all();
-    }
-
-    fn take(&self, event: Event) {
-        let Ears { telemetry, feedback, .. } = &self.ears;
-        match event {
-            Event::Sounded { .. } | Event::ReceiverProgress { .. } => feedback.report(event),
-            Event::Tracked { .. } => {
-                telemetry.report(event);
-                feedback.report(event);
-            }
-            _ => telemetry.report(event),
-        }
     }
 }
 

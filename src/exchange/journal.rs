@@ -78,17 +78,9 @@ impl Journal {
         self.references.clone()
     }
 
-    /// Keeps an event that a replay of the receivers does not make again.
+    /// Keeps an event that a replay of the receivers does not make again ([`Audience::recording`](crate::stream::Audience)).
     pub fn tell(&mut self, event: &Event) {
-        let kept = matches!(
-            event,
-            Event::Radiated { .. }
-                | Event::PictureSent { .. }
-                | Event::World { .. }
-                | Event::Starved { .. }
-                | Event::LeftOut { .. }
-        );
-        if kept && self.written.is_ok() {
+        if self.written.is_ok() {
             self.written = self.events.write(&Message::Event(*event));
         }
     }
@@ -115,7 +107,7 @@ pub struct Recorded {
 
 enum Item {
     Plan(Plan),
-    Frame(Box<FrameBits>),
+    Frame(FrameMessage),
 }
 
 impl Recorded {
@@ -129,7 +121,11 @@ impl Recorded {
                     first.get_or_insert_with(|| plan.clone());
                     items.push(Item::Plan(plan));
                 }
-                Message::Frame(frame) => items.push(Item::Frame(Box::new(FrameMessage::bits(&frame)?))),
+                Message::Frame(frame) => {
+                    // The text of a frame is kept: its bits, one per byte, would take ten times the memory.
+                    frame.bits()?;
+                    items.push(Item::Frame(frame));
+                }
                 _ => return Err("neither a plan nor a frame".into()),
             }
             Ok(())
@@ -165,12 +161,13 @@ impl Recorded {
                 match item {
                     Item::Plan(plan) if plan.epoch > plans.newest().epoch => plans.publish(vec![plan]),
                     Item::Plan(_) => {}
-                    Item::Frame(bits) => {
+                    Item::Frame(frame) => {
+                        let Ok(bits) = frame.bits() else { continue };
                         if silent.contains(&bits.number) {
                             left_out.insert(bits.number);
                         }
                         end = bits.end(&clock);
-                        if frames.send(*bits).is_err() {
+                        if frames.send(bits).is_err() {
                             break;
                         }
                     }

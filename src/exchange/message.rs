@@ -8,18 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::array::Beams;
 use crate::coding::{BLOCK_SYMBOLS, BlockFormat, Crc};
 use crate::modem::frame::{BLOCKS, FrameClock};
-use crate::modem::header::HEADER_BITS;
+use crate::modem::header::{FrameHeader, HEADER_BITS};
 use crate::scene::Scene;
-use crate::stream::{Event, Frame, Plan};
+use crate::stream::{CodedFrame, Event, Frame, Plan};
 
 /// Version of these messages.
 pub const VERSION: u32 = 1;
 
-/// Rows of a frame's bits: the header, then the payload blocks.
+/// Rows of a frame as text: the header, then the payload blocks.
 const ROWS: usize = 1 + BLOCKS;
-
-/// Bytes of the longest row.
-const ROW_BYTES: usize = 256;
 
 /// One message on its way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -176,7 +173,8 @@ impl PlanMessage {
     }
 }
 
-/// The bits of a frame, packed; what travels through the sample path, so without an allocation of its own.
+/// A frame that was sent, with its place in the transmitter's stream. Travels through the sample path, so without an
+/// allocation of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameBits {
     /// Frame number.
@@ -185,28 +183,15 @@ pub struct FrameBits {
     pub sample_time: u64,
     /// Its plan.
     pub epoch: u64,
-    lengths: [u16; ROWS],
-    rows: [[u8; ROW_BYTES]; ROWS],
+    /// Its header and bits.
+    pub coded: CodedFrame,
 }
 
 impl FrameBits {
-    /// Those of the bits that a frame builder is given under `plan`.
-    pub fn pack(frame: &Frame<u8>, plan: &Plan, protected_blocks: usize) -> Self {
+    /// What a frame builder is given.
+    pub fn of(frame: &Frame<CodedFrame>) -> Self {
         let head = &frame.head;
-        let (number, sample_time, epoch) = (head.sequence, head.sample_time, head.epoch);
-        let mut packed = Self { number, sample_time, epoch, lengths: [0; ROWS], rows: [[0; ROW_BYTES]; ROWS] };
-        for row in 0..ROWS {
-            let bits = match row {
-                0 => HEADER_BITS,
-                row if row <= protected_blocks => plan.protected.payload_bits(),
-                _ => plan.payload.payload_bits(),
-            };
-            packed.lengths[row] = bits as u16;
-            for (position, bit) in frame.row(row)[..bits].iter().enumerate() {
-                packed.rows[row][position / 8] |= bit << (7 - position % 8);
-            }
-        }
-        packed
+        Self { number: head.sequence, sample_time: head.sample_time, epoch: head.epoch, coded: *frame.coded() }
     }
 
     /// The first sample after the frame.
@@ -214,19 +199,14 @@ impl FrameBits {
         self.sample_time + clock.start_sample(self.number + 1) - clock.start_sample(self.number)
     }
 
-    /// Writes bits and head into a frame of the same form; the bits of each row.
-    pub fn unpack(&self, frame: &mut Frame<u8>) -> [usize; ROWS] {
+    /// Writes bits and head into a frame of the stream.
+    pub fn write(&self, frame: &mut Frame<CodedFrame>) {
         (frame.head.sequence, frame.head.sample_time, frame.head.epoch) = (self.number, self.sample_time, self.epoch);
-        for (row, (bytes, bits)) in self.rows.iter().zip(self.lengths).enumerate() {
-            for (position, bit) in frame.row_mut(row)[..usize::from(bits)].iter_mut().enumerate() {
-                *bit = bytes[position / 8] >> (7 - position % 8) & 1;
-            }
-        }
-        self.lengths.map(usize::from)
+        *frame.coded_mut() = self.coded;
     }
 }
 
-/// The bits of a frame as text: hexadecimal, a row each.
+/// A frame as text: a row each of header and blocks, bits packed most significant first, in hexadecimal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FrameMessage {
     number: u64,
@@ -238,36 +218,58 @@ pub struct FrameMessage {
 
 impl From<&FrameBits> for FrameMessage {
     fn from(bits: &FrameBits) -> Self {
-        let hexadecimal = |row: usize| {
-            let bytes = &bits.rows[row][..usize::from(bits.lengths[row]).div_ceil(8)];
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-        };
+        let mut header = [0; HEADER_BITS];
+        bits.coded.header.pack(&mut header);
+        let row = |row: usize| if row == 0 { &header[..] } else { bits.coded.payload(row - 1) };
         Self {
             number: bits.number,
             sample_time: bits.sample_time,
             epoch: bits.epoch,
-            lengths: bits.lengths,
-            rows: std::array::from_fn(hexadecimal),
+            lengths: std::array::from_fn(|index| row(index).len() as u16),
+            rows: std::array::from_fn(|index| hexadecimal(row(index))),
         }
     }
 }
 
+/// Bits as hexadecimal digits, the last byte filled up with zeros.
+fn hexadecimal(bits: &[u8]) -> String {
+    let byte = |bits: &[u8]| bits.iter().enumerate().fold(0, |byte, (position, bit)| byte | bit << (7 - position));
+    bits.chunks(8).map(|bits| format!("{:02x}", byte(bits))).collect()
+}
+
+/// Writes the bits of hexadecimal digits; whether the digits are of exactly as many.
+fn read_hexadecimal(digits: &str, bits: &mut [u8]) -> bool {
+    if digits.len() != 2 * bits.len().div_ceil(8) || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return false;
+    }
+    bits.chunks_mut(8).enumerate().all(|(at, bits)| {
+        let byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16);
+        bits.iter_mut().enumerate().for_each(|(position, bit)| {
+            *bit = byte.as_ref().map_or(0, |byte| byte >> (7 - position) & 1);
+        });
+        byte.is_ok()
+    })
+}
+
 impl FrameMessage {
-    /// The bits, or what is wrong with them.
+    /// The frame, or what is wrong with it.
     pub fn bits(&self) -> Result<FrameBits, String> {
-        let mut rows = [[0; ROW_BYTES]; ROWS];
-        for ((bytes, text), bits) in rows.iter_mut().zip(&self.rows).zip(self.lengths) {
-            let count = usize::from(bits).div_ceil(8);
-            if count > ROW_BYTES || text.len() != 2 * count || !text.is_ascii() {
-                return Err(format!("frame {}: {} digits for {bits} bits", self.number, text.len()));
-            }
-            for (byte, at) in bytes.iter_mut().zip((0..text.len()).step_by(2)) {
-                *byte = u8::from_str_radix(&text[at..at + 2], 16)
-                    .map_err(|_| format!("frame {}: no hexadecimal", self.number))?;
+        let Self { number, sample_time, epoch, .. } = *self;
+        let wrong = |row: usize, what: &str| format!("frame {number}: row {row}: {what}");
+        let mut header = [0; HEADER_BITS];
+        if usize::from(self.lengths[0]) != HEADER_BITS || !read_hexadecimal(&self.rows[0], &mut header) {
+            return Err(wrong(0, &format!("no header; accepted: {HEADER_BITS} bits in hexadecimal")));
+        }
+        let header = FrameHeader::unpack(&header).ok_or_else(|| wrong(0, "a header of another version, or damaged"))?;
+        let mut coded = CodedFrame { header, ..CodedFrame::default() };
+        for block in 0..BLOCKS {
+            let (row, bits) = (1 + block, coded.payload_bits(block));
+            let fits = usize::from(self.lengths[row]) == bits;
+            if !fits || !read_hexadecimal(&self.rows[row], &mut coded.blocks[block][..bits]) {
+                return Err(wrong(row, &format!("not {bits} bits in hexadecimal, of which the header speaks")));
             }
         }
-        let Self { number, sample_time, epoch, lengths, .. } = *self;
-        Ok(FrameBits { number, sample_time, epoch, lengths, rows })
+        Ok(FrameBits { number, sample_time, epoch, coded })
     }
 }
 
@@ -293,5 +295,57 @@ mod tests {
         assert_eq!(terms.difference(&terms), None);
         let other = Terms::new(&scene, 2, None);
         assert_eq!(terms.difference(&other).unwrap(), "--seed: 2; accepted by the transmitter: 1");
+    }
+
+    fn frame() -> FrameBits {
+        let header = FrameHeader {
+            version: crate::modem::header::VERSION,
+            number: 7,
+            payload_bits: 31,
+            protected_bits: 24,
+            protected_blocks: 1,
+            used_blocks: 3,
+            ..FrameHeader::default()
+        };
+        let mut coded = CodedFrame { header, ..CodedFrame::default() };
+        for block in 0..BLOCKS {
+            let bits = coded.payload_bits(block);
+            coded.blocks[block][..bits]
+                .iter_mut()
+                .enumerate()
+                .for_each(|(n, bit)| *bit = (n * n + block) as u8 % 3 % 2);
+        }
+        FrameBits { number: 7, sample_time: 123_456, epoch: 5, coded }
+    }
+
+    #[test]
+    fn a_frame_survives_its_text_and_the_text_is_that_of_version_1() {
+        let text = serde_json::to_string(&FrameMessage::from(&frame())).unwrap();
+        assert!(text.contains("\"lengths\":[136,13,20,20,20]"), "{text}");
+        // 13 bits fill two bytes, most significant first: 0110110110110, then three zeros.
+        assert!(text.contains("\"6db0\""), "{text}");
+        let read: FrameMessage = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.bits().unwrap(), frame());
+    }
+
+    #[test]
+    fn a_damaged_frame_is_refused_and_its_row_named() {
+        let whole = FrameMessage::from(&frame());
+        let damaged = |damage: fn(&mut FrameMessage)| {
+            let mut message = whole.clone();
+            damage(&mut message);
+            message.bits().unwrap_err()
+        };
+        for (row, damage) in [
+            (0, (|message| message.rows[0].replace_range(0..1, "f")) as fn(&mut FrameMessage)),
+            (0, |message| message.lengths[0] = 8),
+            (1, |message| message.lengths[1] = 2047),
+            (2, |message| message.rows[2] = "0g0000".into()),
+            (3, |message| message.rows[3].truncate(2)),
+            (4, |message| message.rows[4] = "äö".into()),
+        ] {
+            let error = damaged(damage);
+            assert!(error.starts_with(&format!("frame 7: row {row}: ")), "{error}");
+        }
     }
 }

@@ -15,7 +15,7 @@ mod uplink;
 
 pub use ends::{Ends, Reference, ReferenceInlet, ReferenceOutlet};
 pub use far::FarTransmitter;
-pub use hub::{Ears, Hub};
+pub use hub::{Hub, Outputs};
 pub use journal::{Journal, Recorded};
 pub use message::{Envelope, FrameBits, FrameMessage, Message, PictureMessage, PlanMessage, Role, Terms, VERSION};
 pub use peer::Statistics;

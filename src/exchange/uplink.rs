@@ -21,7 +21,7 @@ const FRAMES: usize = 256;
 const SEARCH: Duration = Duration::from_secs(5);
 
 /// Where what the transmitter says goes.
-struct Ears {
+struct Outputs {
     plans: Arc<PlanBoard>,
     frames: Sender<FrameBits>,
     far: Arc<FarTransmitter>,
@@ -71,11 +71,11 @@ impl Uplink {
         left_out: Arc<LeftOut>,
     ) -> Result<Receiver<FrameBits>> {
         let (frames, bits) = bounded(FRAMES);
-        let ears = Ears { plans, frames, far, left_out };
+        let outputs = Outputs { plans, frames, far, left_out };
         let (shared, incoming) = (Arc::clone(&self.shared), self.incoming.take());
         thread::Builder::new()
             .name("link-in".into())
-            .spawn(move || incoming.into_iter().for_each(|incoming| shared.hear(incoming, &ears)))
+            .spawn(move || incoming.into_iter().for_each(|incoming| shared.hear(incoming, &outputs)))
             .map_err(|error| Error::device(format!("no thread for the link: {error}")))?;
         Ok(bits)
     }
@@ -86,20 +86,9 @@ impl Uplink {
         self.send(Message::Ready);
     }
 
-    /// Tells the transmitter's report of an event that concerns it.
+    /// Tells the transmitter of an event that concerns it.
     pub fn tell(&self, event: &Event) {
-        use Event::{FrameReceived, Lost, Sensed, Tracked};
-        if matches!(event, FrameReceived { .. } | Sensed { .. } | Tracked { .. } | Lost { .. }) {
-            self.send(Message::Event(*event));
-        }
-    }
-
-    /// Tells the transmitter's control plane of an event that concerns it. Tracks go by [`Self::tell`], behind their
-    /// positions.
-    pub fn feed_back(&self, event: &Event) {
-        if matches!(event, Event::Sounded { .. } | Event::ReceiverProgress { .. }) {
-            self.send(Message::Event(*event));
-        }
+        self.send(Message::Event(*event));
     }
 
     /// Sends a message.
@@ -167,20 +156,20 @@ impl Shared {
     }
 
     /// Hears the transmitter to its end, and looks for it where it is lost.
-    fn hear(&self, mut incoming: Incoming, ears: &Ears) {
+    fn hear(&self, mut incoming: Incoming, outputs: &Outputs) {
         loop {
             while let Some(message) = incoming.next() {
                 match message {
-                    Message::Plan(plan) => publish(plan.plan().ok(), ears),
+                    Message::Plan(plan) => publish(plan.plan().ok(), outputs),
                     Message::Frame(frame) => {
                         // Whoever makes the reference may be gone already, or never was.
                         if let Ok(bits) = frame.bits() {
-                            let _ = ears.frames.send(bits);
+                            let _ = outputs.frames.send(bits);
                         }
                     }
-                    Message::Event(Event::Started { origin_ns }) => ears.far.begin(origin_ns),
-                    Message::Event(Event::LeftOut { frame }) => ears.left_out.insert(frame),
-                    Message::End { sample_time } => return ears.far.finish(sample_time),
+                    Message::Event(Event::Started { origin_ns }) => outputs.far.begin(origin_ns),
+                    Message::Event(Event::LeftOut { frame }) => outputs.left_out.insert(frame),
+                    Message::End { sample_time } => return outputs.far.finish(sample_time),
                     _ => {}
                 }
             }
@@ -191,7 +180,7 @@ impl Shared {
             match self.meet(SEARCH) {
                 Ok((found, plans)) => {
                     eprintln!("issc: link: the transmitter at {} is back", self.address);
-                    plans.into_iter().for_each(|plan| publish(Some(plan), ears));
+                    plans.into_iter().for_each(|plan| publish(Some(plan), outputs));
                     incoming = found;
                     if self.ready.load(Ordering::SeqCst)
                         && let Some(peer) = &*self.lock()
@@ -199,12 +188,12 @@ impl Shared {
                         peer.send(Arc::new(Message::Ready));
                     }
                 }
-                Err(error) => return ears.far.fail(error.to_string()),
+                Err(error) => return outputs.far.fail(error.to_string()),
             }
         }
     }
 }
 
-fn publish(plan: Option<Plan>, ears: &Ears) {
-    ears.plans.publish(plan.into_iter().filter(|plan| plan.epoch > ears.plans.newest().epoch).collect());
+fn publish(plan: Option<Plan>, outputs: &Outputs) {
+    outputs.plans.publish(plan.into_iter().filter(|plan| plan.epoch > outputs.plans.newest().epoch).collect());
 }

@@ -91,9 +91,9 @@ impl Radios {
         }
         let around = Surroundings {
             scene: Arc::clone(&context.scene),
-            seed: context.seed,
+            seed: context.run.seed,
             world: Arc::clone(&context.world),
-            telemetry: context.telemetry.clone(),
+            telemetry: context.sinks.telemetry.clone(),
             feeds: Arc::clone(&context.radios.feeds),
             far: context.ends.far.clone(),
         };

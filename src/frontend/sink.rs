@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(crate) struct Keys {
     /// The profile: a shipped name or a path.
     radio: String,
 }
@@ -42,7 +42,7 @@ pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     } else {
         None
     };
-    let (telemetry, left_out) = (context.telemetry.clone(), Arc::clone(&context.ends.left_out));
+    let (telemetry, left_out) = (context.sinks.telemetry.clone(), Arc::clone(&context.ends.left_out));
     Ok(erase(Sink { radio, antennas, telemetry, left_out, end: 0, told: 0 }))
 }
 

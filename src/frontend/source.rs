@@ -29,7 +29,7 @@ const AFTER_THE_END_S: f64 = 0.25;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(crate) struct Keys {
     /// The profile: a shipped name or a path.
     radio: String,
     /// Channels, where not all of the profile's.
@@ -50,8 +50,8 @@ pub(crate) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         latency: profile.rx.latency_samples,
         rx_time: profile.sync.hardware_time && profile.sync.rx_time,
         restart: profile.rx.start_delay_samples(context.scene.sample_rate_hz()),
-        telemetry: context.telemetry.clone(),
-        samples: context.seconds.map(|seconds| (seconds * context.scene.sample_rate_hz()) as i64),
+        telemetry: context.sinks.telemetry.clone(),
+        samples: context.run.seconds.map(|seconds| (seconds * context.scene.sample_rate_hz()) as i64),
         far: context.ends.far.clone(),
         shared_time: profile.has_shared_time(),
         after_the_end: (AFTER_THE_END_S * context.scene.sample_rate_hz()) as i64,

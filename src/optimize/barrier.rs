@@ -5,11 +5,12 @@
 //! and power are linear in x, the trace of the bound f(x) is convex. Where the span is smaller than three, U has zero
 //! columns: directions that cost power and reach nothing.
 
-use nalgebra::{DVector, Matrix3, Matrix4, Matrix5, SMatrix, SVector, Vector3, Vector4};
+use nalgebra::{DVector, Matrix3, SMatrix, SVector, Vector3, Vector4};
 use num_complex::Complex64;
 
 use super::bound::BoundModel;
-use super::linear::{invert, solve};
+use super::linear::solve;
+use super::scaled::{MomentExpansion, ScaledBound};
 
 /// Coordinates of S.
 pub(super) type Point = SVector<f64, 9>;
@@ -109,11 +110,8 @@ pub(super) struct Reduced {
     pub basis: [DVector<Complex64>; 3],
     /// Moments of Σ as rows.
     moments: SMatrix<f64, 4, 9>,
-    /// Information per unit of each moment, and the prior, equilibrated.
-    information: [Matrix5<f64>; 4],
-    prior: Matrix5<f64>,
-    /// How much x and y weigh in the equilibrated inverse.
-    position: [f64; 2],
+    /// The trace of the bound in the moments.
+    trace: ScaledBound,
     /// SINR per coordinate.
     pub gain: Point,
     /// m² per unit of f.
@@ -136,21 +134,9 @@ impl Reduced {
             functional(&a, &(s * -j)),
         ];
         let moments = SMatrix::<f64, 4, 9>::from_fn(|m, n| rows[m][n] * power_w);
-        let (parts, prior) = (bound.linear_parts(), bound.prior_part());
         let isotropic = moments * identity() / 3.0;
-        let typical = parts.iter().zip(isotropic.iter()).fold(prior, |sum, (part, moment)| sum + part * *moment);
-        let scale = typical.diagonal().map(|entry| entry.max(f64::MIN_POSITIVE).sqrt().recip());
-        let equilibrate = |part: &Matrix5<f64>| Matrix5::from_fn(|i, k| scale[i] * part[(i, k)] * scale[k]);
-        let unit = scale[0].max(scale[1]);
-        Self {
-            moments,
-            information: parts.map(|part| equilibrate(&part)),
-            prior: equilibrate(&prior),
-            position: [scale[0] / unit, scale[1] / unit],
-            gain: functional(&h, &h) * sinr_scale,
-            unit: unit * unit,
-            basis,
-        }
+        let trace = ScaledBound::new(bound, &isotropic);
+        Self { moments, gain: functional(&h, &h) * sinr_scale, unit: trace.unit, trace, basis }
     }
 
     /// Value, gradient and Hessian of f.
@@ -161,19 +147,8 @@ impl Reduced {
     }
 
     /// The same as a function of the moments.
-    pub fn bound_of_moments(&self, moments: &Vector4<f64>) -> Option<(f64, Vector4<f64>, Matrix4<f64>)> {
-        let mut sum = self.prior;
-        for (part, moment) in self.information.iter().zip(moments.iter()) {
-            sum += part * *moment;
-        }
-        let inverse = invert(&sum, 1e-13).ok()?;
-        let columns = inverse.fixed_view::<5, 2>(0, 0) * nalgebra::Matrix2::from_diagonal(&self.position.into());
-        let value = columns[(0, 0)] * self.position[0] + columns[(1, 1)] * self.position[1];
-        let images = self.information.map(|part| part * columns);
-        let gradient = Vector4::from_fn(|m, _| -columns.dot(&images[m]));
-        let moved = images.map(|image| inverse * image);
-        let hessian = Matrix4::from_fn(|m, k| 2.0 * images[m].dot(&moved[k]));
-        Some((value, gradient, hessian))
+    pub fn bound_of_moments(&self, moments: &Vector4<f64>) -> Option<MomentExpansion> {
+        self.trace.of_moments(moments)
     }
 
     /// The moments' Hermitian matrices: moment m of S is Re Tr(Z_m S).

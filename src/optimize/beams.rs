@@ -11,17 +11,18 @@ use num_complex::Complex64;
 
 use super::barrier::{Level, Outcome, Point as Coordinates, Reduced, THRESHOLD_TOLERANCE, identity, matrix};
 use super::bound::{BoundModel, Unidentifiable};
+use super::together::Warm;
 use crate::array::{Beams, direction_rad, distance_m, steering_vector};
-use crate::scene::{Point, Scene, dbm_to_w};
+use crate::scene::{Point, Scene, SceneTarget, dbm_to_w};
 
 /// Relative gap to which the smallest bound is sought.
 const GAP: f64 = 1e-6;
 /// Relative gap to which the largest SINR is sought: 9e-5 dB.
 const SINR_GAP: f64 = 2e-5;
 /// Share of the power budget that is kept back, so that rounding never exceeds it.
-const POWER_RESERVE: f64 = 1e-10;
+pub(super) const POWER_RESERVE: f64 = 1e-10;
 /// w_0 is dropped below this share of the power, if the threshold allows.
-const NEGLIGIBLE: f64 = 1e-4;
+pub(super) const NEGLIGIBLE: f64 = 1e-4;
 
 /// The channel vector h_c of a scene's geometry (eq. 3).
 pub fn channel_vector(scene: &Scene) -> DVector<Complex64> {
@@ -35,11 +36,32 @@ pub fn channel_vector(scene: &Scene) -> DVector<Complex64> {
 /// What the beams are to be optimal for.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    bound: BoundModel,
+    /// One for each believed target.
+    bounds: Vec<BoundModel>,
     channel: DVector<Complex64>,
     noise_power_w: f64,
     power_w: f64,
     hcrb_max_m2: f64,
+}
+
+/// A target as it is believed to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BelievedTarget {
+    /// Where, in metres.
+    pub position: Point,
+    /// |β| of its echo.
+    pub reflection_coefficient: f64,
+}
+
+impl BelievedTarget {
+    /// The targets of a scene that are believed in, at least one in a scene that has passed its check.
+    pub fn of_scene(scene: &Scene) -> Vec<Self> {
+        let believed = |target: &SceneTarget| Self {
+            position: target.position_m,
+            reflection_coefficient: target.reflection_coefficient,
+        };
+        scene.targets().iter().filter(|target| target.believed).map(believed).collect()
+    }
 }
 
 /// Optimal beams, or the best that can be had where the request cannot be met.
@@ -67,10 +89,12 @@ pub struct Solution {
 }
 
 /// Points of the last solution on its central paths.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct WarmStart {
     smallest: Option<Level>,
     best: Option<Level>,
+    /// The same for several targets.
+    pub(super) together: Option<Box<Warm>>,
 }
 
 /// How a solution is sought.
@@ -84,8 +108,14 @@ pub struct Effort<'a> {
     pub threshold_only: bool,
 }
 
+impl From<Warm> for WarmStart {
+    fn from(together: Warm) -> Self {
+        Self { smallest: None, best: None, together: Some(Box::new(together)) }
+    }
+}
+
 impl Effort<'_> {
-    fn in_time(&self) -> bool {
+    pub(super) fn in_time(&self) -> bool {
         self.deadline.is_none_or(|deadline| Instant::now() < deadline)
     }
 }
@@ -94,8 +124,20 @@ impl Problem {
     /// The problem of a scene's constraints for a channel as estimated and a target as believed; the bound is for a
     /// frame of the scene's length.
     pub fn new(scene: &Scene, channel: DVector<Complex64>, target: Point) -> Self {
+        let reflection_coefficient = scene.channel.reflection_coefficient;
+        Self::for_targets(scene, channel, &[BelievedTarget { position: target, reflection_coefficient }])
+    }
+
+    /// The same for several targets: the threshold holds for each one's bound, which is that of the target alone, the
+    /// others absent, with a timing error of its own. The sensing receiver is that of the scene's single keys: the first.
+    ///
+    /// # Panics
+    /// Where there is no target.
+    pub fn for_targets(scene: &Scene, channel: DVector<Complex64>, targets: &[BelievedTarget]) -> Self {
+        assert!(!targets.is_empty(), "a problem has a target");
+        let bound = |target: &BelievedTarget| BoundModel::of_target(scene, target, scene.waveform.frame_symbols);
         Self {
-            bound: BoundModel::new(scene, target, scene.waveform.frame_symbols),
+            bounds: targets.iter().map(bound).collect(),
             channel,
             noise_power_w: dbm_to_w(scene.channel.communication_noise_dbm),
             power_w: dbm_to_w(scene.constraints.power_dbm),
@@ -103,9 +145,9 @@ impl Problem {
         }
     }
 
-    /// The problem of a scene as it stands.
+    /// The problem of a scene as it stands, for all targets that are believed in.
     pub fn from_scene(scene: &Scene) -> Self {
-        Self::new(scene, channel_vector(scene), scene.geometry.target)
+        Self::for_targets(scene, channel_vector(scene), &BelievedTarget::of_scene(scene))
     }
 
     /// The same problem under another threshold.
@@ -119,9 +161,10 @@ impl Problem {
         reached(&beams.w_c) / (reached(&beams.w_0) + self.noise_power_w)
     }
 
-    /// Trace of the position bound with these beams, in m².
+    /// Trace of the position bound with these beams, in m²: the largest of the targets'.
     pub fn hcrb_trace_m2(&self, beams: &Beams) -> Result<f64, Unidentifiable> {
-        self.bound.of_beams(beams).trace_m2()
+        let first = self.bound().of_beams(beams).trace_m2();
+        self.bounds[1..].iter().fold(first, |largest, bound| Ok(largest?.max(bound.of_beams(beams).trace_m2()?)))
     }
 
     /// The threshold Π in m².
@@ -144,14 +187,19 @@ impl Problem {
         &self.channel
     }
 
-    /// The bound's model.
+    /// The model of the first target's bound.
     pub fn bound(&self) -> &BoundModel {
-        &self.bound
+        &self.bounds[0]
+    }
+
+    /// The models of all targets' bounds.
+    pub fn bounds(&self) -> &[BoundModel] {
+        &self.bounds
     }
 
     pub(super) fn reduced(&self) -> Reduced {
         let power = self.power_w * (1.0 - POWER_RESERVE);
-        Reduced::new(&self.bound, &self.channel, power, power / self.noise_power_w)
+        Reduced::new(self.bound(), &self.channel, power, power / self.noise_power_w)
     }
 
     /// Largest SINR under the threshold and the power budget; beams of the smallest bound where it cannot be met.
@@ -161,10 +209,13 @@ impl Problem {
 
     /// The same from a warm start, or within a deadline.
     pub fn solve_with(&self, effort: Effort<'_>) -> Solution {
+        if self.bounds.len() > 1 {
+            return self.solve_together(effort);
+        }
         let reduced = self.reduced();
         let limit = self.hcrb_max_m2 / reduced.unit;
         let mut steps = 0;
-        let warm = effort.warm.copied().unwrap_or_default();
+        let warm = effort.warm.cloned().unwrap_or_default();
         let last_best = warm.best.filter(|level| reduced.value(&level.point) < limit * (1.0 - 1e-6));
         // The first level that meets the threshold is where the second run starts.
         let mut inside = None;
@@ -191,7 +242,7 @@ impl Problem {
                 upper_bound_sinr: upper,
                 feasible,
                 iterations: steps,
-                warm: WarmStart { smallest: smallest.warm, best },
+                warm: WarmStart { smallest: smallest.warm, best, together: None },
                 beams,
             }
         };
@@ -236,7 +287,7 @@ impl Problem {
                 upper_bound_sinr: most,
                 feasible,
                 iterations: steps,
-                warm: WarmStart { smallest: warm, best: None },
+                warm: WarmStart { smallest: warm, ..WarmStart::default() },
                 beams,
             }
         };

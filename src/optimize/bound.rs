@@ -8,6 +8,7 @@
 use nalgebra::{DMatrix, DVector, Matrix2, Matrix5, Vector4};
 use num_complex::Complex64;
 
+use super::BelievedTarget;
 use super::linear::{cholesky, invert};
 use crate::array::{Beams, direction_rad, distance_m, steering_vector};
 use crate::scene::{Frequencies, Point, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
@@ -63,6 +64,13 @@ pub struct FisherInformation {
 impl BoundModel {
     /// The model of a scene for a target believed at `target` and a window of `symbols` symbols.
     pub fn new(scene: &Scene, target: Point, symbols: usize) -> Self {
+        let reflection_coefficient = scene.channel.reflection_coefficient;
+        Self::of_target(scene, &BelievedTarget { position: target, reflection_coefficient }, symbols)
+    }
+
+    /// The same for a target with a reflection coefficient of its own.
+    pub fn of_target(scene: &Scene, target: &BelievedTarget, symbols: usize) -> Self {
+        let BelievedTarget { position: target, reflection_coefficient: beta } = *target;
         let geometry = &scene.geometry;
         let theta = direction_rad(geometry.transmitter, target);
         let phi = direction_rad(geometry.sensing_receiver, target);
@@ -71,7 +79,6 @@ impl BoundModel {
         let arrival = with_slope(scene.array.receive_antennas, spacing, phi);
         let unknown = scene.model.reflectivity == Reflectivity::Unknown;
         let sums = wavenumber_sums(scene, symbols);
-        let beta = scene.channel.reflection_coefficient;
         let noise_power_w = dbm_to_w(scene.channel.sensing_noise_dbm);
         let plain = Form::new(departure.clone(), &arrival, sums, beta, noise_power_w, unknown);
         let gauged = if unknown {

@@ -87,6 +87,59 @@ pub fn solve<const N: usize>(matrix: &SMatrix<f64, N, N>, right: &SVector<f64, N
     Some(x.component_mul(&scale))
 }
 
+/// R with R Rᵀ = M for a symmetric positive semidefinite M; dependent columns are zero.
+pub fn semidefinite_root<const N: usize>(matrix: &SMatrix<f64, N, N>) -> SMatrix<f64, N, N> {
+    let mut lower = SMatrix::<f64, N, N>::zeros();
+    for k in 0..N {
+        let mut rest = matrix[(k, k)];
+        for m in 0..k {
+            rest -= lower[(k, m)] * lower[(k, m)];
+        }
+        if rest.is_nan() || rest <= 1e-14 * matrix[(k, k)] {
+            continue;
+        }
+        let pivot = rest.sqrt();
+        lower[(k, k)] = pivot;
+        for i in k + 1..N {
+            let mut sum = matrix[(i, k)];
+            for m in 0..k {
+                sum -= lower[(i, m)] * lower[(k, m)];
+            }
+            lower[(i, k)] = sum / pivot;
+        }
+    }
+    lower
+}
+
+/// Solves M x = b in place for a symmetric positive definite M of `right.len()` rows whose lower triangle is given row by
+/// row; `None` where a pivot is not positive.
+pub fn solve_in_place(matrix: &mut [f64], right: &mut [f64]) -> Option<()> {
+    let size = right.len();
+    for i in 0..size {
+        let (above, row) = matrix.split_at_mut(i * size);
+        for k in 0..i {
+            let other = &above[k * size..k * size + k + 1];
+            let sum: f64 = row[..k].iter().zip(other).map(|(a, b)| a * b).sum();
+            row[k] = (row[k] - sum) / other[k];
+        }
+        let rest = row[i] - row[..i].iter().map(|entry| entry * entry).sum::<f64>();
+        if rest.is_nan() || rest <= 0.0 {
+            return None;
+        }
+        row[i] = rest.sqrt();
+        let sum: f64 = row[..i].iter().zip(right.iter()).map(|(a, b)| a * b).sum();
+        right[i] = (right[i] - sum) / row[i];
+    }
+    for i in (0..size).rev() {
+        right[i] /= matrix[i * size + i];
+        let x = right[i];
+        for (entry, value) in right[..i].iter_mut().zip(&matrix[i * size..]) {
+            *entry -= value * x;
+        }
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,17 +14,25 @@ mod barrier;
 mod baseline;
 mod beams;
 mod bound;
+mod covariance;
 mod linear;
+mod pair;
+mod path;
 mod rate_approximation;
 mod rates;
 #[cfg(feature = "reference-solver")]
 mod reference;
+mod scaled;
+mod several;
 #[cfg(test)]
 mod tests;
+mod together;
+#[cfg(test)]
+mod together_tests;
 
 pub use alternating::{Alternated, Alternation, alternate};
 pub use baseline::zero_forcing;
-pub use beams::{Effort, Problem, Solution, WarmStart, channel_vector};
+pub use beams::{BelievedTarget, Effort, Problem, Solution, WarmStart, channel_vector};
 pub use bound::{BoundModel, FisherInformation, Unidentifiable};
 pub use rate_approximation::{ApproximatedRate, approximate_rate};
 pub use rates::{

@@ -4,16 +4,18 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
-use std::thread::Thread;
+use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use crate::stream::{AnyFrame, Flow, LinkReceiver, LinkSender, Shape, Stage};
+use crate::stream::{AnyFrame, Event, Flow, LinkReceiver, LinkSender, Shape, Stage, Telemetry};
+use crate::{Error, Result};
 
 /// Ends a run: sources stop, what is under way drains.
 #[derive(Clone, Default)]
 pub struct StopSwitch {
     pulled: Arc<AtomicBool>,
     threads: Arc<Mutex<Vec<Thread>>>,
+    failure: Arc<Mutex<Option<Error>>>,
 }
 
 impl StopSwitch {
@@ -28,6 +30,34 @@ impl StopSwitch {
     /// Whether somebody asked.
     pub fn is_pulled(&self) -> bool {
         self.pulled.load(Ordering::SeqCst)
+    }
+
+    /// Asks all sources to stop because of this; the first reason stays.
+    pub fn fail(&self, error: Error) {
+        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+        self.pull();
+    }
+
+    /// Why the run has to end, where it is not because somebody asked or because it is done.
+    pub fn failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Starts a thread of the run. Should it panic, all sources are asked to stop and the run fails.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>> {
+        let stop = self.clone();
+        let guarded = move || {
+            let guard = FailGuard { stop, name };
+            let result = work();
+            drop(guard);
+            result
+        };
+        let thread = std::thread::Builder::new().name(name.into()).spawn(guarded);
+        thread.map_err(|error| Error::device(format!("no thread for {name}: {error}")))
     }
 
     /// Something to hold while a chain runs: should it panic, all sources are asked to stop.
@@ -48,11 +78,40 @@ impl StopSwitch {
     }
 }
 
+/// Fails the run where its thread panics.
+struct FailGuard {
+    stop: StopSwitch,
+    name: &'static str,
+}
+
+impl Drop for FailGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.stop.fail(Error::internal(format!("the {} thread panicked", self.name)));
+        }
+    }
+}
+
 /// Where the chain's frames go.
 pub(super) struct Outlet {
     /// `Some(first)`: a copy of the rows from `first` on. `None`: the whole frame, by handle; only the last outlet.
     pub(super) rows: Option<usize>,
     pub(super) sender: LinkSender,
+    /// Hears of frames that the link dropped.
+    pub(super) telemetry: Telemetry,
+    /// Dropped frames that it has heard of.
+    pub(super) told: u64,
+}
+
+impl Outlet {
+    /// Reports what the link has dropped since the last time.
+    fn tell(&mut self) {
+        let frames = self.sender.dropped_count() - self.told;
+        if frames > 0 {
+            self.told += frames;
+            self.telemetry.report(Event::Lost { frames });
+        }
+    }
 }
 
 /// A loaded chain, ready to run on a thread of its own.
@@ -162,6 +221,7 @@ impl Chain {
             let handle = outlet.sender.take();
             self.waited += started.elapsed();
             let Some(mut handle) = handle else { return Go::End };
+            outlet.tell();
             match outlet.rows {
                 Some(first) => handle.copy_rows(frame, first),
                 None => std::mem::swap(&mut handle, frame),

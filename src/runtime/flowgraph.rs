@@ -4,7 +4,9 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::KEYS;
-use crate::exchange::Role;
+use crate::blocks::{Registry, Role};
+use crate::exchange;
+use crate::stream::Policy;
 use crate::{Error, Result, config, keys};
 
 impl ChainText {
@@ -31,9 +33,12 @@ pub struct Flowgraph {
     /// The first plan's beams are kept: soundings do not change them, commands do.
     #[serde(default)]
     pub hold_beams: bool,
-    /// Frames that a link between two chains holds.
-    #[serde(default = "default_link_frames")]
-    pub link_frames: usize,
+    /// Id of the communication receiver that the plan is made for; absent: the scene's first.
+    #[serde(default)]
+    pub serves: Option<String>,
+    /// Frames that a link between two chains holds; absent: 4 where the writer waits, 64 where frames are dropped.
+    #[serde(default)]
+    pub link_frames: Option<usize>,
     /// How this process is joined to others of the same system; absent: it is alone.
     #[serde(default)]
     pub link: Option<LinkText>,
@@ -51,13 +56,13 @@ pub struct LinkText {
     pub listen: Option<String>,
     /// The receivers without which it does not begin.
     #[serde(default)]
-    pub peers: Vec<Role>,
+    pub peers: Vec<exchange::Role>,
     /// Where this receiver finds its transmitter: HOST:PORT.
     #[serde(default)]
     pub connect: Option<String>,
     /// What this receiver is.
     #[serde(default)]
-    pub role: Option<Role>,
+    pub role: Option<exchange::Role>,
     /// Seconds that the others may take to come.
     #[serde(default = "a_minute")]
     pub wait_s: f64,
@@ -76,10 +81,6 @@ impl LinkText {
     }
 }
 
-fn default_link_frames() -> usize {
-    4
-}
-
 /// One chain of a flowgraph file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +96,10 @@ pub struct ChainText {
     /// Number of rows taken; all that follow where absent.
     #[serde(default)]
     pub rows: Option<usize>,
+    /// What happens to the frames from that chain where this one is late: `wait` or `drop-oldest`. Absent: a chain that a
+    /// device feeds drops, one fed by any other chain does as that chain does, and the rest wait.
+    #[serde(default)]
+    pub link: Option<Policy>,
     /// The stages in order.
     pub stages: Vec<StageText>,
 }
@@ -144,9 +149,27 @@ impl Flowgraph {
                 None if chain.rows.is_some() || chain.first_row > 0 => {
                     return Err(format!("chain `{name}` has rows but no from; accepted: both, or neither"));
                 }
+                None if chain.link.is_some() => {
+                    return Err(format!("chain `{name}` has link but no from; accepted: both, or neither"));
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// The stages of this role, with their chains.
+    pub fn stages_with<'a>(
+        &'a self,
+        registry: &'a Registry,
+        role: Role,
+    ) -> impl Iterator<Item = (&'a ChainText, &'a StageText)> {
+        let stages = self.chains.iter().flat_map(|chain| chain.stages.iter().map(move |stage| (chain, stage)));
+        stages.filter(move |(_, stage)| registry.role(&stage.kind) == Some(role))
+    }
+
+    /// Whether there is a stage of this role.
+    pub fn has(&self, registry: &Registry, role: Role) -> bool {
+        self.stages_with(registry, role).next().is_some()
     }
 }

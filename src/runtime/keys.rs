@@ -29,7 +29,20 @@ pub const KEYS: &[Key] = &[
         "Frames from one plan after the sensing receiver's track to the next; the beams do not follow where absent.",
     ),
     key("hold_beams", "", Truth, Toml("false"), "Whether soundings leave the first plan's beams as they are."),
-    key("link_frames", "", Whole(2, 64), Toml("4"), "Frames that a link between two chains holds."),
+    key(
+        "serves",
+        "",
+        Text("the id of a communication receiver"),
+        Absent,
+        "The receiver that the plan is made for; the scene's first where absent. Others listen.",
+    ),
+    key(
+        "link_frames",
+        "",
+        Whole(2, 64),
+        Absent,
+        "Frames that a link between two chains holds; where absent, 4 if its writer waits and 64 if frames are dropped.",
+    ),
     key("link.listen", "", Text("HOST:PORT"), Absent, "Where receivers find this transmitter."),
     key("link.peers", "", Text("a list of roles"), Toml("[]"), "The receivers without which the transmitter waits."),
     key("link.connect", "", Text("HOST:PORT"), Absent, "Where this receiver finds its transmitter."),
@@ -39,5 +52,13 @@ pub const KEYS: &[Key] = &[
     key("chain[].from", "", Text("the name of a chain above"), Absent, "The chain that feeds this one."),
     key("chain[].first_row", "", Whole(0, 4096), Toml("0"), "First row that is taken from that chain."),
     key("chain[].rows", "", Whole(1, 4096), Absent, "Number of rows that are taken; all that follow where absent."),
+    key(
+        "chain[].link",
+        "",
+        Word(&["wait", "drop-oldest"]),
+        Absent,
+        "What happens where the chain is late: its feeder waits, or the oldest frames are dropped and counted. Where absent, \
+         chains behind a radio drop and others wait.",
+    ),
     key("chain[].stages[].kind", "", Text("see `issc blocks`"), Required, "The stage's kind."),
 ];

@@ -1,18 +1,61 @@
 //! From a flowgraph to chains that run: makes every stage, checks every shape, joins the links.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use std::thread;
 use std::time::Duration;
 
 use super::chain::{Chain, Outlet, StopSwitch};
-use super::flowgraph::{ChainText, Flowgraph};
-use crate::blocks::{self, Context};
-use crate::stream::{AnyFrame, Item, Shape, link};
-use crate::{Cause, Error, Result, config};
+use super::flowgraph::{ChainText, Flowgraph, StageText};
+use crate::blocks::{ChainContext, Context, Port, Registry, Role};
+use crate::stream::{AnyFrame, Item, Policy, Shape, Stage, link};
+use crate::{Cause, Error, Result};
 
 /// A loaded flowgraph.
 pub struct Program {
     chains: Vec<Chain>,
     shapes: Vec<(String, Vec<(String, Shape)>)>,
+    links: Vec<LinkCount>,
+    /// Where each chain stands.
+    places: Vec<ChainContext>,
+}
+
+/// Frames that a link holds where the file says nothing and its writer waits.
+const WAITING_FRAMES: usize = 4;
+
+/// The same where the oldest frames are dropped: a reader that is late for a moment loses nothing.
+const DROPPING_FRAMES: usize = 64;
+
+/// The link that feeds a chain. Clones count the same link, also while the chains run.
+#[derive(Debug, Clone)]
+pub struct LinkCount {
+    /// The chain that it feeds.
+    pub chain: String,
+    /// What happens where that chain is late.
+    pub policy: Policy,
+    dropped: Arc<AtomicU64>,
+}
+
+impl LinkCount {
+    /// Frames dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes one stage and checks it against the shape before it, which becomes the shape behind it.
+fn make(text: &StageText, registry: &Registry, context: &mut Context, shape: &mut Shape) -> Result<Box<dyn Stage>> {
+    let kind = registry.find(&text.kind)?;
+    let mut stage = (kind.make)(context, text.keys.clone())?;
+    *shape = stage.shape(*shape).map_err(Error::input)?;
+    match kind.outlet.item {
+        Some(item) if item != shape.item => {
+            Err(Error::internal(format!("kind `{}` says that it gives {item}, and gives {}", kind.name, shape.item)))
+        }
+        _ => Ok(stage),
+    }
 }
 
 /// The time that a chain's stages took, waiting not counted.
@@ -25,51 +68,74 @@ pub struct Busy {
 }
 
 impl Program {
-    /// Makes the stages of `graph` (named `name` in error lines) from `table`, with what `context` offers them.
-    pub fn load(graph: &Flowgraph, name: &str, table: &[blocks::Kind], context: &mut Context) -> Result<Self> {
-        let mut program = Self { chains: Vec::new(), shapes: Vec::new() };
+    /// Makes the stages of `graph` (named `name` in error lines) from the kinds of `registry`, with what `context` offers
+    /// them.
+    pub fn load(graph: &Flowgraph, name: &str, registry: &Registry, context: &mut Context) -> Result<Self> {
+        let mut program = Self { chains: Vec::new(), shapes: Vec::new(), links: Vec::new(), places: Vec::new() };
         for text in &graph.chains {
-            let wrong = |what: String| Error::input(format!("{name}: chain `{}`: {what}", text.name));
-            let inlet = program.inlet(text).map_err(wrong)?;
-            let mut shape = inlet.unwrap_or(Shape::NOTHING);
-            let (mut stages, mut frames, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
-            for stage_text in &text.stages {
-                let kind = &stage_text.kind;
-                let wrong = |what: String| wrong(format!("stage `{kind}`: {what}"));
-                let Some(entry) = table.iter().find(|entry| entry.name == *kind) else {
-                    let near = config::nearest(kind, table.iter().map(|entry| entry.name)).unwrap_or_default();
-                    return Err(wrong(format!("no such kind; the nearest is `{near}` (see `issc blocks`)")));
-                };
-                let mut stage =
-                    (entry.make)(context, stage_text.keys.clone()).map_err(|error| match error.cause() {
-                        Cause::Input => wrong(error.to_string()),
-                        _ => error,
-                    })?;
-                shape = stage.shape(shape).map_err(wrong)?;
-                shapes.push((kind.clone(), shape));
-                frames.push(Some(Box::new(AnyFrame::new(shape))));
-                stages.push(stage);
-            }
-            let mut chain = Chain {
-                name: text.name.clone(),
-                inlet: None,
-                stages,
-                frames,
-                outlets: Vec::new(),
-                waited: Duration::ZERO,
-            };
-            if let (Some(from), Some(inlet)) = (&text.from, inlet) {
-                let (sender, receiver) = link(inlet, graph.link_frames);
-                chain.inlet = Some(receiver);
-                let feeder =
-                    program.chains.iter_mut().find(|chain| chain.name == *from).expect("checked with the file");
-                feeder.outlets.push(Outlet { rows: Some(text.first_row), sender });
-            }
-            program.chains.push(chain);
-            program.shapes.push((text.name.clone(), shapes));
+            program.add(graph, text, registry, context).map_err(|error| match error.cause() {
+                Cause::Input => error.within(format!("{name}: chain `{}`", text.name)),
+                _ => error,
+            })?;
         }
         program.finish(graph, name)?;
         Ok(program)
+    }
+
+    /// Makes one chain and joins it to the one that feeds it.
+    fn add(&mut self, graph: &Flowgraph, text: &ChainText, registry: &Registry, context: &mut Context) -> Result<()> {
+        let inlet = self.inlet(text).map_err(Error::input)?;
+        context.chain = self.place(text, graph, registry);
+        let mut shape = inlet.unwrap_or(Shape::NOTHING);
+        let (mut stages, mut frames, mut shapes) = (Vec::new(), Vec::new(), Vec::new());
+        for stage_text in &text.stages {
+            let stage = make(stage_text, registry, context, &mut shape).map_err(|error| match error.cause() {
+                Cause::Input => error.within(format!("stage `{}`", stage_text.kind)),
+                _ => error,
+            })?;
+            shapes.push((stage_text.kind.clone(), shape));
+            frames.push(Some(Box::new(AnyFrame::new(shape))));
+            stages.push(stage);
+        }
+        let place = std::mem::take(&mut context.chain);
+        let (name, policy) = (text.name.clone(), place.policy);
+        let mut chain = Chain { name, inlet: None, stages, frames, outlets: Vec::new(), waited: Duration::ZERO };
+        if let (Some(from), Some(inlet)) = (&text.from, inlet) {
+            let usual = if policy == Policy::Wait { WAITING_FRAMES } else { DROPPING_FRAMES };
+            let (sender, receiver) = link(inlet, graph.link_frames.unwrap_or(usual), policy);
+            chain.inlet = Some(receiver);
+            self.links.push(LinkCount { chain: text.name.clone(), policy, dropped: sender.dropped() });
+            let telemetry = context.sinks.telemetry.clone();
+            let feeder = self.chains.iter_mut().find(|chain| chain.name == *from).expect("checked with the file");
+            feeder.outlets.push(Outlet { rows: Some(text.first_row), sender, telemetry, told: 0 });
+        }
+        self.chains.push(chain);
+        self.shapes.push((text.name.clone(), shapes));
+        self.places.push(place);
+        Ok(())
+    }
+
+    /// Where a chain stands: behind a device its frames are dropped where it is late, behind any other chain it does as
+    /// that one does, and whose receiver it is part of follows from the chain that feeds it too.
+    fn place(&self, text: &ChainText, graph: &Flowgraph, registry: &Registry) -> ChainContext {
+        let feeder = text
+            .from
+            .as_ref()
+            .and_then(|from| self.places.iter().zip(&graph.chains).find(|(_, chain)| chain.name == *from));
+        let is_device = |chain: &ChainText| {
+            let first = chain.stages.first().and_then(|stage| registry.get(&stage.kind));
+            first.is_some_and(|kind| kind.role == Role::Hears && kind.inlet == Port::NOTHING)
+        };
+        let usual = match feeder {
+            Some((_, chain)) if is_device(chain) => Policy::DropOldest,
+            Some((place, _)) => place.policy,
+            None => Policy::Wait,
+        };
+        ChainContext {
+            name: text.name.clone(),
+            policy: text.link.unwrap_or(usual),
+            receiver: feeder.map_or(0, |(place, _)| place.receiver),
+        }
     }
 
     /// The shape that a chain is fed with.
@@ -106,6 +172,11 @@ impl Program {
             }
         }
         Ok(())
+    }
+
+    /// The links between chains and what was dropped from them: to be kept before the program runs.
+    pub fn links(&self) -> &[LinkCount] {
+        &self.links
     }
 
     /// Chains with their stages' kinds and outlets.

@@ -5,8 +5,10 @@ mod chain;
 mod flowgraph;
 mod keys;
 mod load;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{Chain, StopSwitch};
 pub use flowgraph::{ChainText, Flowgraph, LinkText, StageText};
 pub use keys::KEYS;
-pub use load::{Busy, Program};
+pub use load::{Busy, LinkCount, Program};

@@ -217,6 +217,20 @@ impl Scene {
         scene
     }
 
+    /// The scene as an optimizer sees it that serves receiver `communication` of [`Self::communication_receivers`] and plans
+    /// for the first sensing receiver: all targets stay, and the receivers' single keys speak of these two.
+    ///
+    /// # Panics
+    /// Where there is no receiver of this index.
+    pub fn serving(&self, communication: usize) -> Self {
+        let served = &self.communication_receivers()[communication];
+        let sensing = &self.sensing_receivers()[0];
+        let mut scene = Self { receiver_list: Vec::new(), ..self.clone() };
+        scene.set_single_receiver(served);
+        scene.set_single_receiver(sensing);
+        scene
+    }
+
     /// Writes a target into the single keys.
     pub(super) fn set_single_target(&mut self, target: &SceneTarget) {
         self.geometry.target = target.position_m;

@@ -61,6 +61,19 @@ pub enum Status {
     Incoherent,
 }
 
+impl Status {
+    /// Why a position was refused, as reports name it; nothing where there is one, or where none was looked for.
+    pub fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Located | Self::Learning | Self::Interrupted => None,
+            Self::BelowThreshold => Some("too-weak"),
+            Self::Unidentifiable | Self::Ambiguous => Some("ambiguous"),
+            Self::OutOfView => Some("poor-fit"),
+            Self::Incoherent => Some("clock-moves"),
+        }
+    }
+}
+
 /// Where the target is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Fix {

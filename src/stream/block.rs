@@ -79,7 +79,7 @@ pub fn erase<B: Block + 'static>(block: B) -> Box<dyn Stage> {
 impl<B: Block> Stage for Erased<B> {
     fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
         if inlet.item != B::In::ITEM {
-            return Err(format!("takes {:?}, is given {inlet}", B::In::ITEM).to_lowercase());
+            return Err(format!("takes {}, is given {inlet}", B::In::ITEM));
         }
         let outlet = self.0.shape(inlet)?;
         debug_assert_eq!(outlet.item, B::Out::ITEM);

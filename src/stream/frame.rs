@@ -2,6 +2,8 @@
 
 use num_complex::Complex32;
 
+use super::CodedFrame;
+
 /// What every frame says about itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Head {
@@ -24,10 +26,24 @@ pub enum Item {
     Nothing,
     /// Complex baseband samples or symbols.
     Complex,
-    /// Log-likelihood ratios, 3 units per nat, positive = bit 0.
+    /// Log-likelihood ratios, [`SOFT_SCALE`](crate::modem::constellation::SOFT_SCALE) = 4 units per nat, positive = bit 0.
     Soft,
     /// Bits, one per byte, 0 or 1.
     Bit,
+    /// Headers and payload bits of whole frames ([`CodedFrame`]).
+    Coded,
+}
+
+impl std::fmt::Display for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Complex => "complex samples",
+            Self::Soft => "soft bits",
+            Self::Bit => "bits",
+            Self::Coded => "coded frames",
+        })
+    }
 }
 
 /// A type that frames can carry.
@@ -38,6 +54,8 @@ pub trait Sample: Copy + Default + Send + 'static {
     fn of(frame: &AnyFrame) -> Option<&Frame<Self>>;
     /// The typed frame inside, if it is of this type.
     fn of_mut(frame: &mut AnyFrame) -> Option<&mut Frame<Self>>;
+    /// A typed frame as one of any item.
+    fn wrap(frame: Frame<Self>) -> AnyFrame;
 }
 
 /// Channels, samples and item of a frame; what the two ends of a connection must agree on.
@@ -64,6 +82,9 @@ impl Shape {
     pub const fn bits(channels: usize, samples: usize) -> Self {
         Self { item: Item::Bit, channels, samples }
     }
+
+    /// One coded frame in each frame.
+    pub const CODED: Self = Self { item: Item::Coded, channels: 1, samples: 1 };
 }
 
 impl std::fmt::Display for Shape {
@@ -73,6 +94,7 @@ impl std::fmt::Display for Shape {
             Item::Complex => write!(f, "{} × {} complex", self.channels, self.samples),
             Item::Soft => write!(f, "{} × {} soft bits", self.channels, self.samples),
             Item::Bit => write!(f, "{} × {} bits", self.channels, self.samples),
+            Item::Coded => write!(f, "coded frames"),
         }
     }
 }
@@ -149,6 +171,8 @@ pub enum AnyFrame {
     Soft(Frame<i8>),
     /// Bits.
     Bit(Frame<u8>),
+    /// Coded frames.
+    Coded(Frame<CodedFrame>),
 }
 
 impl AnyFrame {
@@ -160,6 +184,7 @@ impl AnyFrame {
             Item::Complex => Self::Complex(Frame::new(channels, samples)),
             Item::Soft => Self::Soft(Frame::new(channels, samples)),
             Item::Bit => Self::Bit(Frame::new(channels, samples)),
+            Item::Coded => Self::Coded(Frame::new(channels, samples)),
         }
     }
 
@@ -170,6 +195,7 @@ impl AnyFrame {
             Self::Complex(frame) => &frame.head,
             Self::Soft(frame) => &frame.head,
             Self::Bit(frame) => &frame.head,
+            Self::Coded(frame) => &frame.head,
         }
     }
 
@@ -180,6 +206,7 @@ impl AnyFrame {
             (Self::Complex(to), Self::Complex(from)) => to.copy_rows(from, first),
             (Self::Soft(to), Self::Soft(from)) => to.copy_rows(from, first),
             (Self::Bit(to), Self::Bit(from)) => to.copy_rows(from, first),
+            (Self::Coded(to), Self::Coded(from)) => to.copy_rows(from, first),
             _ => unreachable!("the two ends of a link have one item, checked at load"),
         }
     }
@@ -203,6 +230,10 @@ macro_rules! sample {
                     _ => None,
                 }
             }
+
+            fn wrap(frame: Frame<Self>) -> AnyFrame {
+                AnyFrame::$variant(frame)
+            }
         }
     };
 }
@@ -211,6 +242,7 @@ sample!((), Nothing);
 sample!(Complex32, Complex);
 sample!(i8, Soft);
 sample!(u8, Bit);
+sample!(CodedFrame, Coded);
 
 #[cfg(test)]
 mod tests {

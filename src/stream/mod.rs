@@ -2,15 +2,19 @@
 //! plans, telemetry). Nothing here knows of flowgraphs or of the command line.
 
 mod block;
+mod coded;
 mod frame;
+mod harness;
 mod link;
 mod plan;
 mod tap;
 mod telemetry;
 
 pub use block::{Block, Flow, Stage, Wake, erase};
+pub use coded::{BLOCK_BITS, CodedFrame};
 pub use frame::{AnyFrame, Frame, Head, Item, Sample, Shape};
-pub use link::{LinkReceiver, LinkSender, link};
+pub use harness::Harness;
+pub use link::{LinkReceiver, LinkSender, Policy, link};
 pub use plan::{Plan, PlanBoard, PlanReader};
-pub use tap::{TapReader, TapWriter, tap};
-pub use telemetry::{Event, LeftOut, MAX_SOUNDED_ANTENNAS, Telemetry, digest};
+pub use tap::{TapReader, TapWriter, Taps};
+pub use telemetry::{Audience, Event, LeftOut, Listeners, MAX_SOUNDED_ANTENNAS, Telemetry, Told, digest};

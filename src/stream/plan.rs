@@ -4,7 +4,7 @@
 //! other stage swaps when it first sees the epoch. Old plans are freed by the publisher, never on the sample path.
 
 use std::sync::{
-    Arc, Mutex, OnceLock,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -43,7 +43,8 @@ pub struct PlanBoard {
     plans: ArcSwap<Vec<Arc<Plan>>>,
     decided_until: AtomicU64,
     retired: Mutex<Vec<Arc<Plan>>>,
-    waiting: OnceLock<Wake>,
+    /// Every source that ever asked for a plan.
+    waiting: Mutex<Vec<Wake>>,
 }
 
 impl PlanBoard {
@@ -53,7 +54,7 @@ impl PlanBoard {
             plans: ArcSwap::from_pointee(vec![Arc::new(first)]),
             decided_until: AtomicU64::new(decided_until),
             retired: Mutex::default(),
-            waiting: OnceLock::new(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -65,7 +66,7 @@ impl PlanBoard {
         debug_assert!(new.iter().all(|plan| plan.from_frame >= self.decided_until.load(Ordering::SeqCst)));
         let old = self.plans.load_full();
         let (gone, kept) = old.split_at((old.len() + new.len()).saturating_sub(KEPT).min(old.len()));
-        let mut retired = self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.extend_from_slice(gone);
         let mut plans = kept.to_vec();
         plans.extend(new.into_iter().map(Arc::new));
@@ -77,9 +78,11 @@ impl PlanBoard {
     /// Lets the frames below `frame` be sent, under the plans published so far.
     pub fn decide_until(&self, frame: u64) {
         self.decided_until.fetch_max(frame, Ordering::SeqCst);
-        if let Some(waiting) = self.waiting.get() {
-            waiting.wake();
-        }
+        self.waiting().iter().for_each(Wake::wake);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Wake>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Frames below this one may be sent.
@@ -110,18 +113,24 @@ impl PlanBoard {
 pub struct PlanReader {
     board: Arc<PlanBoard>,
     current: Arc<Plan>,
+    /// Whether the board wakes this reader's thread.
+    is_woken: bool,
 }
 
 impl PlanReader {
     /// A reader that starts with the newest plan.
     pub fn new(board: Arc<PlanBoard>) -> Self {
         let current = board.newest();
-        Self { board, current }
+        Self { board, current, is_woken: false }
     }
 
-    /// The plan of `frame`, or `None` while it is undecided: then this thread is woken once it is.
+    /// The plan of `frame`, or `None` while it is undecided: then the thread that first asked is woken once it is.
     pub fn at_frame(&mut self, frame: u64) -> Option<&Plan> {
-        self.board.waiting.get_or_init(|| Wake(std::thread::current()));
+        if !self.is_woken {
+            // Once in a run, before the first question: a decision after it finds this thread on the list.
+            self.board.waiting().push(Wake(std::thread::current()));
+            self.is_woken = true;
+        }
         if frame >= self.board.decided_until() {
             return None;
         }
@@ -144,5 +153,62 @@ impl PlanReader {
         {
             self.current = Arc::clone(plan);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use nalgebra::DVector;
+
+    use super::*;
+    use crate::coding::{BLOCK_SYMBOLS, Crc, plan};
+
+    fn first() -> Plan {
+        let code = Arc::new(plan(100, BLOCK_SYMBOLS, Crc::Crc11).unwrap());
+        Plan {
+            epoch: 0,
+            from_frame: 0,
+            beams: Beams { w_c: DVector::zeros(1), w_0: DVector::zeros(1) },
+            model: 0,
+            payload: Arc::clone(&code),
+            protected: code,
+            predicted_sinr: 1.0,
+            predicted_mse: 1.0,
+        }
+    }
+
+    #[test]
+    fn a_decision_wakes_every_source_that_waits_for_it() {
+        let board = Arc::new(PlanBoard::new(first(), 0));
+        let wait = || {
+            let mut reader = PlanReader::new(Arc::clone(&board));
+            let since = Instant::now();
+            while reader.at_frame(7).is_none() {
+                // A thread that nobody wakes gives up long after one that is woken.
+                std::thread::park_timeout(Duration::from_secs(20));
+                assert!(since.elapsed() < Duration::from_secs(20), "nobody woke this source");
+            }
+        };
+        std::thread::scope(|scope| {
+            let sources = [scope.spawn(wait), scope.spawn(wait), scope.spawn(wait)];
+            while board.waiting().len() < sources.len() {
+                std::thread::yield_now();
+            }
+            board.decide_until(8);
+        });
+    }
+
+    #[test]
+    fn a_reader_finds_the_plan_of_a_frame_and_of_an_epoch() {
+        let board = Arc::new(PlanBoard::new(first(), 4));
+        board.publish(vec![Plan { epoch: 1, from_frame: 4, ..first() }, Plan { epoch: 2, from_frame: 6, ..first() }]);
+        board.decide_until(10);
+        let mut reader = PlanReader::new(board);
+        let epochs = [0, 3, 4, 5, 6, 9].map(|frame| reader.at_frame(frame).map(|plan| plan.epoch));
+        assert_eq!(epochs, [0, 0, 1, 1, 2, 2].map(Some));
+        assert_eq!(reader.at_frame(10).map(|plan| plan.epoch), None, "it is not decided");
+        assert_eq!((reader.of_epoch(1).epoch, reader.of_epoch(77).epoch), (1, 2));
     }
 }

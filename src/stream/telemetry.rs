@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use num_complex::Complex32;
 use serde::{Deserialize, Serialize};
 
@@ -71,11 +71,11 @@ pub enum Event {
         /// Frame number.
         frame: u64,
     },
-    /// Where a simulated target was when a frame was sent, once for each target: for reports, never for a receiver.
+    /// Where a simulated target was when a frame was sent: for reports, never for a receiver.
     World {
         /// Frame number.
         frame: u64,
-        /// The target's place in the scene's list.
+        /// Its place in the scene's list of targets.
         #[serde(default)]
         target: u8,
         /// Position in metres.
@@ -95,28 +95,28 @@ pub enum Event {
         /// Conjugated entries of h_c as received (gain per antenna for unit transmit amplitude).
         gains: [Complex32; MAX_SOUNDED_ANTENNAS],
     },
-    /// The sensing receiver worked on a frame's echo, or on those of several together: once for each position found, the
-    /// strongest first, and once where there is none.
+    /// The sensing receiver worked on a frame's echo, or on those of several together: one event for each target that it
+    /// found, the strongest first, and one where it found none.
     Sensed {
         /// Frame number by the reference, of the middle one of several.
         frame: u64,
         /// What was found.
         estimate: Estimate,
-        /// The track that took it in, tentative ones too.
+        /// The track that took the position in.
         #[serde(default)]
         track: Option<u64>,
-        /// Whether another one of this frame follows.
+        /// Whether another event of this frame follows.
         #[serde(default)]
         more: bool,
     },
-    /// The sensing receiver is done with a frame, with an echo or without: once for each confirmed track, the one with most
-    /// fixes first, and once where there is none.
+    /// The sensing receiver is done with a frame, with an echo or without: one event for each confirmed track, the one
+    /// with most fixes first, and one where there is none.
     Tracked {
         /// Frame number by the reference.
         frame: u64,
-        /// The track; none either where the frame waits for others.
+        /// A confirmed track; none either where the frame waits for others.
         track: Option<Track>,
-        /// Whether another one of this frame follows.
+        /// Whether another event of this frame follows.
         #[serde(default)]
         more: bool,
     },
@@ -147,30 +147,108 @@ pub enum Event {
     },
 }
 
-/// The sending side, cloned into every stage that reports.
+/// Who has to hear of an event, beside whoever reads the run's events as they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Audience {
+    /// The control plane of this process's transmitter, which cannot decide without it.
+    pub control: bool,
+    /// The report of this process.
+    pub report: bool,
+    /// A recording: a replay of the receivers does not make it again.
+    pub recording: bool,
+    /// From a receiver, the process of its transmitter.
+    pub transmitter: bool,
+    /// From a transmitter, its receivers in other processes.
+    pub receivers: bool,
+}
+
+impl Event {
+    /// Who has to hear of it.
+    pub fn audience(&self) -> Audience {
+        let nobody = Audience::default();
+        let report = Audience { report: true, ..nobody };
+        match self {
+            Self::FrameSent { .. } => report,
+            Self::Radiated { .. } | Self::PictureSent { .. } | Self::World { .. } | Self::Starved { .. } => {
+                Audience { recording: true, ..report }
+            }
+            Self::LeftOut { .. } => Audience { recording: true, receivers: true, ..report },
+            Self::FrameReceived { .. } | Self::Sensed { .. } | Self::Lost { .. } => {
+                Audience { transmitter: true, ..report }
+            }
+            Self::Tracked { .. } => Audience { control: true, transmitter: true, ..report },
+            Self::ReceiverProgress { .. } | Self::Sounded { .. } => {
+                // In a receiver's process the control channel leads to the transmitter.
+                Audience { control: true, ..nobody }
+            }
+            Self::TransmitterProgress { .. } | Self::PeerLost { .. } => Audience { control: true, ..nobody },
+            Self::Started { .. } => Audience { receivers: true, ..nobody },
+        }
+    }
+}
+
+/// An event, and which receiver of its kind reports it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Told {
+    /// The receiver's place among the scene's receivers of its kind; 0 for everybody else.
+    pub receiver: u8,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The sending side, cloned into every stage that reports; an event goes to whoever its audience is.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
-    sender: Sender<Event>,
+    report: Sender<Told>,
+    control: Sender<Told>,
+    receiver: u8,
     dropped: Arc<AtomicU64>,
 }
 
+/// The receiving sides: what the report and other processes hear of, and what the control plane does.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the report, recordings and other processes.
+    pub report: Receiver<Told>,
+    /// For the control plane.
+    pub control: Receiver<Told>,
+}
+
 impl Telemetry {
-    /// A channel with room for `depth` events.
-    pub fn new(depth: usize) -> (Self, Receiver<Event>) {
-        let (sender, receiver) = bounded(depth);
-        (Self { sender, dropped: Arc::default() }, receiver)
+    /// Channels with room for `depth` events each.
+    pub fn new(depth: usize) -> (Self, Listeners) {
+        let ((report, reported), (control, controlled)) = (bounded(depth), bounded(depth));
+        let listeners = Listeners { report: reported, control: controlled };
+        (Self { report, control, receiver: 0, dropped: Arc::default() }, listeners)
+    }
+
+    /// The same channels for the receiver at this place among those of its kind.
+    pub fn of_receiver(&self, receiver: u8) -> Self {
+        Self { receiver, ..self.clone() }
     }
 
     /// Reports an event.
     pub fn report(&self, event: Event) {
-        if self.sender.try_send(event).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.pass_on(Told { receiver: self.receiver, event });
+    }
+
+    /// Reports an event of another receiver.
+    pub fn pass_on(&self, told: Told) {
+        let audience = told.event.audience();
+        let everybody_else = Audience { control: false, ..audience };
+        for (sender, concerned) in
+            [(&self.control, audience.control), (&self.report, everybody_else != Audience::default())]
+        {
+            // Nobody listens to the control channel where there is no control plane any more: that is no loss.
+            if concerned && matches!(sender.try_send(told), Err(TrySendError::Full(_))) {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
-    /// Events that found no room so far.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    /// Counts the events that found no room.
+    pub fn losses(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.dropped)
     }
 }
 

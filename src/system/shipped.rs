@@ -33,8 +33,12 @@ pub fn flowgraph(name: &str) -> Result<(String, String, Option<PathBuf>)> {
         let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
         return Ok((text, name.to_owned(), path.parent().map(Path::to_owned)));
     }
-    let text = compiled_in(name, "flowgraphs/", &FLOWGRAPHS)?;
-    Ok((text.to_owned(), name.to_owned(), None))
+    Ok((shipped_flowgraph(name)?.to_owned(), name.to_owned(), None))
+}
+
+/// The text of a shipped flowgraph.
+pub fn shipped_flowgraph(name: &str) -> Result<&'static str> {
+    compiled_in(name, "flowgraphs/", &FLOWGRAPHS)
 }
 
 /// A scene by path (also beside its flowgraph) or shipped name: its text and its name in error lines.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::blocks::{Registry, Role};
 use crate::control::SessionLog;
 use crate::exchange::{Journal, PlanMessage, Recorded};
 use crate::runtime::{ChainText, Flowgraph, StageText};
@@ -36,11 +37,8 @@ pub struct Outcome {
     pub log: SessionLog,
 }
 
-/// Stages whose output is what a receiver hears.
-const HEARING: [&str; 2] = ["soapy-source", "simulated-air"];
-
-/// Stages whose output is the bits of frames.
-const FRAMES: [&str; 2] = ["picture-source", "reference-source"];
+/// Roles of stages whose output is the bits of frames.
+const FRAMES: [Role; 2] = [Role::Creates, Role::Repeats];
 
 /// A recording that is made.
 pub struct Recording {
@@ -66,7 +64,7 @@ pub struct Subject<'a> {
 
 impl Recording {
     /// Begins in a folder that is new or empty, and puts the recorders into the flowgraph.
-    pub fn begin(folder: &Path, graph: &mut Flowgraph, subject: &Subject<'_>) -> Result<Self> {
+    pub fn begin(folder: &Path, graph: &mut Flowgraph, subject: &Subject<'_>, registry: &Registry) -> Result<Self> {
         let wrong = |error: std::io::Error| Error::file(folder, error);
         std::fs::create_dir_all(folder).map_err(wrong)?;
         if std::fs::read_dir(folder).map_err(wrong)?.next().is_some() {
@@ -86,8 +84,8 @@ impl Recording {
                 picture.save(&file).map_err(|error| Error::file(&file, error))?;
             }
         }
-        let transmits = has_stage(graph, "picture-source");
-        insert_recorders(graph);
+        let transmits = graph.has(registry, Role::Creates);
+        insert_recorders(graph, registry);
         Ok(Self {
             folder: folder.to_owned(),
             journal: Journal::create(folder)?,
@@ -126,23 +124,19 @@ impl Recording {
     }
 }
 
-/// Whether a flowgraph has a stage of this kind.
-pub fn has_stage(graph: &Flowgraph, kind: &str) -> bool {
-    graph.chains.iter().flat_map(|chain| &chain.stages).any(|stage| stage.kind == kind)
-}
-
 fn stage(kind: &str, keys: &[(&str, String)]) -> StageText {
     let keys = keys.iter().map(|(key, value)| ((*key).to_owned(), Value::String(value.clone()))).collect::<Table>();
     StageText { kind: kind.into(), keys }
 }
 
-fn insert_recorders(graph: &mut Flowgraph) {
+fn insert_recorders(graph: &mut Flowgraph, registry: &Registry) {
     for chain in &mut graph.chains {
         let mut stages = Vec::new();
         for text in chain.stages.drain(..) {
-            let (hears, sends) = (HEARING.contains(&text.kind.as_str()), FRAMES.contains(&text.kind.as_str()));
+            let role = registry.role(&text.kind);
+            let (hears, sends) = (role == Some(Role::Hears), role.is_some_and(|role| FRAMES.contains(&role)));
             // A flowgraph with a link has one already.
-            if text.kind != "reference-sender" {
+            if role != Some(Role::Relays) {
                 stages.push(text);
             }
             if hears {
@@ -157,14 +151,16 @@ fn insert_recorders(graph: &mut Flowgraph) {
 }
 
 /// Puts recordings into a flowgraph, in the place of everything that sends and of everything between there and the receivers.
-fn insert_recordings(graph: &mut Flowgraph) {
+fn insert_recordings(graph: &mut Flowgraph, registry: &Registry) {
     graph.link = None;
     graph.follow_frames = None;
     // Chains that feed nobody any more.
     let mut silent: Vec<String> = Vec::new();
     graph.chains.retain_mut(|chain| {
-        let kept = replay_chain(chain, &silent);
-        if !kept || chain.stages.last().is_some_and(|stage| stage.kind == "discard") {
+        // A recording waits for everybody, whatever its radio did.
+        chain.link = None;
+        let kept = replay_chain(chain, &silent, registry);
+        if !kept || chain.stages.last().is_some_and(|stage| registry.role(&stage.kind) == Some(Role::Discards)) {
             silent.push(chain.name.clone());
         }
         kept
@@ -172,21 +168,23 @@ fn insert_recordings(graph: &mut Flowgraph) {
 }
 
 /// Whether anything of a chain is left, which then replays.
-fn replay_chain(chain: &mut ChainText, silent: &[String]) -> bool {
-    let place = |kinds: &[&str]| chain.stages.iter().position(|stage| kinds.contains(&stage.kind.as_str()));
-    if let Some(hears) = place(&HEARING) {
+fn replay_chain(chain: &mut ChainText, silent: &[String], registry: &Registry) -> bool {
+    let role = |stage: &StageText| registry.role(&stage.kind);
+    let place =
+        |roles: &[Role]| chain.stages.iter().position(|stage| role(stage).is_some_and(|role| roles.contains(&role)));
+    if let Some(hears) = place(&[Role::Hears]) {
         let file = format!("{}.sigmf-meta", chain.name);
         chain.stages.splice(..=hears, [stage("recording-source", &[("recording", file)])]);
         (chain.from, chain.first_row, chain.rows) = (None, 0, None);
         return true;
     }
     if let Some(sends) = place(&FRAMES) {
-        let shaper = |stage: &StageText| stage.kind == "pulse-shaper" && stage.keys.contains_key("tap");
+        let shaper = |stage: &StageText| role(stage) == Some(Role::Shapes) && stage.keys.contains_key("tap");
         let Some(end) = chain.stages.iter().position(shaper) else { return false };
         chain.stages.truncate(end + 1);
         chain.stages.push(stage("discard", &[]));
         chain.stages.splice(..=sends, [stage("reference-source", &[])]);
-        chain.stages.retain(|stage| stage.kind != "reference-sender");
+        chain.stages.retain(|stage| role(stage) != Some(Role::Relays));
         return true;
     }
     chain.from.as_ref().is_none_or(|from| !silent.contains(from))
@@ -202,11 +200,13 @@ pub struct Replay {
     pub outcome: Outcome,
     /// Its exchange.
     pub recorded: Recorded,
+    /// Where it lies.
+    pub folder: PathBuf,
 }
 
 impl Replay {
     /// Reads a folder that `--record` made.
-    pub fn read(folder: &Path) -> Result<Self> {
+    pub fn read(folder: &Path, registry: &Registry) -> Result<Self> {
         let path = folder.join("outcome.json");
         let text = std::fs::read_to_string(&path).map_err(|error| {
             Error::file(&path, format!("{error}; accepted with --replay: a folder that --record made, to its end"))
@@ -223,9 +223,10 @@ impl Replay {
         };
         let (text, name) = read("flowgraph.toml")?;
         let mut graph = Flowgraph::from_toml(&text, &name)?;
-        insert_recordings(&mut graph);
+        insert_recordings(&mut graph, registry);
         let (text, name) = read("scene.toml")?;
-        Ok(Self { graph, scene: crate::config::from_toml(&text, &name)?, outcome, recorded: Recorded::read(folder)? })
+        let scene = crate::config::from_toml(&text, &name)?;
+        Ok(Self { graph, scene, outcome, recorded: Recorded::read(folder)?, folder: folder.to_owned() })
     }
 
     /// The newest plan of the run.
@@ -234,8 +235,8 @@ impl Replay {
     }
 }
 
-/// The newest plan, where it never flew.
-pub fn unflown(newest: &Arc<Plan>, last: Plan) -> Option<Plan> {
+/// The last plan that was made, where no frame has used it.
+pub fn newer_plan(newest: &Arc<Plan>, last: Plan) -> Option<Plan> {
     (last.epoch > newest.epoch).then_some(last)
 }
 
@@ -253,11 +254,11 @@ mod tests {
     fn a_replay_keeps_the_receivers_and_nothing_that_sends() {
         let text = include_str!("../../flowgraphs/virtual.toml");
         let mut graph = Flowgraph::from_toml(text, "virtual").unwrap();
-        insert_recorders(&mut graph);
+        insert_recorders(&mut graph, &Registry::shipped());
         assert_eq!(kinds(&graph)[0], "picture-source reference-sender frame-builder pulse-shaper superposer");
         assert_eq!(kinds(&graph)[2], "soapy-source recorder");
         let mut graph = Flowgraph::from_toml(text, "virtual").unwrap();
-        insert_recordings(&mut graph);
+        insert_recordings(&mut graph, &Registry::shipped());
         let left = [
             "reference-source frame-builder pulse-shaper discard",
             "recording-source",

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::recording::{Recording, Replay, unflown};
+use super::recording::{Recording, Replay, newer_plan};
+use super::report::Collector;
 use crate::blocks::ReceivedPicture;
-use crate::control::{Collector, SessionLog};
+use crate::control::SessionLog;
 use crate::exchange::{
-    Ears, Ends, FarTransmitter, Hub, Message, PictureMessage, ReferenceInlet, ReferenceOutlet, Role, Terms, Uplink,
+    Ends, FarTransmitter, Hub, Message, Outputs, PictureMessage, ReferenceInlet, ReferenceOutlet, Role, Terms, Uplink,
 };
 use crate::modem::frame::FrameClock;
 use crate::runtime::{LinkText, StopSwitch};
-use crate::stream::{Event, Plan, PlanBoard, Telemetry, digest};
+use crate::stream::{Event, Plan, PlanBoard, Telemetry, Told, digest};
 use crate::{Error, Result};
 
 /// Results of pictures from elsewhere that may wait for the report.
@@ -65,7 +66,7 @@ impl Origin {
 
 /// Everything a run is joined to.
 #[derive(Default)]
-pub struct Companions {
+pub struct Peers {
     hub: Option<Hub>,
     peers: Vec<Role>,
     wait: Duration,
@@ -77,26 +78,24 @@ pub struct Companions {
     past: Option<(Vec<Event>, SessionLog, Plan)>,
 }
 
-/// What companions need of a run.
-pub struct Around {
+/// What peers need of a run.
+pub struct Environment {
     /// Its plans.
     pub plans: Arc<PlanBoard>,
     /// Its frames' times.
     pub clock: FrameClock,
     /// Takes what receivers elsewhere found.
     pub telemetry: Telemetry,
-    /// Takes what the control plane waits for.
-    pub feedback: Telemetry,
 }
 
-impl Companions {
+impl Peers {
     /// Joins a run to its origin, to receivers elsewhere by `listens` and to a recording; the ends for its blocks.
     pub fn join(
         origin: Origin,
         listens: Option<(&LinkText, Terms)>,
         mut recording: Option<Recording>,
         folder: Option<PathBuf>,
-        around: Around,
+        environment: Environment,
     ) -> Result<(Self, Ends)> {
         let mut ends = Ends { recording: folder, ..Ends::default() };
         let mut all = Self::default();
@@ -106,7 +105,7 @@ impl Companions {
             ends.far = Some(Arc::default());
         }
         let far = ends.far.clone().unwrap_or_default();
-        let (plans, left_out) = (Arc::clone(&around.plans), Arc::clone(&ends.left_out));
+        let (plans, left_out) = (Arc::clone(&environment.plans), Arc::clone(&ends.left_out));
         match origin {
             Origin::Here => {}
             Origin::Elsewhere(mut uplink, _) => {
@@ -118,16 +117,15 @@ impl Companions {
                 // A recorded beginning is the beginning.
                 far.begin(0);
                 all.past = Some((replay.recorded.events.clone(), replay.outcome.log, last));
-                ends.inlet = inlet(replay.recorded.play(plans, Arc::clone(&far), left_out, around.clock)?);
+                ends.inlet = inlet(replay.recorded.play(plans, Arc::clone(&far), left_out, environment.clock)?);
             }
         }
         if let Some((link, terms)) = listens
             && let Some(address) = &link.listen
         {
             let (far_pictures, taken) = bounded(PICTURES);
-            let (telemetry, feedback) = (around.telemetry.clone(), around.feedback.clone());
-            let ears = Ears { telemetry, feedback, pictures: far_pictures };
-            let hub = Hub::listen(address, terms, Arc::clone(&around.plans), around.clock, ears)?;
+            let outputs = Outputs { telemetry: environment.telemetry.clone(), pictures: far_pictures };
+            let hub = Hub::listen(address, terms, Arc::clone(&environment.plans), environment.clock, outputs)?;
             ends.outlets.push(ReferenceOutlet { sender: hub.references(), waits: false });
             (all.hub, all.far_pictures) = (Some(hub), Some(taken));
             (all.peers, all.wait) = (link.peers.clone(), Duration::from_secs_f64(link.wait_s));
@@ -146,9 +144,9 @@ impl Companions {
 
     /// Waits for the receivers without which a run does not begin, and tells the transmitter that this one is ready. What
     /// the control plane would hear goes to the transmitter.
-    pub fn begin(&self, collector: &mut Collector, feedback: Option<Receiver<Event>>, stop: &StopSwitch) -> Result<()> {
+    pub fn begin(&self, collector: &mut Collector, feedback: Option<Receiver<Told>>, stop: &StopSwitch) -> Result<()> {
         if let Some((events, ..)) = &self.past {
-            events.iter().for_each(|event| collector.event(event));
+            events.iter().for_each(|event| collector.take(&Told { receiver: 0, event: *event }));
         }
         if let Some(hub) = &self.hub {
             hub.wait_for(&self.peers, self.wait, || !stop.is_pulled())?;
@@ -156,7 +154,7 @@ impl Companions {
         let Some(uplink) = &self.uplink else { return Ok(()) };
         if let Some(feedback) = feedback {
             let uplink = Arc::clone(uplink);
-            let pass_on = move || feedback.iter().for_each(|event| uplink.feed_back(&event));
+            let pass_on = move || feedback.iter().for_each(|told| uplink.tell(&told.event));
             let thread = thread::Builder::new().name("feedback".into()).spawn(pass_on);
             thread.map_err(|error| Error::device(format!("no thread for the feedback: {error}")))?;
         }
@@ -166,9 +164,16 @@ impl Companions {
 
     /// Passes an event on to whom it concerns.
     pub fn tell(&mut self, event: &Event) {
-        self.hub.iter().for_each(|hub| hub.tell(event));
-        self.uplink.iter().for_each(|uplink| uplink.tell(event));
-        self.recording.iter_mut().for_each(|recording| recording.tell(event));
+        let audience = event.audience();
+        if audience.receivers {
+            self.hub.iter().for_each(|hub| hub.tell(event));
+        }
+        if audience.transmitter {
+            self.uplink.iter().for_each(|uplink| uplink.tell(event));
+        }
+        if audience.recording {
+            self.recording.iter_mut().for_each(|recording| recording.tell(event));
+        }
     }
 
     /// Passes on that a picture came through.
@@ -185,7 +190,7 @@ impl Companions {
         self.far_pictures.as_ref()?.try_recv().ok()
     }
 
-    /// Whether a companion is gone without which the run has to end.
+    /// Whether a peer is gone without which the run has to end.
     pub fn failed(&self) -> bool {
         self.far.as_ref().is_some_and(|far| far.failure().is_some())
     }
@@ -206,21 +211,17 @@ impl Companions {
         self.hub.take().iter().flat_map(Hub::lines).for_each(|line| eprintln!("issc: {line}"));
     }
 
-    /// Ends the recording; an error where a companion was lost. The log is the past's in a replay.
-    pub fn finish(self, log: SessionLog, plans: &PlanBoard) -> Result<SessionLog> {
+    /// Ends the recording; an error where a peer was lost. The log is the past's in a replay.
+    pub fn finish(self, log: SessionLog, plans: &PlanBoard) -> (SessionLog, Result<()>) {
         let log = match self.past {
             Some((_, past, last)) => {
-                plans.publish(unflown(&plans.newest(), last).into_iter().collect());
+                plans.publish(newer_plan(&plans.newest(), last).into_iter().collect());
                 past
             }
             None => log,
         };
-        if let Some(recording) = self.recording {
-            recording.finish(&log, &plans.newest())?;
-        }
-        match self.far.and_then(|far| far.failure()) {
-            Some(what) => Err(Error::peer(what)),
-            None => Ok(log),
-        }
+        let recorded = self.recording.map_or(Ok(()), |recording| recording.finish(&log, &plans.newest()));
+        let lost = self.far.and_then(|far| far.failure());
+        (log, recorded.and(lost.map_or(Ok(()), |what| Err(Error::peer(what)))))
     }
 }

@@ -1,0 +1,95 @@
+//! Which of the sensing receiver's tracks the beams follow: for every believed target the one that stands for it.
+//!
+//! A target keeps its track as long as that is there; otherwise the nearest track that no other target has is its own.
+//! With one target the track with most fixes is its track.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::session::FollowReport;
+use crate::array::distance_m;
+use crate::scene::Point;
+use crate::sensing::Track;
+
+/// The sensing receiver's tracks, as far as they may be used.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// Frames from plan to plan.
+    pub every_frames: u64,
+    /// Tracks by frame that came in and whose time has not come.
+    waiting: VecDeque<(u64, Vec<Track>)>,
+    /// The tracks of a frame of which more are to come.
+    gathered: Vec<Track>,
+    /// The newest that may be used, the one with most fixes first.
+    tracks: Vec<Track>,
+    /// Frames below this one have come in.
+    pub seen: u64,
+    /// Where every believed target is expected, and the id of its track.
+    targets: Vec<(Point, Option<u64>)>,
+    /// Time spent on plans.
+    pub busy: Duration,
+    /// What was done.
+    pub report: FollowReport,
+}
+
+impl Follower {
+    /// For targets first believed to be at these places, with a plan every so many frames.
+    pub fn new(every_frames: u64, targets: impl Iterator<Item = Point>) -> Self {
+        Self {
+            every_frames,
+            waiting: VecDeque::new(),
+            gathered: Vec::new(),
+            tracks: Vec::new(),
+            seen: 0,
+            targets: targets.map(|place| (place, None)).collect(),
+            busy: Duration::ZERO,
+            report: FollowReport::default(),
+        }
+    }
+
+    /// Takes in a track of a frame, or that there is none; `more` of this frame may follow.
+    pub fn take_in(&mut self, frame: u64, track: Option<Track>, more: bool) {
+        self.gathered.extend(track);
+        if !more {
+            self.seen = frame + 1;
+            self.waiting.push_back((frame, std::mem::take(&mut self.gathered)));
+        }
+    }
+
+    /// Lets the tracks of the frames below `end` be used: those are in whatever the timing of threads.
+    pub fn advance(&mut self, end: u64) {
+        while let Some((_, tracks)) = self.waiting.pop_front_if(|(frame, _)| *frame < end) {
+            self.tracks = tracks;
+        }
+    }
+
+    /// The track of every believed target that has one, by the target's place.
+    pub fn assigned(&mut self) -> Vec<(usize, Track)> {
+        if let ([(_, id)], Some(best)) = (&mut self.targets[..], self.tracks.first()) {
+            *id = Some(best.id);
+            return vec![(0, *best)];
+        }
+        let tracks = &self.tracks;
+        for (_, id) in &mut self.targets {
+            *id = id.filter(|id| tracks.iter().any(|track| track.id == *id));
+        }
+        let mut pairs: Vec<_> = (0..self.targets.len())
+            .flat_map(|target| tracks.iter().map(move |track| (target, track)))
+            .map(|(target, track)| (distance_m(self.targets[target].0, track.position_m()), target, track))
+            .collect();
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (_, target, track) in pairs {
+            let taken = self.targets.iter().any(|(_, id)| *id == Some(track.id));
+            if self.targets[target].1.is_none() && !taken {
+                self.targets[target].1 = Some(track.id);
+            }
+        }
+        let of = |id: Option<u64>| tracks.iter().find(|track| Some(track.id) == id).copied();
+        self.targets.iter().enumerate().filter_map(|(target, (_, id))| Some((target, of(*id)?))).collect()
+    }
+
+    /// Where a believed target is expected from now on.
+    pub fn expect(&mut self, target: usize, place: Point) {
+        self.targets[target].0 = place;
+    }
+}

@@ -1,0 +1,220 @@
+//! The barrier method for several targets: levels of the central path, Newton's method on each, and what the dual proves.
+//!
+//! It runs over covariances S = L Lᴴ, where the problem is convex, and over pairs of beams S = B Bᴴ: what differs is a
+//! [`Shape`].
+
+use nalgebra::DMatrix;
+use num_complex::Complex64;
+
+use super::barrier::THRESHOLD_TOLERANCE;
+use super::several::{Blocks, Expansion, Goal, Several};
+
+/// What S is made of: a factor F with S = F Fᴴ.
+pub(super) trait Shape {
+    /// Constraints beside those of the targets and the power.
+    fn constraints(&self, several: &Several) -> f64;
+    /// The barrier that keeps the factor what it is.
+    fn barrier(&self, factor: &DMatrix<Complex64>) -> f64;
+    /// Newton's direction and its squared decrement.
+    fn newton(&self, several: &Several, here: &Here) -> Option<(DMatrix<Complex64>, f64)>;
+    /// The factor a share of the direction further.
+    fn moved(&self, here: &Here, direction: &DMatrix<Complex64>, length: f64) -> Option<DMatrix<Complex64>>;
+}
+
+/// Factor by which the barrier is lowered from one level to the next.
+const LOWERING: f64 = 25.0;
+/// Squared Newton decrement at which a level counts as centred.
+const CENTRED: f64 = 1e-2;
+/// The same for the last level.
+const CENTRED_LAST: f64 = 1e-12;
+/// Below this squared decrement a level counts as centred where rounding allows no more.
+const ROUNDING: f64 = 1e-7;
+/// Below this squared decrement Newton's full steps converge quadratically, and values differ by less than they round.
+const QUADRATIC: f64 = 1e-4;
+/// Relative distance to which a search for a small enough bound tells the largest bound from the others, at first and at
+/// last.
+const REACHING: f64 = 100.0;
+const GAP_REACHED: f64 = 1e-7;
+/// Newton steps within a level at most.
+const LEVEL_STEPS: usize = 60;
+/// Gap (relative) of the level that a warm start begins from.
+const WARM_GAP: f64 = 1e-3;
+
+/// A point on the central path, and the weight of the objective that it belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Level {
+    pub factor: DMatrix<Complex64>,
+    pub weight: f64,
+}
+
+/// How far a run came.
+pub(super) struct Outcome {
+    /// The best point, strictly inside.
+    pub factor: DMatrix<Complex64>,
+    /// What the dual proves of the optimum's value, in units.
+    pub proven: f64,
+    /// Multiplier of each target's bound.
+    pub multipliers: Vec<f64>,
+    /// Where a warm start may begin.
+    pub warm: Option<Level>,
+}
+
+/// A point and what is known there.
+pub(super) struct Here {
+    pub factor: DMatrix<Complex64>,
+    /// Fᴴ (vectors).
+    pub images: DMatrix<Complex64>,
+    pub functionals: Blocks,
+    pub expansion: Expansion,
+    /// With the shape's barrier.
+    value: f64,
+}
+
+/// Functionals of a point.
+pub(super) fn functionals(several: &Several, factor: &DMatrix<Complex64>) -> Blocks {
+    several.functionals(&factor.ad_mul(&several.vectors), factor.norm_squared())
+}
+
+/// Follows the central path from a point inside. `visit` sees every level's point and its largest bound, and ends the
+/// run by answering false.
+pub(super) fn follow(
+    shape: &impl Shape,
+    several: &Several,
+    goal: Goal,
+    start: Level,
+    gap: f64,
+    steps: &mut usize,
+    mut visit: impl FnMut(&DMatrix<Complex64>, f64) -> bool,
+) -> Outcome {
+    let constraints = shape.constraints(several)
+        + (several.targets() + 1) as f64
+        + f64::from(matches!(goal, Goal::Bound { least_gain: Some(_) }));
+    let Level { mut factor, mut weight } = start;
+    let mut outcome = Outcome { factor: factor.clone(), proven: no_proof(goal), multipliers: Vec::new(), warm: None };
+    loop {
+        let now = functionals(several, &factor);
+        let scale = match goal {
+            Goal::Gain { .. } => now[several.targets()][0].max(1e-3),
+            Goal::Bound { .. } => several.largest_bound(&now),
+        };
+        let end = constraints / (gap * scale);
+        let last = weight >= end;
+        let tolerance = if last { CENTRED_LAST } else { CENTRED };
+        let centred = centre(shape, several, goal, weight, &mut factor, tolerance, steps, 0.0);
+        let now = functionals(several, &factor);
+        let Some(expansion) = several.expand(goal, weight, &now) else { return outcome };
+        outcome.factor.clone_from(&factor);
+        let largest = several.largest_bound(&now);
+        let go_on = visit(&factor, largest);
+        let scale = if let Goal::Bound { .. } = goal { largest } else { 1.0 };
+        if constraints / weight >= WARM_GAP * scale {
+            outcome.warm = Some(Level { factor: factor.clone(), weight });
+        }
+        let ends = last || !centred || !go_on;
+        if ends || constraints / weight < WARM_GAP * scale {
+            let multipliers = expansion.weights.iter().map(|multiplier| multiplier / weight).collect();
+            let proven = prove(several, goal, weight, &now, &multipliers);
+            let better = match goal {
+                Goal::Gain { .. } => proven < outcome.proven,
+                Goal::Bound { .. } => proven > outcome.proven,
+            };
+            if better || outcome.multipliers.is_empty() {
+                (outcome.proven, outcome.multipliers) = (proven, multipliers);
+            }
+        }
+        if ends {
+            return outcome;
+        }
+        weight = (weight * LOWERING).min((end * 1.1).max(weight * 1.5));
+    }
+}
+
+/// What the dual proves of the optimum's value with these multipliers.
+fn prove(several: &Several, goal: Goal, weight: f64, now: &Blocks, multipliers: &Vec<f64>) -> f64 {
+    let proven = match goal {
+        Goal::Gain { limit } => several.proven_gain(now, multipliers, limit * (1.0 + THRESHOLD_TOLERANCE)),
+        Goal::Bound { least_gain } => {
+            let multiplier = |least: f64| 1.0 / (weight * (now[several.targets()][0] - least));
+            several.proven_bound(now, multipliers, least_gain.map(|least| (least, multiplier(least))))
+        }
+    };
+    proven.unwrap_or(no_proof(goal))
+}
+
+/// What is known without any proof.
+fn no_proof(goal: Goal) -> f64 {
+    match goal {
+        Goal::Gain { .. } => 1.0,
+        Goal::Bound { .. } => 0.0,
+    }
+}
+
+fn look(shape: &impl Shape, several: &Several, goal: Goal, weight: f64, factor: DMatrix<Complex64>) -> Option<Here> {
+    let images = factor.ad_mul(&several.vectors);
+    let functionals = several.functionals(&images, factor.norm_squared());
+    let expansion = several.expand(goal, weight, &functionals)?;
+    let value = expansion.value + shape.barrier(&factor);
+    value.is_finite().then_some(Here { factor, images, functionals, expansion, value })
+}
+
+/// A point with every bound below `enough`, as near to the start as the way there leads; `None` where none was found.
+pub(super) fn reach(
+    shape: &impl Shape,
+    several: &Several,
+    mut factor: DMatrix<Complex64>,
+    enough: f64,
+    steps: &mut usize,
+) -> Option<DMatrix<Complex64>> {
+    let goal = Goal::Bound { least_gain: None };
+    let mut bound = several.largest_bound(&functionals(several, &factor));
+    let mut weight = REACHING / bound;
+    while bound >= enough && weight * bound * GAP_REACHED < 1.0 {
+        centre(shape, several, goal, weight, &mut factor, CENTRED, steps, enough);
+        bound = several.largest_bound(&functionals(several, &factor));
+        weight *= LOWERING;
+    }
+    (bound < enough).then_some(factor)
+}
+
+/// Newton's method on one level, or until every bound is below `enough`; whether the level was centred.
+fn centre(
+    shape: &impl Shape,
+    several: &Several,
+    goal: Goal,
+    weight: f64,
+    factor: &mut DMatrix<Complex64>,
+    tolerance: f64,
+    steps: &mut usize,
+    enough: f64,
+) -> bool {
+    let Some(mut here) = look(shape, several, goal, weight, factor.clone()) else { return false };
+    let mut last = f64::INFINITY;
+    for _ in 0..LEVEL_STEPS {
+        let Some((direction, decrement)) = shape.newton(several, &here) else { return false };
+        *steps += 1;
+        if decrement.is_nan() {
+            return false;
+        }
+        // Once Newton's steps no longer shrink, what is left is rounding.
+        if decrement < tolerance || (decrement < ROUNDING && decrement > 0.1 * last) {
+            return true;
+        }
+        last = decrement;
+        let mut length = 1.0;
+        here = loop {
+            let next = shape.moved(&here, &direction, length);
+            match next.and_then(|next| look(shape, several, goal, weight, next)) {
+                Some(there) if decrement < QUADRATIC || there.value <= here.value - 0.1 * length * decrement => {
+                    factor.clone_from(&there.factor);
+                    if enough > 0.0 && several.largest_bound(&there.functionals) < enough {
+                        return false;
+                    }
+                    break there;
+                }
+                _ if length < 1e-7 => return false,
+                _ => length *= 0.5,
+            }
+        };
+    }
+    false
+}

@@ -1,0 +1,401 @@
+//! From a specification to a system that is ready to start: files read, first plan made, peers joined, chains loaded.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::peers::{Environment, Origin, Peers};
+use super::radios::OpenRadios;
+use super::recording::{Recording, Replay, Subject};
+use super::shipped;
+use super::spec::{Source, SystemSpec};
+use crate::blocks::snapshots::Snapshots;
+use crate::blocks::{
+    ChainContext, Codec, Context, ReceivedPicture, Registry, Role as BlockRole, Run as RunContext, Sinks,
+};
+use crate::control::socket::LiveRequest;
+use crate::control::{
+    DECISION_FRAMES, Optimizer, PictureLibrary, PictureWriter, Planned, Planner, Session, Setting, load_pictures,
+};
+use crate::exchange::{Role, Terms};
+use crate::modem::frame::FrameClock;
+use crate::runtime::{Flowgraph, Program, StopSwitch};
+use crate::scene::Scene;
+use crate::semantic::Bank;
+use crate::stream::{Listeners, Plan, PlanBoard, Shape, Taps, Telemetry, Told};
+use crate::{Error, Result};
+
+/// Room for events between the chains and the report.
+const EVENTS: usize = 1 << 15;
+
+/// Pictures received that may wait for the report.
+const PICTURES: usize = 64;
+
+/// Pace of a video of received pictures.
+const PICTURES_PER_S: f64 = 25.0;
+
+/// A system that is ready to start: everything is read, planned and opened, and nothing is sent yet.
+pub struct System {
+    pub(super) program: Program,
+    pub(super) scene: Arc<Scene>,
+    pub(super) bank: Arc<Bank>,
+    pub(super) library: Arc<PictureLibrary>,
+    pub(super) plans: Arc<PlanBoard>,
+    /// The optimizer's, where the transmitter is in this process.
+    pub(super) session: Option<Session>,
+    /// What the optimizer would hear, where the transmitter is not in this process.
+    pub(super) fed_back: Option<Receiver<Told>>,
+    /// Takes live commands to the optimizer, where there is one.
+    pub(super) commands: Option<Sender<LiveRequest>>,
+    pub(super) peers: Peers,
+    pub(super) knows_sender: bool,
+    pub(super) report: Receiver<Told>,
+    /// Events that found no room.
+    pub(super) events_lost: Arc<AtomicU64>,
+    pub(super) received: Receiver<ReceivedPicture>,
+    pub(super) writer: Option<PictureWriter>,
+    pub(super) events: Option<PathBuf>,
+    pub(super) control: Option<PathBuf>,
+    pub(super) frames: Option<u64>,
+    pub(super) note: Option<String>,
+    pub(super) paced: bool,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) radios: OpenRadios,
+    pub(super) stop: StopSwitch,
+}
+
+impl System {
+    /// Reads everything, makes the first plan, joins peers, opens radios and makes the chains.
+    pub fn build(spec: SystemSpec) -> Result<Self> {
+        spec.check()?;
+        let registry = spec.kinds.iter().cloned().fold(Registry::shipped(), Registry::with);
+        let mut read = spec.read(&registry)?;
+        let scene = Arc::new(Scene::from_toml(&read.scene.to_string(), &read.graph.scene)?);
+        check_scene(&scene)?;
+        let bank = Bank::shipped();
+        let Sent { seed, library, pixels, probing_bits, recording } = spec.sent(&mut read, &bank, &registry)?;
+        let Read { graph, name: graph_name, replay, .. } = read;
+        let link = graph.link.as_ref().filter(|_| spec.opens);
+        let terms = Terms::new(&scene, seed, probing_bits.as_deref());
+        let origin = match replay {
+            Some(replay) => Origin::Recorded(Box::new(replay)),
+            None => Origin::of_link(link, &terms)?,
+        };
+        let (is_here, knows_sender) = (matches!(origin, Origin::Here), origin.transmits());
+        let serves = served(&graph, &graph_name, &scene)?;
+        let planner = Planner::new(&scene.serving(serves), &bank, pixels);
+        let (first, given, note, optimizer) = spec.first_plan(planner, origin.plans()?, &scene)?;
+        let plans = Arc::new(PlanBoard::new(first, 0));
+        plans.publish(given);
+        let (telemetry, Listeners { report, control }) = Telemetry::new(EVENTS);
+        let environment =
+            Environment { plans: Arc::clone(&plans), clock: FrameClock::new(&scene), telemetry: telemetry.clone() };
+        let folder = spec.record.clone().or(match &spec.source {
+            Source::Recording(folder) => Some(folder.clone()),
+            Source::Flowgraph(_) => None,
+        });
+        let (peers, ends) = Peers::join(origin, link.map(|link| (link, terms)), recording, folder, environment)?;
+        let (pictures_out, received) = bounded(PICTURES);
+        let world = Arc::new(ArcSwap::from_pointee(Vec::new()));
+        let frames = spec.frames.or(if spec.seconds.is_some() { None } else { graph.frames });
+        let snapshots = Arc::new(Snapshots::new(spec.snapshots));
+        let mut context = Context {
+            scene: Arc::clone(&scene),
+            run: RunContext { seed, frames, seconds: spec.seconds, pace: spec.pace, probing_bits },
+            codec: Codec { bank: Arc::clone(&bank), feed: Arc::clone(&library) as _ },
+            plans: Arc::clone(&plans),
+            sinks: Sinks {
+                telemetry: telemetry.clone(),
+                pictures: pictures_out,
+                dropped_pictures: Arc::default(),
+                snapshots: Arc::clone(&snapshots),
+            },
+            world: Arc::clone(&world),
+            taps: Taps::default(),
+            chain: ChainContext::default(),
+            ends,
+            #[cfg(feature = "soapy")]
+            radios: crate::frontend::Radios::new(spec.radios.options(spec.opens)?),
+        };
+        let program = Program::load(&graph, &graph_name, &registry, &mut context)?;
+        let radios = OpenRadios::of(&context);
+        if graph.has(&registry, BlockRole::Locates) {
+            radios.check_sensing(!is_here)?;
+        }
+        let (session, commands, fed_back) = if is_here {
+            let session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
+            let (requests, live) = unbounded();
+            (
+                Some(spec.instruct((session, serves as u8), live, (&graph, &registry), &graph_name, &peers)?),
+                Some(requests),
+                None,
+            )
+        } else if spec.schedule.is_empty() {
+            (None, None, Some(control))
+        } else {
+            return Err(Error::input("--at changes a transmitter; accepted: in the process that has one"));
+        };
+        let writer = |file: &PathBuf| PictureWriter::create(file, false, PICTURES_PER_S);
+        Ok(Self {
+            program,
+            scene,
+            bank,
+            library,
+            plans,
+            session,
+            fed_back,
+            commands,
+            peers,
+            knows_sender,
+            report,
+            events_lost: telemetry.losses(),
+            received,
+            writer: spec.received.as_ref().map(writer).transpose()?,
+            events: spec.events,
+            control: spec.control,
+            frames,
+            note,
+            paced: spec.pace.is_some(),
+            snapshots,
+            radios,
+            stop: spec.stop,
+        })
+    }
+
+    /// Chains with their stages' kinds and outlets.
+    pub fn shapes(&self) -> &[(String, Vec<(String, Shape)>)] {
+        self.program.shapes()
+    }
+
+    /// The scene.
+    pub fn scene(&self) -> &Arc<Scene> {
+        &self.scene
+    }
+
+    /// Frames to be sent, where that is known.
+    pub fn frames(&self) -> Option<u64> {
+        self.frames
+    }
+
+    /// What is not as it was asked for, in one line: a first plan that is not feasible.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// What is kept of recent frames for drawings.
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
+        &self.snapshots
+    }
+
+    /// The radios that are open.
+    pub fn radios(&self) -> &OpenRadios {
+        &self.radios
+    }
+
+    /// Whether the run keeps to signal time.
+    pub fn is_paced(&self) -> bool {
+        self.paced
+    }
+
+    /// Whether the transmitter and its optimizer are in this process, so that live commands have somebody to take them.
+    pub fn takes_commands(&self) -> bool {
+        self.commands.is_some()
+    }
+
+    /// Listens for `issc set` and `issc status` at this socket.
+    pub fn listen(&mut self, socket: PathBuf) {
+        self.control = Some(socket);
+    }
+}
+
+impl SystemSpec {
+    /// The plan to begin with, the ones after it, what is not as it was asked for, and the optimizer.
+    #[expect(clippy::type_complexity, reason = "four parts of one beginning, taken apart at once")]
+    fn first_plan(
+        &self,
+        mut planner: Planner,
+        given: Vec<Plan>,
+        scene: &Scene,
+    ) -> Result<(Plan, Vec<Plan>, Option<String>, Box<dyn Optimizer>)> {
+        let mut given = given.into_iter();
+        if let Some(first) = given.next() {
+            return Ok((first, given.collect(), None, Box::new(planner)));
+        }
+        let (first, optimizer) = match &self.optimizer {
+            Some(make) => {
+                let mut optimizer = make(planner);
+                (optimizer.plan(0, 0)?, optimizer)
+            }
+            None => {
+                let first = planner.plan(0, 0)?;
+                // In real time a late plan is worse than one that is a little short of the optimum: a plan may take half
+                // of the time between two decisions.
+                let seconds = FrameClock::new(scene).start_s(DECISION_FRAMES) / 2.0;
+                planner.time_limit = self.pace.map(|pace| Duration::from_secs_f64(seconds / pace));
+                (first, Box::new(planner) as Box<dyn Optimizer>)
+            }
+        };
+        let Planned { plan, reason, .. } = first;
+        Ok((plan, Vec::new(), reason.map(|reason| format!("starting all the same: {reason}")), optimizer))
+    }
+
+    /// What is sent, now or when a recording was made; a new recording begins with it.
+    fn sent(&self, read: &mut Read, bank: &Arc<Bank>, registry: &Registry) -> Result<Sent> {
+        let replayed = read.replay.as_ref().map(|replay| (&replay.outcome, &replay.folder));
+        let seed = replayed.map_or(self.seed, |(outcome, _)| outcome.seed);
+        let pictures = match replayed {
+            Some((outcome, folder)) if outcome.pictures => load_pictures(&[folder.join("pictures")])?,
+            _ => load_pictures(&self.pictures)?,
+        };
+        let probing = match replayed {
+            Some((outcome, folder)) if outcome.probing => Some(folder.join("probing.bits")),
+            _ => self.probing.clone(),
+        };
+        let scene = read.scene.to_string();
+        let subject = Subject {
+            texts: [&read.text, &scene],
+            seed,
+            probing: probing.as_deref(),
+            pictures: if self.pictures.is_empty() { &[] } else { &pictures },
+        };
+        let graph = &mut read.graph;
+        let recording =
+            self.record.as_ref().map(|folder| Recording::begin(folder, graph, &subject, registry)).transpose()?;
+        let total = self.repeat.map_or(u64::MAX, |rounds| rounds.saturating_mul(pictures.len() as u64));
+        Ok(Sent {
+            seed,
+            pixels: pictures.iter().map(|picture| (picture.width() * picture.height()) as usize).max().unwrap_or(1),
+            library: Arc::new(PictureLibrary::new(Arc::clone(bank), pictures, total)?),
+            probing_bits: probing.as_deref().map(read_bits).transpose()?,
+            recording,
+        })
+    }
+
+    /// Tells the optimizer's thread what it has to do in this run.
+    fn instruct(
+        &self,
+        (mut session, serves): (Session, u8),
+        live: Receiver<LiveRequest>,
+        (graph, registry): (&Flowgraph, &Registry),
+        name: &str,
+        peers: &Peers,
+    ) -> Result<Session> {
+        session.live = Some(live);
+        session.scheduled.clone_from(&self.schedule);
+        session.has_receiver = graph.has(registry, BlockRole::Receives) || peers.expects(Role::CommunicationReceiver);
+        session.holds_beams = graph.hold_beams;
+        session.serves = serves;
+        if let Some(every_frames) = graph.follow_frames {
+            if !graph.has(registry, BlockRole::Locates) && !peers.expects(Role::SensingReceiver) {
+                return Err(Error::input(format!(
+                    "{name}: follow_frames needs a stage of kind `echo-locator`, or a sensing receiver in link.peers"
+                )));
+            }
+            session.follow(every_frames);
+        }
+        Ok(session)
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = |option: &str, value: Option<f64>| match value {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                Err(Error::input(format!("{option} {value}: accepted: a finite number above 0")))
+            }
+            _ => Ok(()),
+        };
+        positive("--seconds", self.seconds)?;
+        positive("--pace", self.pace)
+    }
+
+    /// Flowgraph and scene, with the keys that were changed.
+    fn read(&self, registry: &Registry) -> Result<Read> {
+        let settings = &self.settings;
+        match &self.source {
+            Source::Recording(folder) => {
+                Setting::refuse_flowgraph(settings)?;
+                let replay = Replay::read(folder, registry)?;
+                let (graph, mut scene) = (replay.graph.clone(), replay.scene.clone());
+                Setting::apply_to_scene(settings, &mut scene)?;
+                let name = folder.display().to_string();
+                Ok(Read { graph, scene, name, text: String::new(), replay: Some(replay) })
+            }
+            Source::Flowgraph(source) => {
+                let mut table: toml::Table = crate::config::from_toml(&source.text, &source.name)?;
+                Setting::apply_to_flowgraph(settings, &mut table)?;
+                // The text as it stands gives the better error lines.
+                let text = if settings.is_empty() { source.text.clone() } else { table.to_string() };
+                let graph = Flowgraph::from_toml(&text, &source.name)?;
+                let (scene_text, scene_name) = shipped::scene(&graph.scene, source.folder.as_deref())?;
+                let mut scene = crate::config::from_toml(&scene_text, &scene_name)?;
+                Setting::apply_to_scene(settings, &mut scene)?;
+                Ok(Read { graph, scene, name: source.name.clone(), text, replay: None })
+            }
+        }
+    }
+}
+
+/// What a run sends.
+struct Sent {
+    seed: u64,
+    library: Arc<PictureLibrary>,
+    /// Of the largest picture.
+    pixels: usize,
+    probing_bits: Option<Arc<[u8]>>,
+    recording: Option<Recording>,
+}
+
+/// What a run is made of.
+struct Read {
+    graph: Flowgraph,
+    scene: toml::Table,
+    /// The flowgraph's, for error lines.
+    name: String,
+    /// The flowgraph's.
+    text: String,
+    replay: Option<Replay>,
+}
+
+/// What a run needs of its scene beyond what the mathematics needs.
+fn check_scene(scene: &Scene) -> Result<()> {
+    use crate::modem::frame::{BLOCK, BLOCKS};
+    let waveform = &scene.waveform;
+    let wrong = |key: &str, found: usize, accepted: &str| {
+        Err(Error::input(format!("scene: {key} = {found}; accepted in a run: {accepted}")))
+    };
+    if waveform.block_symbols != BLOCK {
+        return wrong("waveform.block_symbols", waveform.block_symbols, "256");
+    }
+    if waveform.frame_symbols != BLOCK * BLOCKS {
+        return wrong("waveform.frame_symbols", waveform.frame_symbols, "1024");
+    }
+    scene.check_air().map_err(|what| Error::input(format!("scene: {what}")))?;
+    FrameClock::new(scene).check().map_err(|what| Error::input(format!("scene: {what}")))?;
+    let most = crate::stream::MAX_SOUNDED_ANTENNAS;
+    if scene.array.transmit_antennas > most {
+        return wrong("array.transmit_antennas", scene.array.transmit_antennas, &format!("1 to {most}"));
+    }
+    Ok(())
+}
+
+/// Place of the communication receiver that plans are made for.
+fn served(graph: &Flowgraph, name: &str, scene: &Scene) -> Result<usize> {
+    let receivers = scene.communication_receivers();
+    let Some(id) = &graph.serves else { return Ok(0) };
+    receivers.iter().position(|receiver| receiver.id == *id).ok_or_else(|| {
+        let known: Vec<_> = receivers.iter().map(|receiver| receiver.id.as_str()).collect();
+        Error::input(format!("{name}: serves = \"{id}\"; accepted with this scene: {}", known.join(", ")))
+    })
+}
+
+/// The bits of a file, the highest of each byte first, one per byte.
+fn read_bits(path: &Path) -> Result<Arc<[u8]>> {
+    let bytes = std::fs::read(path).map_err(|error| Error::file(path, error))?;
+    if bytes.is_empty() {
+        return Err(Error::file(path, "empty; accepted: a file of one byte or more"));
+    }
+    Ok(bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)).collect())
+}
