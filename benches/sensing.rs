@@ -9,7 +9,7 @@ use issc::dsp::PlanarDft;
 use issc::optimize::Problem;
 use issc::scene::Scene;
 use issc::sensing::{
-    CoherentEstimator, CoherentFrames, EchoFrame, Estimator, Planar, SensingConfig, StationaryEchoes, Trials,
+    CoherentEstimator, CoherentFrames, Detector, EchoFrame, Estimator, Planar, SensingConfig, StationaryEchoes, Trials,
 };
 use num_complex::Complex32;
 
@@ -29,6 +29,32 @@ fn machine() {
 #[divan::bench(args = [-60, -20, 0])]
 fn estimate(bencher: Bencher, power_dbm: i32) {
     run(bencher, power_dbm.into(), 2304, false);
+}
+
+/// All detections of the same frames, of which every 64th is looked through for more than the one target.
+#[divan::bench(args = [-60, -20, 0])]
+fn detect_one_target(bencher: Bencher, power_dbm: i32) {
+    let mut scene = Scene::paper();
+    scene.constraints.power_dbm = power_dbm.into();
+    let beams = Problem::from_scene(&scene).solve().beams;
+    let config = SensingConfig::from_scene(&scene);
+    let single = CoherentFrames::of_scene(&scene, 1).unwrap();
+    let window = Trials::window_samples(&config);
+    let mut detector = Detector::new(CoherentEstimator::new(config.clone(), window, single).unwrap(), window);
+    let estimator = Estimator::new(config.clone(), window).unwrap();
+    let many: Vec<Trials> = (0..64)
+        .map(|number| {
+            let mut trials = Trials::new(&scene, &config, &beams, 1).unwrap();
+            trials.make(number, &estimator);
+            trials
+        })
+        .collect();
+    // All 64 in one go: one of them is the one that is looked through.
+    bencher.counter(divan::counter::ItemsCount::new(64usize)).bench_local(|| {
+        for trials in &many {
+            black_box(detector.take_in(&trials.frame(0.0), 0.0).map(<[_]>::len));
+        }
+    });
 }
 
 /// The same at 0 dBm from the first 1024 samples of the window.

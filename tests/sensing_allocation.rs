@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use issc::optimize::Problem;
 use issc::scene::Scene;
 use issc::sensing::{
-    CoherentEstimator, CoherentFrames, EchoFrame, Estimator, Planar, SensingConfig, StationaryEchoes, Status, Trials,
+    CoherentEstimator, CoherentFrames, Detector, EchoFrame, Estimator, Planar, SensingConfig, StationaryEchoes, Status,
+    TrackSettings, Tracker, Trials,
 };
 
 /// The system's allocator, counting.
@@ -65,6 +66,7 @@ fn estimates_of_one_and_of_several_frames_and_the_removal_of_stationary_echoes_a
         assert_eq!(estimate.map(|estimate| estimate.status), expected);
     }
     let scene = Scene::paper();
+    detections_and_tracks_of_two_targets(&scene);
     let config = SensingConfig::from_scene(&scene);
     let beams = Problem::from_scene(&scene).solve().beams;
     let trials = Trials::new(&scene, &config, &beams, 1).unwrap();
@@ -79,4 +81,40 @@ fn estimates_of_one_and_of_several_frames_and_the_removal_of_stationary_echoes_a
     }
     stationary.forget();
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "stationary echoes");
+}
+
+/// Frames in which the echo of another place is added to the target's: the sum of two trials of one number, which send the
+/// same.
+fn detections_and_tracks_of_two_targets(scene: &Scene) {
+    let mut elsewhere = scene.clone();
+    elsewhere.geometry.target = [140.0, 20.0];
+    let beams = Problem::from_scene(scene).solve().beams;
+    let config = SensingConfig::from_scene(scene);
+    let silent = SensingConfig { noise_power_w: 1e-20, ..config.clone() };
+    let window = Trials::window_samples(&config);
+    let single = CoherentFrames::of_scene(scene, 1).unwrap();
+    let estimator = Estimator::new(config.clone(), window).unwrap();
+    let mut detector = Detector::new(CoherentEstimator::new(config.clone(), window, single).unwrap(), window);
+    let mut tracker = Tracker::new(&config, TrackSettings::default());
+    let mut fixes = Vec::with_capacity(issc::sensing::MAX_TARGETS);
+    let mut most = 0;
+    for number in 0..8 {
+        let mut both = [(scene, &config), (&elsewhere, &silent)]
+            .map(|(scene, config)| Trials::new(scene, config, &beams, 1).unwrap());
+        for trials in &mut both {
+            trials.make(number, &estimator);
+        }
+        let [first, second] = both.each_ref().map(|trials| trials.frame(0.0));
+        let sum: Vec<_> = first.echo.samples.iter().zip(second.echo.samples).map(|(a, b)| a + b).collect();
+        let frame = EchoFrame { echo: Planar::new(&sum, first.echo.length), ..first };
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        detector.estimator_mut().expect(tracker.confirmed().map(|track| track.predict(number as f64)));
+        let found = detector.take_in(&frame, 0.0).expect("one frame is enough");
+        most = most.max(found.len());
+        fixes.clear();
+        fixes.extend(found.iter().filter_map(|estimate| estimate.fix));
+        tracker.step(number as f64, &fixes);
+        assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "frame {number} of two targets");
+    }
+    assert_eq!(most, 2, "the other place's echo was never seen");
 }

@@ -15,7 +15,8 @@ use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::{FrameClock, Layout, SENSING_WINDOW};
 use crate::scene::{Scene, TimingErrorHold};
 use crate::sensing::{
-    CoherentEstimator, CoherentFrames, EchoFrame, Estimate, Planar, SensingConfig, Track, TrackSettings, Tracker,
+    CoherentEstimator, CoherentFrames, Detector, EchoFrame, Estimate, Fix, MAX_TARGETS, Planar, SensingConfig,
+    TrackSettings, Tracker,
 };
 use crate::stream::{Block, Event, Flow, Frame, LeftOut, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
 use crate::{Error, Result};
@@ -23,6 +24,9 @@ use crate::{Error, Result};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Keys {
+    /// Which of the scene's sensing receivers this is, by its id; absent: the first.
+    #[serde(default)]
+    receiver: Option<String>,
     /// The tap that holds the shaped streams.
     reference: String,
     /// Density of the target's acceleration noise for the track, in m²/s³ per axis.
@@ -83,18 +87,28 @@ impl Keys {
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
-    let track_settings = keys.track_settings(context.scene.channel.timing_error_hold)?;
-    let frames = keys.coherent_frames(&context.scene)?;
+    let receivers = context.scene.sensing_receivers();
+    context.join_receiver(keys.receiver.as_deref(), &receivers)?;
+    let place = usize::from(context.chain.receiver);
+    if place >= receivers.len() {
+        return Err(Error::input(format!(
+            "receiver = (that of the chain before, number {place}) is no sensing receiver; accepted with this scene: {}",
+            receivers.iter().map(|receiver| receiver.id.as_str()).collect::<Vec<_>>().join(", ")
+        )));
+    }
+    let scene = context.scene.seen_by(0, 0, place);
+    let track_settings = keys.track_settings(scene.channel.timing_error_hold)?;
+    let frames = keys.coherent_frames(&scene)?;
     let stationary = StationaryKeys { remove: keys.remove_stationary, learn_frames: keys.learn_frames };
     let reference = keys.reference;
     let tap = context.taps.reader(&reference).map_err(|what| Error::input(format!("reference = {what}")))?;
-    let samples_per_symbol = context.scene.waveform.samples_per_symbol;
-    let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&context.scene) };
+    let samples_per_symbol = scene.waveform.samples_per_symbol;
+    let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&scene) };
     let first_lag = config.lag_range()[0] as i64;
     let window = samples_per_symbol * SENSING_WINDOW;
     let estimator = CoherentEstimator::new(config, window, frames)?;
-    let remover = stationary.make(&context.scene, estimator.config(), window)?;
-    let rows = context.scene.array.receive_antennas;
+    let remover = stationary.make(&scene, estimator.config(), window)?;
+    let rows = scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
     let snapshots = context.sinks.snapshots.for_echo();
     snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
@@ -102,15 +116,16 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         plans: PlanReader::new(Arc::clone(&context.plans)),
         next_plans: PlanReader::new(Arc::clone(&context.plans)),
         remover,
-        telemetry: context.sinks.telemetry.clone(),
+        telemetry: context.receivers_telemetry(),
         tracker: Tracker::new(estimator.config(), track_settings),
-        clock: FrameClock::new(&context.scene),
+        fixes: Vec::with_capacity(MAX_TARGETS),
+        clock: FrameClock::new(&scene),
         snapshots,
         left_out: Arc::clone(&context.ends.left_out),
-        antennas: context.scene.array.transmit_antennas,
+        antennas: scene.array.transmit_antennas,
         samples_per_symbol,
         first_lag,
-        estimator,
+        detector: Detector::new(estimator, window),
         first_held: 0,
         tap,
         waiting: VecDeque::with_capacity(2),
@@ -129,6 +144,8 @@ struct EchoLocator {
     remover: Option<StationaryRemover>,
     telemetry: Telemetry,
     tracker: Tracker,
+    /// Those of the frame that is worked on.
+    fixes: Vec<Fix>,
     clock: FrameClock,
     snapshots: Arc<Snapshots>,
     /// Frames that have no echo.
@@ -136,7 +153,7 @@ struct EchoLocator {
     antennas: usize,
     samples_per_symbol: usize,
     first_lag: i64,
-    estimator: CoherentEstimator,
+    detector: Detector,
     /// The first frame that the estimator holds.
     first_held: u64,
     tap: TapReader,
@@ -186,7 +203,7 @@ impl EchoLocator {
             let layout = Layout::of(reference.head.sequence, self.antennas);
             let window = self.samples_per_symbol * (layout.sensing_window() + SPAN_SYMBOLS);
             let first = reference.head.sample_time as i64 + window as i64 + self.first_lag;
-            let end = first + self.estimator.echo_samples() as i64;
+            let end = first + self.detector.estimator().echo_samples() as i64;
             if self.remover.is_some() && self.waiting.is_empty() {
                 self.waiting.extend(self.tap.read());
             }
@@ -228,8 +245,9 @@ impl EchoLocator {
     fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) {
         let frame = reference.head.sequence;
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
-        let follows = frame == self.first_held + self.estimator.held() as u64;
-        if !(follows && self.estimator.goes_on_with(beams)) {
+        let estimator = self.detector.estimator();
+        let follows = frame == self.first_held + estimator.held() as u64;
+        if !(follows && estimator.goes_on_with(beams)) {
             self.interrupt();
         }
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
@@ -239,49 +257,57 @@ impl EchoLocator {
             reference: Planar::new(reference.samples(), reference.capacity()),
             window_start: window,
             beams,
-            time_s: self.clock.start_s(frame) + window as f64 * self.estimator.config().sample_period_s(),
+            time_s: self.clock.start_s(frame) + window as f64 * self.detector.estimator().config().sample_period_s(),
         };
+        let mut left_part = 0.0;
         if let Some(remover) = &mut self.remover {
             let next = self.waiting.front().filter(|next| !self.left_out.contains(next.head.sequence));
             let next = next.map(|next| (&**next, &self.next_plans.of_epoch(next.head.epoch).beams));
+            left_part = remover.left_part();
             let Some(left) = remover.clean(&sent, reference, next) else {
                 self.interrupt();
-                return self.conclude([frame; 2], Estimate::LEARNING);
+                return self.conclude([frame; 2], &[Estimate::LEARNING]);
             };
             (sent.echo, sent.echo_start) = (left, 0);
         }
-        if self.estimator.held() == 0 {
+        if self.detector.estimator().held() == 0 {
             self.first_held = frame;
         }
-        // Beams may have the same echo from several places: the track tells them apart.
+        // Beams may have the same echo from several places: the tracks tell them apart.
         let time_s = self.clock.middle_s([self.first_held, frame]);
-        self.estimator.expect(self.tracker.best().map(|track| track.predict(time_s)));
-        let estimate = self.estimator.take_in(&sent);
-        if let Some(estimate) = estimate {
-            self.snapshots.echo.offer(frame, |held| held.fill(&sent, estimate));
-        }
-        match estimate {
-            Some(estimate) => self.conclude([self.first_held, frame], estimate),
-            None => self.report_track(frame, None),
-        }
+        let predictions = self.tracker.confirmed().map(|track| track.predict(time_s));
+        self.detector.estimator_mut().expect(predictions);
+        let Some(found) = self.detector.take_in(&sent, left_part) else { return self.report_no_track(frame) };
+        self.snapshots.echo.offer(frame, |held| held.fill(&sent, found[0]));
+        let mut estimates = [Estimate::LEARNING; MAX_TARGETS];
+        let count = found.len().min(MAX_TARGETS);
+        estimates[..count].copy_from_slice(&found[..count]);
+        self.conclude([self.first_held, frame], &estimates[..count]);
     }
 
     /// Gives up on the frames that wait for others.
     fn interrupt(&mut self) {
-        let held = self.estimator.held() as u64;
-        if let Some(estimate) = self.estimator.interrupt() {
-            self.conclude([self.first_held, self.first_held + held - 1], estimate);
+        let estimator = self.detector.estimator_mut();
+        let held = estimator.held() as u64;
+        if let Some(estimate) = estimator.interrupt() {
+            self.conclude([self.first_held, self.first_held + held - 1], &[estimate]);
         }
     }
 
-    /// Reports what the frames from the first to the last gave, and lets the track take it in.
-    fn conclude(&mut self, frames: [u64; 2], estimate: Estimate) {
+    /// Reports what the frames from the first to the last gave, and lets the tracks take it in.
+    fn conclude(&mut self, frames: [u64; 2], estimates: &[Estimate]) {
         let middle = frames[0] + (frames[1] - frames[0]) / 2;
-        self.telemetry.report(Event::Sensed { frame: middle, estimate, track: None, more: false });
-        self.tracker.step(self.clock.middle_s(frames), estimate.fix.as_slice());
-        self.report_track(middle, self.tracker.best().copied());
+        self.fixes.clear();
+        self.fixes.extend(estimates.iter().filter_map(|estimate| estimate.fix));
+        let given = self.tracker.step(self.clock.middle_s(frames), &self.fixes);
+        let mut tracks = given.iter().copied();
+        for (left, estimate) in (0..estimates.len()).rev().zip(estimates) {
+            let track = estimate.fix.and_then(|_| tracks.next().flatten());
+            self.telemetry.report(Event::Sensed { frame: middle, estimate: *estimate, track, more: left > 0 });
+        }
+        self.report_tracks(middle);
         if frames[1] > middle {
-            self.report_track(frames[1], None);
+            self.report_no_track(frames[1]);
         }
     }
 
@@ -289,10 +315,22 @@ impl EchoLocator {
     fn pass_over(&mut self, frame: u64) {
         self.interrupt();
         self.tracker.step(self.clock.start_s(frame), &[]);
-        self.report_track(frame, self.tracker.best().copied());
+        self.report_tracks(frame);
     }
 
-    fn report_track(&mut self, frame: u64, track: Option<Track>) {
-        self.telemetry.report(Event::Tracked { frame, track, more: false });
+    /// Reports all confirmed tracks, or that there is none.
+    fn report_tracks(&mut self, frame: u64) {
+        let tracks = self.tracker.confirmed();
+        let count = tracks.len();
+        for (left, track) in (0..count).rev().zip(tracks) {
+            self.telemetry.report(Event::Tracked { frame, track: Some(*track), more: left > 0 });
+        }
+        if count == 0 {
+            self.report_no_track(frame);
+        }
+    }
+
+    fn report_no_track(&self, frame: u64) {
+        self.telemetry.report(Event::Tracked { frame, track: None, more: false });
     }
 }

@@ -166,7 +166,7 @@ fn receivers() -> Vec<Kind> {
                 "echo-locator",
                 Role::Locates,
                 [Port::complex("one per receive antenna"), Port::NOTHING],
-                "the target's position from the echo of each frame, with `reference` a tap",
+                "the targets' positions from the echo of each frame, with `reference` a tap",
                 echo_locator::make,
             )
         },
@@ -201,6 +201,7 @@ fn receivers() -> Vec<Kind> {
 }
 
 const LOCATOR: &[Key] = &[
+    Key { range: "id of a sensing receiver of the scene", ..RECEIVER },
     Key {
         name: "reference",
         value: "text",

@@ -112,6 +112,11 @@ impl StationaryRemover {
         settled.then(|| Planar::new(&self.left, self.echoes.echo_samples()))
     }
 
+    /// As [`StationaryEchoes::left_part`].
+    pub fn left_part(&self) -> f64 {
+        self.echoes.left_part()
+    }
+
     fn flies(&self, beams: &Beams) -> bool {
         self.beams.iter().zip([&beams.w_c, &beams.w_0]).all(|(own, beam)| own.iter().eq(beam.iter()))
     }

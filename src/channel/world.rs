@@ -9,13 +9,12 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::direct::{flush_samples, path_samples};
 use super::echo::{EchoTarget, check_simulated, longest_delay};
 use super::noise::mix;
-use super::{
-    DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, StationaryPath,
-    check_simulated_target,
-};
+use super::{DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, StationaryPath};
 use crate::array::{ElementErrors, direction_rad, distance_m, steering_vector};
 use crate::dsp::FILTER_TAPS;
-use crate::scene::{Point, ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w};
+use crate::scene::{
+    Point, ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, SceneReceiver, TimingErrorHold, dbm_to_w,
+};
 
 /// The world, with state between chunks.
 pub struct World {
@@ -33,18 +32,18 @@ impl World {
         check_geometry(scene)?;
         let mut receive_errors = Xoshiro256PlusPlus::seed_from_u64(mix(seed, 0xa7));
         let errors = ElementErrors::draw(&scene.array, &mut receive_errors);
-        let receivers = communication_receivers(scene);
-        let direct = |(index, receiver): (u64, &Listener)| {
+        let receivers = scene.communication_receivers();
+        let direct = |(index, receiver): (u64, &SceneReceiver)| {
             DirectPath::new(&direct_settings(scene, receiver, &errors, seed_of(seed, 0xcc, index)), chunk)
         };
         let directs = (0..).zip(&receivers).map(direct).collect();
-        let echo = |(index, receiver): (u64, &Listener)| {
+        let echo = |(index, receiver): (u64, &SceneReceiver)| {
             let own_seed = seed_of(seed, 0x5e, index);
             let errors = errors_of(scene, receiver, &errors, own_seed, index == 0);
             let path = EchoPath::new(echo_settings(scene, receiver, errors, preamble, own_seed), chunk)?;
             Ok((path, receiver.antennas))
         };
-        let echoes = (0..).zip(&sensing_receivers(scene)).map(echo).collect::<Result<_, String>>()?;
+        let echoes = (0..).zip(&scene.sensing_receivers()).map(echo).collect::<Result<_, String>>()?;
         Ok(Self { directs, echoes, chunk: 0 })
     }
 
@@ -57,7 +56,8 @@ impl World {
     /// Samples that must be flushed through a scene's world until all that was sent has arrived.
     pub fn flush_samples(scene: &Scene) -> usize {
         let rate_hz = scene.sample_rate_hz();
-        let direct = communication_receivers(scene)
+        let direct = scene
+            .communication_receivers()
             .iter()
             .map(|receiver| path_samples(delay_s(scene, receiver) * rate_hz))
             .max()
@@ -104,44 +104,27 @@ impl World {
     }
 }
 
-/// A receiver as the world needs it.
-struct Listener {
-    position_m: Point,
-    antennas: usize,
-    noise_dbm: f64,
-}
-
 fn targets(scene: &Scene) -> Vec<EchoTarget> {
-    vec![EchoTarget {
-        position_m: scene.geometry.target,
-        motion: scene.target.clone(),
-        reflection_coefficient: scene.channel.reflection_coefficient,
-    }]
+    let targets = scene.targets().into_iter().map(|target| EchoTarget {
+        position_m: target.position_m,
+        motion: target.motion(),
+        reflection_coefficient: target.reflection_coefficient,
+    });
+    targets.collect()
 }
 
-fn communication_receivers(scene: &Scene) -> Vec<Listener> {
-    vec![Listener {
-        position_m: scene.geometry.communication_receiver,
-        antennas: 1,
-        noise_dbm: scene.channel.communication_noise_dbm,
-    }]
-}
-
-fn sensing_receivers(scene: &Scene) -> Vec<Listener> {
-    vec![Listener {
-        position_m: scene.geometry.sensing_receiver,
-        antennas: scene.array.receive_antennas,
-        noise_dbm: scene.channel.sensing_noise_dbm,
-    }]
-}
-
+/// Whether all that reflects can be simulated for every sensing receiver.
 fn check_geometry(scene: &Scene) -> Result<(), String> {
-    let geometry = &scene.geometry;
-    check_simulated_target(geometry.target, geometry.transmitter, geometry.sensing_receiver)
-        .map_err(|what| format!("geometry.{what}"))?;
-    for (index, clutter) in scene.clutter.iter().enumerate() {
-        let key = format!("clutter[{index}].position_m");
-        check_simulated(&key, clutter.position_m, geometry.transmitter, geometry.sensing_receiver)?;
+    let transmitter = scene.geometry.transmitter;
+    for receiver in scene.sensing_receivers() {
+        for (index, target) in scene.targets().iter().enumerate() {
+            let key = scene.target_key(index);
+            check_simulated(&key, target.position_m, transmitter, receiver.position_m)?;
+        }
+        for (index, clutter) in scene.clutter.iter().enumerate() {
+            let key = format!("clutter[{index}].position_m");
+            check_simulated(&key, clutter.position_m, transmitter, receiver.position_m)?;
+        }
     }
     Ok(())
 }
@@ -153,7 +136,7 @@ fn seed_of(seed: u64, salt: u64, index: u64) -> u64 {
 
 /// The element errors of a sensing receiver and the transmitter: the first has those that were drawn for the scene, each
 /// other one an array of its own.
-fn errors_of(scene: &Scene, receiver: &Listener, drawn: &ElementErrors, seed: u64, first: bool) -> ElementErrors {
+fn errors_of(scene: &Scene, receiver: &SceneReceiver, drawn: &ElementErrors, seed: u64, first: bool) -> ElementErrors {
     if first {
         return drawn.clone();
     }
@@ -162,13 +145,13 @@ fn errors_of(scene: &Scene, receiver: &Listener, drawn: &ElementErrors, seed: u6
     ElementErrors { transmit: drawn.transmit.clone(), ..own }
 }
 
-fn delay_s(scene: &Scene, receiver: &Listener) -> f64 {
+fn delay_s(scene: &Scene, receiver: &SceneReceiver) -> f64 {
     distance_m(scene.geometry.transmitter, receiver.position_m) / SPEED_OF_LIGHT_M_S
 }
 
 /// h_c of the world: free space with the scene's exponent, by the elements as they are. A plan's belief of it is made
 /// elsewhere, so that the two can differ.
-fn channel_of(scene: &Scene, receiver: &Listener, errors: &ElementErrors) -> DVector<Complex64> {
+fn channel_of(scene: &Scene, receiver: &SceneReceiver, errors: &ElementErrors) -> DVector<Complex64> {
     let transmitter = scene.geometry.transmitter;
     let distance = distance_m(transmitter, receiver.position_m);
     let gain = distance.powf(-scene.channel.path_loss_exponent).sqrt();
@@ -180,7 +163,7 @@ fn channel_of(scene: &Scene, receiver: &Listener, errors: &ElementErrors) -> DVe
     channel
 }
 
-fn direct_settings(scene: &Scene, receiver: &Listener, errors: &ElementErrors, seed: u64) -> DirectPathSettings {
+fn direct_settings(scene: &Scene, receiver: &SceneReceiver, errors: &ElementErrors, seed: u64) -> DirectPathSettings {
     DirectPathSettings {
         channel: channel_of(scene, receiver, errors),
         delay_s: delay_s(scene, receiver),
@@ -193,7 +176,7 @@ fn direct_settings(scene: &Scene, receiver: &Listener, errors: &ElementErrors, s
 
 fn echo_settings(
     scene: &Scene,
-    receiver: &Listener,
+    receiver: &SceneReceiver,
     errors: ElementErrors,
     preamble: usize,
     seed: u64,
@@ -222,7 +205,7 @@ fn echo_settings(
 }
 
 /// The scene's clutter, and its leakage.
-fn stationary_paths(scene: &Scene, receiver: &Listener) -> Vec<StationaryPath> {
+fn stationary_paths(scene: &Scene, receiver: &SceneReceiver) -> Vec<StationaryPath> {
     let (from, to) = (scene.geometry.transmitter, receiver.position_m);
     let clutter = scene
         .clutter
@@ -230,4 +213,84 @@ fn stationary_paths(scene: &Scene, receiver: &Listener) -> Vec<StationaryPath> {
         .map(|clutter| StationaryPath::by(from, clutter.position_m, to, clutter.reflection_coefficient));
     let leakage = scene.channel.leakage_db.map(|db| StationaryPath::straight(from, to, 10f64.powf(db / 20.0)));
     clutter.chain(leakage).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::ReceiverKind;
+
+    const SAMPLES: usize = 50_000;
+
+    fn receiver(id: &str, kind: ReceiverKind, position_m: Point, antennas: usize) -> SceneReceiver {
+        SceneReceiver { id: id.into(), kind, position_m, antennas, noise_dbm: -50.0 }
+    }
+
+    /// The paper's scene with another receiver of each kind.
+    fn two_of_each() -> Scene {
+        let mut scene = Scene::paper();
+        scene.receiver_list = scene.receivers();
+        scene.receiver_list.push(receiver("second", ReceiverKind::Communication, [40.0, -10.0], 1));
+        scene.receiver_list.push(receiver("side", ReceiverKind::Sensing, [0.0, -60.0], 2));
+        scene
+    }
+
+    /// What all rows receive of two frames of a constant from each antenna, as samples of this amplitude.
+    fn heard(scene: &Scene, amplitude: f32) -> Vec<Vec<Complex32>> {
+        let mut world = World::new(scene, 7, SAMPLES, 256).unwrap();
+        let mut rows = vec![vec![Complex32::default(); SAMPLES]; world.rows()];
+        let sent = vec![Complex32::new(amplitude, 0.0); SAMPLES];
+        for frame in 0..2 {
+            let time = 1024 + frame * SAMPLES as u64;
+            world.begin_frame(frame, time, frame as f64 * 1e-3);
+            let antennas = std::iter::repeat_n(&sent[..], scene.array.transmit_antennas);
+            world.receive(time, antennas, SAMPLES, rows.iter_mut().map(|row| &mut row[..]));
+        }
+        rows
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_the_receivers_and_those_of_the_first_ones_are_what_they_are_alone() {
+        let (single, both) = (heard(&Scene::paper(), 1.0), heard(&two_of_each(), 1.0));
+        assert_eq!((single.len(), both.len()), (5, 8));
+        assert_eq!(both[0], single[0]);
+        assert_eq!(both[2..6], single[1..]);
+        // The second communication receiver is twice as far and more: its path loses more.
+        let mean_power = |row: &[Complex32]| crate::dsp::mean_power(row);
+        assert!(mean_power(&both[1]) < mean_power(&both[0]) && mean_power(&both[1]) > 0.0);
+    }
+
+    #[test]
+    fn receivers_have_noises_and_clock_errors_of_their_own() {
+        let rows = heard(&two_of_each(), 0.0);
+        // Two samples a symbol, each of twice the noise of a symbol.
+        let variance = 2.0 * dbm_to_w(-50.0);
+        for (index, row) in rows.iter().enumerate() {
+            // A mean of n unit exponentials scatters by 1/√n, and so does that of n products: five of them.
+            let limit = 5.0 / (SAMPLES as f64).sqrt();
+            assert!((crate::dsp::mean_power(row) / variance - 1.0).abs() < limit, "row {index}");
+            for (other, others) in rows.iter().enumerate().skip(index + 1) {
+                let likeness = crate::dsp::correlate(row, others).norm() / (SAMPLES as f64 * variance);
+                assert!(likeness < limit, "rows {index} and {other}: {likeness}");
+            }
+        }
+        let mut world = World::new(&two_of_each(), 7, 1000, 256).unwrap();
+        world.begin_frame(0, 1024, 0.0);
+        let errors: Vec<_> =
+            world.echoes.iter().map(|(echo, _)| echo.truths().next().unwrap().timing_error_s).collect();
+        assert!((errors[0] - errors[1]).abs() > 1e-12, "{errors:?}");
+    }
+
+    #[test]
+    fn the_worlds_channel_of_elements_without_errors_is_the_one_that_a_plan_believes_in() {
+        let scene = Scene::paper();
+        let receiver = &scene.communication_receivers()[0];
+        let channel = channel_of(&scene, receiver, &ElementErrors::none(&scene.array));
+        // √(d^−3) at 20 m and 30 m, and the phase of each element further along the array.
+        let distance = 20f64.hypot(30.0);
+        for (element, entry) in channel.iter().enumerate() {
+            let phase = std::f64::consts::PI * element as f64 * 30.0 / distance;
+            assert!((entry - Complex64::from_polar(distance.powf(-1.5), phase)).norm() < 1e-15, "{element}");
+        }
+    }
 }

@@ -57,15 +57,12 @@ impl From<SamplingArguments> for Sampling {
 /// Runs `issc sense`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let scene = arguments.scene.read()?;
-    scene.check_air().map_err(|what| Error::input(format!("scene: {what}")))?;
+    let sampling: Sampling = arguments.sampling.into();
+    sense::check(&scene, sampling).map_err(Error::input)?;
     let beams = match &arguments.weights {
         Some(path) => inputs::weights(path, &scene)?,
         None => Problem::from_scene(&scene).solve().beams,
     };
-    let sampling: Sampling = arguments.sampling.into();
-    if sampling.trials == 0 {
-        return Err(Error::input("--trials 0: accepted: 1 or more"));
-    }
     let study = sense::study(&scene, &beams, sampling)?;
     if let Some(folder) = &arguments.out {
         inputs::make_folder(folder)?;

@@ -62,6 +62,28 @@ pub struct Study {
     window_symbols: usize,
 }
 
+/// Refuses what trials cannot show.
+pub fn check(scene: &Scene, sampling: Sampling) -> std::result::Result<(), String> {
+    if sampling.trials == 0 {
+        return Err("--trials = 0 says nothing; accepted: 1 or more".into());
+    }
+    scene.check_air()?;
+    if let Some(clutter) = scene.clutter.first() {
+        return Err(format!(
+            "clutter[0].position_m = {:?}: `issc sense` tries targets without clutter; accepted: scenes without [[clutter]] \
+             (`issc run` simulates it)",
+            clutter.position_m
+        ));
+    }
+    if let Some(db) = scene.channel.leakage_db {
+        return Err(format!(
+            "channel.leakage_db = {db}: `issc sense` tries targets without leakage; accepted: scenes without it (`issc run` \
+             simulates it)"
+        ));
+    }
+    Ok(())
+}
+
 /// The trials, and the receiver that works on them.
 pub fn trials(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<(Trials, CoherentEstimator)> {
     let config = SensingConfig { moving: sampling.moving, ..SensingConfig::from_scene(scene) };

@@ -17,6 +17,8 @@ use crate::dsp::{PlanarDft, dispatched};
 pub(super) struct Alignment {
     quick: Option<SymbolRate>,
     whole: Correlator,
+    /// Whether the last search was that over the whole window.
+    looked_at_all: bool,
 }
 
 /// What the search found.
@@ -40,6 +42,7 @@ impl Alignment {
         Self {
             quick: SymbolRate::new(window, sps, lags, noise, false_alarm),
             whole: Correlator::new(window, lags, config.receive_antennas, noise, false_alarm),
+            looked_at_all: false,
         }
     }
 
@@ -56,7 +59,14 @@ impl Alignment {
     /// Searches the delay of a frame's echo; `spectrum` has the window's streams.
     pub fn search(&mut self, frame: &EchoFrame<'_>, spectrum: &Spectrum) -> Peak {
         let quick = self.quick.as_mut().and_then(|quick| quick.search(frame, spectrum));
+        self.looked_at_all = quick.is_none();
         quick.unwrap_or_else(|| self.whole.search(frame))
+    }
+
+    /// Whether the last search saw another echo, further than `near` samples from its peak. The quick search sees the best
+    /// one only.
+    pub fn saw_another(&self, peak: &Peak, near: isize) -> bool {
+        self.looked_at_all && self.whole.has_another(peak, near)
     }
 }
 
@@ -112,6 +122,26 @@ impl Correlator {
         let used = self.profiles(frame, |_, _, profile| add_part_powers(profile, &mut energy));
         self.energy = energy;
         self.peak(used)
+    }
+
+    /// The lag whose energy is furthest above the threshold, for noise that is stronger by the factor `noise`, and what
+    /// `left` says is left there of other echoes.
+    pub fn search_above(&mut self, frame: &EchoFrame<'_>, noise: f64, left: impl Fn(isize) -> f64) -> Option<Peak> {
+        let peak = self.search(frame);
+        let scale = self.energy_scale();
+        let above = |index: usize| f64::from(self.energy[index]) * scale - left(self.first_lag + index as isize);
+        let best = (0..self.lags).max_by(|a, b| above(*a).total_cmp(&above(*b)))?;
+        (above(best) > noise * peak.threshold).then(|| self.peak_at(best, peak.threshold))
+    }
+
+    /// Whether a lag further than `near` from the peak found last has more energy than the threshold.
+    fn has_another(&self, peak: &Peak, near: isize) -> bool {
+        let limit = (peak.threshold / self.energy_scale()) as f32;
+        (self.first_lag..).zip(&self.energy).any(|(lag, energy)| *energy > limit && (lag - peak.lag).abs() > near)
+    }
+
+    fn energy_scale(&self) -> f64 {
+        (self.dft.length() as f64).powi(-2) / self.noise_variance
     }
 
     /// Hands over the correlation of each row with each whitened stream in use at all lags, real and imaginary parts,
@@ -189,20 +219,18 @@ impl Correlator {
     }
 
     fn peak(&self, used: [bool; STREAMS]) -> Peak {
-        let scale = (self.dft.length() as f64).powi(-2) / self.noise_variance;
         let mut best = 0.0;
         largest(&self.energy, &mut best);
         let index = self.energy.iter().position(|energy| *energy == best).unwrap_or(0);
-        let best = f64::from(best);
+        self.peak_at(index, self.thresholds[streams_in_use(used) - 1])
+    }
+
+    fn peak_at(&self, index: usize, threshold: f64) -> Peak {
+        let best = f64::from(self.energy[index]);
         let beside =
             |index: Option<usize>| index.and_then(|index| self.energy.get(index)).map(|energy| (*energy).into());
         let fraction = vertex(beside(index.checked_sub(1)), best, beside(Some(index + 1)));
-        Peak {
-            lag: self.first_lag + index as isize,
-            fraction,
-            energy: best * scale,
-            threshold: self.thresholds[streams_in_use(used) - 1],
-        }
+        Peak { lag: self.first_lag + index as isize, fraction, energy: best * self.energy_scale(), threshold }
     }
 }
 
@@ -326,7 +354,7 @@ fn largest_body(values: &[f32], best: &mut f32) {
 
 impl Gram {
     /// The Gram matrix of two rows of samples.
-    fn of_samples(first: &[Complex32], second: &[Complex32]) -> Self {
+    pub(super) fn of_samples(first: &[Complex32], second: &[Complex32]) -> Self {
         let mut sums = [0f32; 4];
         sample_gram(first, second, &mut sums);
         let [semantic, sensing, re, im] = sums.map(f64::from);

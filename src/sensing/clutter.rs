@@ -98,6 +98,17 @@ impl StationaryEchoes {
         self.frames
     }
 
+    /// The part of other echoes that removal may add at delays where they were before, and of the noise everywhere: what
+    /// moves is learned too before it is forgotten, by as much as a step.
+    pub fn left_part(&self) -> f64 {
+        self.step_size().into()
+    }
+
+    /// The step of the last frame learned.
+    fn step_size(&self) -> f32 {
+        FIRST_STEP * (FIRST_FRAMES as f32 / self.frames as f32).min(1.0)
+    }
+
     /// Delays that are learned.
     pub fn lags(&self) -> usize {
         self.lags
@@ -144,7 +155,7 @@ impl StationaryEchoes {
             *power += share * (now / STREAMS as f32 - *power);
         }
         let floor = FLOOR * self.power.iter().copied().fold(0.0, f32::max);
-        let size = FIRST_STEP * (FIRST_FRAMES as f32 / self.frames as f32).min(1.0);
+        let size = self.step_size();
         for (row, left) in left.chunks_exact(self.count).enumerate() {
             // Where the prediction stands; zero elsewhere.
             self.work.fill(Complex32::default());

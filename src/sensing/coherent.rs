@@ -17,16 +17,15 @@
 
 use std::f64::consts::TAU;
 
-use nalgebra::Matrix2;
 use num_complex::{Complex32, Complex64};
 
 use super::align::{Correlator, Peak, add_powers, energy_thresholds, largest, streams_in_use, vertex};
-use super::estimator::Window;
+use super::estimator::{Expectation, Window};
 use super::{EchoFrame, Estimate, Estimator, Reflection, STREAMS, SensingConfig, Status};
 use crate::array::Beams;
 use crate::dsp::dispatched;
 use crate::modem::frame::FrameClock;
-use crate::scene::{Point, Scene};
+use crate::scene::Scene;
 use crate::{Error, Result};
 
 /// Steps of the rate's grid in one resolution cell 1/(K·T_f): 0.2 dB are lost between them at most.
@@ -135,6 +134,11 @@ impl CoherentEstimator {
         &self.estimator
     }
 
+    /// The estimator of one frame, where no more are added up.
+    pub(super) fn single_mut(&mut self) -> Option<&mut Estimator> {
+        self.search.is_none().then_some(&mut self.estimator)
+    }
+
     /// Which frames are added up.
     pub fn frames(&self) -> &CoherentFrames {
         &self.settings
@@ -151,8 +155,8 @@ impl CoherentEstimator {
     }
 
     /// As [`Estimator::expect`].
-    pub fn expect(&mut self, expectation: Option<(Point, Matrix2<f64>)>) {
-        self.estimator.expect(expectation);
+    pub fn expect(&mut self, expectations: impl IntoIterator<Item = Expectation>) {
+        self.estimator.expect(expectations);
     }
 
     /// Whether these beams are those of the frames held, if there are any.
@@ -358,12 +362,12 @@ fn add_turned_body(values: &[Complex32], turn: Complex32, sum: &mut [Complex32])
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::Vector2;
+    use nalgebra::{Matrix2, Vector2};
     use rand::{RngExt, SeedableRng};
 
     use super::*;
     use crate::optimize::{BoundModel, Problem};
-    use crate::scene::{ReflectionPhase, Reflectivity, TimingErrorHold};
+    use crate::scene::{Point, ReflectionPhase, Reflectivity, TimingErrorHold};
     use crate::sensing::{Trials, Truth};
 
     /// The scene `outdoor`, whose frames share timing error and phase, with a target that moves.

@@ -13,7 +13,8 @@ use super::position::{Geometry, Maximum, Posterior};
 use super::search::{CANDIDATES, Candidate, Search, climb};
 use super::spectra::{Spectra, no_correlations};
 use super::spectrum::{Correlations, Gram};
-use super::track::{Measurement, PathRate};
+use super::targets::View;
+use super::track::{MAX_TRACKS, Measurement, PathRate};
 use super::{EchoFrame, Reflection, STREAMS, SensingConfig};
 use crate::array::Beams;
 use crate::scene::Point;
@@ -27,6 +28,12 @@ const SETTLED: f64 = 2e-2;
 const SURPRISE_NATS: f64 = -50.0;
 /// Rounds of estimating how the echo turns: the second one sees what the first left.
 const TURNS: usize = 2;
+/// An echo in a symbol's neighbourhood is taken for the same one by the quick look for another: so many symbols.
+const NEAR_SYMBOLS: usize = 3;
+/// The window's energy must be this many deviations above the noise's to hint at another echo, ...
+const NOISE_DEVIATIONS: f64 = 6.0;
+/// ... and above this part of the one that was found, of which the window's edges leave some.
+const EDGES_PART: f64 = 2e-3;
 /// Candidates this many nats behind the best likelihood cannot win by the prior.
 const BEHIND_NATS: f64 = 60.0;
 /// While it is not known how the echo turns, they may be this part of the likelihood behind as well.
@@ -149,7 +156,26 @@ pub struct Estimator {
     slope_correlations: Correlations,
     beams: [Vec<Complex64>; STREAMS],
     leverage: f64,
-    expectation: Option<(Point, Matrix2<f64>)>,
+    expectations: Vec<Expectation>,
+    /// Noise variance of a bin.
+    noise_variance: f64,
+    /// What the last fine stage came to, with a position or without.
+    reached: Option<Reached>,
+}
+
+/// Where a target is expected, with the covariance.
+pub type Expectation = (Point, Matrix2<f64>);
+
+/// Where the fine stage saw an echo.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reached {
+    /// T in samples, and sin φ.
+    pub delay: f64,
+    pub sine: f64,
+    /// Σ_r c_rᴴQ⁻¹c_r over the noise: all the energy that the streams explain in any way, row by row.
+    pub energy: f64,
+    /// What of it is left by one direction and one pair of beams.
+    pub misfit: f64,
 }
 
 /// What the fine stage works with besides the correlations.
@@ -186,7 +212,9 @@ impl Estimator {
             slope_correlations: no_correlations(rows),
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
-            expectation: None,
+            expectations: Vec::with_capacity(MAX_TRACKS),
+            noise_variance: noise_variance(&config, window, window),
+            reached: None,
             config,
         })
     }
@@ -198,8 +226,10 @@ impl Estimator {
 
     /// Tells where the next targets are expected (a track's prediction), with the covariance. It decides between
     /// positions that explain an echo equally well, and changes none of them.
-    pub fn expect(&mut self, expectation: Option<(Point, Matrix2<f64>)>) {
-        self.expectation = expectation;
+    /// Where there are several, the one nearest to an echo by delay and arrival direction speaks for it.
+    pub fn expect(&mut self, expectations: impl IntoIterator<Item = Expectation>) {
+        self.expectations.clear();
+        self.expectations.extend(expectations.into_iter().take(MAX_TRACKS));
     }
 
     /// Samples of each echo row that an estimate reads, the first being sample `window_start + lag_range()[0]` of the
@@ -210,19 +240,57 @@ impl Estimator {
 
     /// Estimates from one frame, whose echo rows go on for [`Self::echo_samples`].
     pub fn estimate(&mut self, frame: &EchoFrame<'_>) -> Estimate {
+        self.estimate_first(frame).0
+    }
+
+    /// The same, and where the echo was found. `None` where none was.
+    pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
         self.fly(frame.beams);
+        self.noise_variance = noise_variance(&self.config, self.window, self.window);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
         let nothing = |status| Estimate::without_fix(status, &peak, 1);
         if let Some(status) = self.refusal(&peak) {
-            return nothing(status);
+            return (nothing(status), None);
         }
         let first = (peak.lag - self.alignment.first_lag()) as usize;
         self.spectra.load_echo(0, (0..self.config.receive_antennas).map(|row| &frame.echo_row(row)[first..]));
-        match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
+        let estimate = match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
             Err(status) => nothing(status),
+        };
+        (estimate, Some(peak))
+    }
+
+    /// Whether the frame estimated last may hold another echo than that of `peak`: one that the delay search saw, or so
+    /// strong that the window's energy is more than noise and the one echo make.
+    pub(super) fn may_hold_another(&self, peak: &Peak) -> bool {
+        let near = NEAR_SYMBOLS * self.config.samples_per_symbol;
+        if self.alignment.saw_another(peak, near as isize) {
+            return true;
         }
+        let Some(reached) = self.reached else { return false };
+        let (energy, bins) = self.spectra.first().echo_energy();
+        let noise = bins as f64 + NOISE_DEVIATIONS * (bins as f64).sqrt();
+        energy / self.noise_variance - reached.energy > noise + EDGES_PART * reached.energy
+    }
+
+    /// Locates one of several targets from its view.
+    pub(super) fn locate_in(
+        &mut self,
+        frame: &EchoFrame<'_>,
+        view: &View<'_>,
+    ) -> (Result<Fix, Status>, Option<Reached>) {
+        self.noise_variance = noise_variance(&self.config, self.window, view.length);
+        let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
+        self.spectra.load_echo(0, (0..self.config.receive_antennas).map(|row| view.echo.row(row)));
+        let fix = self.locate(Window { gram, lag: view.lag, fraction: view.fraction });
+        (fix, self.reached)
+    }
+
+    /// Where the fine stage saw the echo of the frame estimated last.
+    pub(super) fn reached(&self) -> Option<Reached> {
+        self.reached
     }
 
     /// Why no position can follow from this peak under the beams that fly, if there is a reason.
@@ -253,10 +321,17 @@ impl Estimator {
 
     /// The fine stage, on loaded spectra.
     pub(super) fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
+        self.reached = None;
         self.spectra.correlate(window.fraction, &mut self.correlations);
         let mut points = [Vector3::zeros(); CANDIDATES];
-        let likelihood =
-            likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
+        let likelihood = likelihood_of(
+            &self.config,
+            &self.correlations,
+            window.gram,
+            &self.beams,
+            self.wavenumber,
+            self.noise_variance,
+        );
         let mut count = self.search.starts(&likelihood, &mut points);
         let behind_part = if self.config.moving { BEHIND_PART } else { 0.0 };
         count = self.settle(&mut window, &mut points, count, behind_part)?;
@@ -272,9 +347,16 @@ impl Estimator {
             }
             turning = Some(so_far);
         }
-        let likelihood =
-            likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
+        let likelihood = likelihood_of(
+            &self.config,
+            &self.correlations,
+            window.gram,
+            &self.beams,
+            self.wavenumber,
+            self.noise_variance,
+        );
         let reference = window.lag as f64 + window.fraction;
+        self.reached = Some(reach(&likelihood, reference, &points[0]));
         let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
         Ok(self.fix(&best, &likelihood.evaluate(&point), &point, reference, turning))
     }
@@ -288,8 +370,14 @@ impl Estimator {
         behind_part: f64,
     ) -> Result<usize, Status> {
         for _ in 0..6 {
-            let likelihood =
-                likelihood_of(&self.config, &self.correlations, window.gram, &self.beams, self.wavenumber, self.window);
+            let likelihood = likelihood_of(
+                &self.config,
+                &self.correlations,
+                window.gram,
+                &self.beams,
+                self.wavenumber,
+                self.noise_variance,
+            );
             count = follow(&likelihood, points, count, behind_part);
             let moved = points[0][2];
             if count == 0 {
@@ -311,7 +399,7 @@ impl Estimator {
         self.spectra.correlate_slopes(window.fraction, &mut self.slope_correlations);
         let (slope_gram, cross) = self.spectra.slope_grams();
         let of = |correlations| {
-            likelihood_of(&self.config, correlations, window.gram, &self.beams, self.wavenumber, self.window)
+            likelihood_of(&self.config, correlations, window.gram, &self.beams, self.wavenumber, self.noise_variance)
         };
         let (still, sloped) = (of(&self.correlations), of(&self.slope_correlations));
         let jets = beam_jets(&self.beams, self.wavenumber, point[0]);
@@ -376,13 +464,14 @@ impl Estimator {
         }
         let height = |start: &Option<(Posterior, _)>| start.map_or(f64::NEG_INFINITY, |(start, _)| start.log);
         starts.sort_unstable_by(|a, b| height(b).total_cmp(&height(a)));
+        let expectation = self.expectation(reference, &points[0]);
         let mut maxima = [None; CANDIDATES];
         let mut leading = f64::NEG_INFINITY;
         for (maximum, (start, point)) in maxima.iter_mut().zip(starts.iter().flatten()) {
             *maximum = self
                 .geometry
                 .climb(likelihood, reference, start, leading - self.config.ambiguity_nats)
-                .map(|reached| (reached.log_posterior + self.expected(&reached), reached, *point));
+                .map(|reached| (reached.log_posterior + expected(expectation, &reached), reached, *point));
             leading = maximum.map_or(leading, |(score, ..)| leading.max(score));
         }
         let (score, best, point) =
@@ -395,13 +484,42 @@ impl Estimator {
         if rival { Err(Status::Ambiguous) } else { Ok((best, point)) }
     }
 
-    /// What the expectation adds to a candidate's log-posterior, not below [`SURPRISE_NATS`].
-    fn expected(&self, reached: &Maximum) -> f64 {
-        self.expectation.map_or(0.0, |(position, covariance)| {
-            let apart = Vector2::from(reached.position) - Vector2::from(position);
-            let information = (covariance + reached.covariance).try_inverse().unwrap_or_default();
-            (-0.5 * (apart.transpose() * information * apart)[0]).max(SURPRISE_NATS)
-        })
+    /// The expectation nearest to an echo: in deviations of the clock, or samples, and in beams.
+    fn expectation(&self, reference: f64, point: &Parameters) -> Option<Expectation> {
+        let deviation = self.config.timing_error_std().hypot(1.0);
+        let apart = |(position, _): &Expectation| {
+            let [arrival_sine, delay] = self.geometry.arrival(*position);
+            let beams = (arrival_sine - point[1]) * self.config.receive_antennas as f64;
+            ((reference + point[2] - delay) / deviation).hypot(beams)
+        };
+        self.expectations.iter().min_by(|a, b| apart(a).total_cmp(&apart(b))).copied()
+    }
+}
+
+/// Noise variance of a bin of a window of which `length` samples count.
+fn noise_variance(config: &SensingConfig, window: usize, length: usize) -> f64 {
+    window as f64 * config.samples_per_symbol as f64 * config.noise_power_w * (window as f64 / length as f64)
+}
+
+/// What an expectation adds to a candidate's log-posterior, not below [`SURPRISE_NATS`].
+fn expected(expectation: Option<Expectation>, reached: &Maximum) -> f64 {
+    expectation.map_or(0.0, |(position, covariance)| {
+        let apart = Vector2::from(reached.position) - Vector2::from(position);
+        let information = (covariance + reached.covariance).try_inverse().unwrap_or_default();
+        (-0.5 * (apart.transpose() * information * apart)[0]).max(SURPRISE_NATS)
+    })
+}
+
+/// What the echo at a point comes to, by the correlations taken next to it.
+fn reach(likelihood: &Likelihood<'_>, reference: f64, point: &Parameters) -> Reached {
+    let energy: f64 = likelihood.correlations[0].iter().map(|c| likelihood.gram.explained(*c)).sum();
+    let here = Vector3::new(point[0], point[1], 0.0);
+    let energy = energy / likelihood.noise_variance;
+    Reached {
+        delay: reference + point[2],
+        sine: point[1],
+        energy,
+        misfit: energy - likelihood.evaluate(&here).log_likelihood,
     }
 }
 
@@ -437,14 +555,7 @@ fn likelihood_of<'a>(
     gram: Gram,
     beams: &'a [Vec<Complex64>; STREAMS],
     wavenumber: f64,
-    window: usize,
+    noise_variance: f64,
 ) -> Likelihood<'a> {
-    Likelihood {
-        correlations,
-        gram,
-        beams,
-        wavenumber,
-        noise_variance: window as f64 * config.samples_per_symbol as f64 * config.noise_power_w,
-        reflection: config.reflection,
-    }
+    Likelihood { correlations, gram, beams, wavenumber, noise_variance, reflection: config.reflection }
 }

@@ -90,6 +90,12 @@ impl Geometry {
         position[0] > self.transmitter[0] && position[0] > self.receiver[0]
     }
 
+    /// sin φ and the delay in samples of a position.
+    pub fn arrival(&self, position: Point) -> [f64; 2] {
+        let seen = self.see(position);
+        [seen.sines[1], seen.delay]
+    }
+
     fn see(&self, position: Point) -> Seen {
         let mut seen = Seen { sines: [0.0; 2], sine_slopes: [[0.0; 2]; 2], delay: 0.0, delay_slope: [0.0; 2] };
         for (index, array) in [self.transmitter, self.receiver].into_iter().enumerate() {

@@ -147,6 +147,11 @@ impl Spectrum {
         self.transformer.load(rows, &mut self.echo);
     }
 
+    /// Energy of the echo's bins in use, all rows together, and how many bins these are.
+    pub fn echo_energy(&self) -> (f64, usize) {
+        (dot(&self.echo, &self.echo), self.rows * (2 * self.reach + 1))
+    }
+
     /// C and its derivatives at a delay of `delay` samples.
     pub fn correlate(&mut self, delay: f64, correlations: &mut Correlations) {
         self.replicate(delay);

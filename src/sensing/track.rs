@@ -23,7 +23,10 @@ type State = SVector<f64, STATES>;
 type Covariance = SMatrix<f64, STATES, STATES>;
 
 /// Most tracks at a time: noise and clutter cannot make more.
-const MAX_TRACKS: usize = 64;
+pub(super) const MAX_TRACKS: usize = 64;
+
+/// Most fixes of one frame that are taken in.
+const MAX_FIXES: usize = super::MAX_TARGETS;
 
 /// Linearisations of one update.
 const ITERATIONS: usize = 3;
@@ -305,6 +308,67 @@ pub struct Tracker {
     arrays: Arrays,
     tracks: Vec<Track>,
     born: u64,
+    assignment: Assignment,
+    /// The track that took in each fix of the last frame.
+    given: Vec<Option<u64>>,
+    /// Places of the confirmed tracks, the best first.
+    order: Vec<usize>,
+}
+
+/// Which fix belongs to which track.
+#[derive(Debug, Clone)]
+struct Assignment {
+    /// Squared distances, infinite beyond the gate: `[fix][track]`.
+    distances: Vec<f64>,
+    tracks: usize,
+    /// The track's place of each fix.
+    of_fix: Vec<Option<usize>>,
+}
+
+impl Assignment {
+    fn new() -> Self {
+        Self { distances: Vec::with_capacity(MAX_FIXES * MAX_TRACKS), tracks: 0, of_fix: Vec::with_capacity(MAX_FIXES) }
+    }
+
+    /// Assigns as many fixes as pass a gate, with the smallest sum of distances: the nearest pair first, then exchanges
+    /// between two fixes as long as they help. All fixes of a frame share its timing error, which can bring one target's
+    /// delay next to another's; together they still fit best as they belong.
+    fn solve(&mut self, fixes: usize, tracks: usize, distance: impl Fn(usize, usize) -> f64) {
+        self.tracks = tracks;
+        self.distances.clear();
+        self.distances.extend((0..fixes * tracks).map(|at| distance(at / tracks, at % tracks)));
+        self.of_fix.clear();
+        self.of_fix.resize(fixes, None);
+        while let Some((fix, track)) = self.nearest_free() {
+            self.of_fix[fix] = Some(track);
+        }
+        while (0..fixes).any(|a| (0..fixes).any(|b| a != b && self.exchange(a, b))) {}
+    }
+
+    fn at(&self, fix: usize, track: Option<usize>) -> f64 {
+        track.map_or(0.0, |track| self.distances[fix * self.tracks + track])
+    }
+
+    fn nearest_free(&self) -> Option<(usize, usize)> {
+        let pairs = (0..self.of_fix.len()).flat_map(|fix| (0..self.tracks).map(move |track| (fix, track)));
+        pairs
+            .filter(|(fix, track)| self.of_fix[*fix].is_none() && !self.of_fix.contains(&Some(*track)))
+            .map(|(fix, track)| ((fix, track), self.at(fix, Some(track))))
+            .filter(|(_, distance)| distance.is_finite())
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .map(|(pair, _)| pair)
+    }
+
+    /// Lets two fixes change tracks where that makes the sum smaller; one without a track may take the other's.
+    fn exchange(&mut self, a: usize, b: usize) -> bool {
+        let (of_a, of_b) = (self.of_fix[a], self.of_fix[b]);
+        let better = self.at(a, of_b) + self.at(b, of_a) < self.at(a, of_a) + self.at(b, of_b) - 1e-9;
+        // Both must stay as many as they were: a fix without a track is no gain.
+        if better && (of_a.is_some() && of_b.is_some()) {
+            self.of_fix.swap(a, b);
+        }
+        better && of_a.is_some() && of_b.is_some()
+    }
 }
 
 impl Tracker {
@@ -315,7 +379,15 @@ impl Tracker {
             receiver: config.receiver,
             timing_error_m: config.timing_error_std_s * SPEED_OF_LIGHT_M_S,
         };
-        Self { settings, arrays, tracks: Vec::with_capacity(MAX_TRACKS), born: 0 }
+        Self {
+            settings,
+            arrays,
+            tracks: Vec::with_capacity(MAX_TRACKS),
+            born: 0,
+            assignment: Assignment::new(),
+            given: Vec::with_capacity(MAX_FIXES),
+            order: Vec::with_capacity(MAX_TRACKS),
+        }
     }
 
     /// All tracks, tentative ones too.
@@ -328,36 +400,56 @@ impl Tracker {
         self.tracks.iter().filter(|track| track.confirmed).max_by_key(|track| track.hits)
     }
 
-    /// One frame at `time_s` with its fixes; none is a frame without a position. A fix updates the nearest track whose
-    /// gate it passes, else it is a new track; where there is no room, in place of the one with fewest fixes. Tracks
-    /// without a fix coast, tentative ones for a quarter as long. A fix whose echo gives no error bar is left out.
-    pub fn step(&mut self, time_s: f64, fixes: &[Fix]) {
+    /// The confirmed tracks, the one with most fixes ([`Self::best`]) first.
+    pub fn confirmed(&mut self) -> impl ExactSizeIterator<Item = &Track> {
+        self.order.clear();
+        self.order.extend((0..self.tracks.len()).filter(|index| self.tracks[*index].confirmed));
+        let tracks = &self.tracks;
+        self.order.sort_unstable_by_key(|index| std::cmp::Reverse((tracks[*index].hits, *index)));
+        self.order.iter().map(|index| &tracks[*index])
+    }
+
+    /// One frame at `time_s` with its fixes; none is a frame without a position, and the first [`MAX_TARGETS`] count. Fixes
+    /// update the tracks whose gates they pass, so that the sum of squared distances is least; what is left over are new
+    /// tracks; where there is no room, in place of the one with fewest fixes. Tracks without a fix coast, tentative ones for
+    /// a quarter as long. A fix whose echo gives no error bar is left out. Returned is the track that took in each fix.
+    ///
+    /// [`MAX_TARGETS`]: super::MAX_TARGETS
+    pub fn step(&mut self, time_s: f64, fixes: &[Fix]) -> &[Option<u64>] {
         for track in &mut self.tracks {
             track.advance(time_s);
             if self.settings.timing_error_hold == TimingErrorHold::Frame {
                 track.forget_timing_error(self.arrays.timing_error_m);
             }
         }
-        for fix in fixes.iter().filter(|fix| fix.measurement.covariance().is_some()) {
-            let nearest = self
-                .tracks
-                .iter_mut()
-                .map(|track| (track.distance(&fix.measurement, &self.arrays), track))
-                .filter(|(distance, track)| *distance < self.settings.gate && (track.last_hit_s < time_s))
-                .min_by(|a, b| a.0.total_cmp(&b.0));
-            if let Some((_, track)) = nearest {
-                track.update(&fix.measurement, &self.settings, &self.arrays);
-            } else {
-                if self.tracks.len() == MAX_TRACKS {
-                    let weakest = (0..MAX_TRACKS).min_by_key(|index| self.tracks[*index].hits).unwrap_or(0);
-                    self.tracks.swap_remove(weakest);
-                }
-                self.born += 1;
-                self.tracks.push(Track::new(self.born, time_s, fix, &self.settings, &self.arrays));
+        let fixes = &fixes[..fixes.len().min(MAX_FIXES)];
+        let (tracks, arrays, gate) = (&self.tracks, &self.arrays, self.settings.gate);
+        self.assignment.solve(fixes.len(), tracks.len(), |fix, track| {
+            let distance = tracks[track].distance(&fixes[fix].measurement, arrays);
+            if distance < gate && tracks[track].last_hit_s < time_s { distance } else { f64::INFINITY }
+        });
+        self.given.clear();
+        for (fix, track) in fixes.iter().zip(&self.assignment.of_fix) {
+            self.given.push(track.map(|track| {
+                self.tracks[track].update(&fix.measurement, &self.settings, &self.arrays);
+                self.tracks[track].id
+            }));
+        }
+        for (fix, given) in fixes.iter().zip(&mut self.given) {
+            if given.is_some() || fix.measurement.covariance().is_none() {
+                continue;
             }
+            if self.tracks.len() == MAX_TRACKS {
+                let weakest = (0..MAX_TRACKS).min_by_key(|index| self.tracks[*index].hits).unwrap_or(0);
+                self.tracks.swap_remove(weakest);
+            }
+            self.born += 1;
+            self.tracks.push(Track::new(self.born, time_s, fix, &self.settings, &self.arrays));
+            *given = Some(self.born);
         }
         let coast_s = self.settings.coast_s;
         self.tracks.retain(|track| time_s - track.last_hit_s <= if track.confirmed { coast_s } else { coast_s / 4.0 });
+        &self.given
     }
 }
 
