@@ -185,7 +185,7 @@ fn links_that_cannot_be_are_refused_with_what_is_accepted() {
     let unknown = refused(&both);
     assert!(unknown.contains("sometimes") && unknown.contains("drop-oldest"), "{unknown}");
     let shallow = refused(&format!("link_frames = 1\n{}", chain("radio", "", "", "device")));
-    assert!(shallow.contains("accepted: 2 to 1024"), "{shallow}");
+    assert!(shallow.contains("accepted: 2 to 64"), "{shallow}");
 }
 
 #[test]

@@ -85,6 +85,7 @@ pub struct LinkSender {
     /// The reader's end of the full frames and how many go at once, where the oldest are dropped.
     oldest: Option<(Receiver<Box<AnyFrame>>, usize)>,
     /// Frames dropped from the link, to be filled next.
+    #[expect(clippy::vec_box, reason = "frames travel as handles: a place holds the handle, not the frame")]
     spare: Vec<Box<AnyFrame>>,
     dropped: Arc<AtomicU64>,
     ends: Arc<Ends>,
