@@ -3,9 +3,10 @@
 use nalgebra::Matrix2;
 use serde_json::{Value, json};
 
+use super::decibel;
 use crate::array::Beams;
 use crate::optimize::{BoundModel, FisherInformation, Problem, Unidentifiable};
-use crate::scene::{Scene, decibel};
+use crate::scene::Scene;
 use crate::{Error, Result};
 
 /// The bounds that given beams reach in a scene, and their SINR.
@@ -51,7 +52,7 @@ impl Bounds {
             "position_covariance_m2": pairs(&self.covariance_m2),
             "trace_m2": trace_m2,
             "rmse_m": trace_m2.sqrt(),
-            "sinr_db": Some(decibel(self.sinr)).filter(|level| level.is_finite()),
+            "sinr_db": decibel(self.sinr),
             "targets": self.targets.iter().map(TargetBound::report).collect::<Vec<_>>(),
         });
         for key in ["joint", "receivers"] {
