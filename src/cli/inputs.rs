@@ -103,12 +103,6 @@ pub(super) fn print_json(result: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// A ratio in dB; `None` where it has no finite one.
-pub(super) fn decibel(ratio: f64) -> Option<f64> {
-    let level = crate::scene::decibel(ratio);
-    level.is_finite().then_some(level)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -148,7 +148,10 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let Ended { report, shown, radios, failure, .. } = run.finish()?;
     say_infeasible(&report);
     if let Some(folder) = &out {
-        show::write_pictures(folder, shown.as_ref())?;
+        inputs::make_folder(folder)?;
+        if let Some(shown) = &shown {
+            shown.write(folder)?;
+        }
         drawings::write(folder, &scene, &report, &snapshots)?;
     }
     if json {

@@ -1,14 +1,11 @@
-//! What a person sees of a run: the picture and a table on the terminal, pictures in a folder.
+//! What a person sees of a run: the picture and a table on the terminal.
 
 use std::io::IsTerminal;
-use std::path::Path;
 
+use image::RgbImage;
 use image::imageops::{FilterType, resize};
-use image::{RgbImage, imageops};
 
-use super::inputs;
 use crate::system::{Report, Shown};
-use crate::{Error, Result};
 
 /// Columns of one picture on the terminal.
 const COLUMNS: u32 = 48;
@@ -17,7 +14,7 @@ const COLUMNS: u32 = 48;
 pub fn terminal(report: &Report, shown: Option<&Shown>) {
     if let Some(shown) = shown {
         if std::io::stdout().is_terminal() {
-            print!("{}", blocks(&beside(shown)));
+            print!("{}", blocks(&shown.beside()));
         }
         let line = &shown.line;
         let number =
@@ -102,16 +99,6 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Sent and received side by side.
-fn beside(shown: &Shown) -> RgbImage {
-    let (width, height) = shown.sent.dimensions();
-    let gap = width / 32 + 1;
-    let mut both = RgbImage::from_pixel(2 * width + gap, height, image::Rgb([255; 3]));
-    imageops::replace(&mut both, &shown.sent, 0, 0);
-    imageops::replace(&mut both, &shown.received, i64::from(width + gap), 0);
-    both
-}
-
 /// A picture in half-block characters with 24-bit colours.
 fn blocks(picture: &RgbImage) -> String {
     let columns = 2 * COLUMNS;
@@ -129,17 +116,4 @@ fn blocks(picture: &RgbImage) -> String {
         text += "\x1b[0m\n";
     }
     text
-}
-
-/// Writes the picture last received beside the one sent.
-pub fn write_pictures(folder: &Path, shown: Option<&Shown>) -> Result<()> {
-    inputs::make_folder(folder)?;
-    let Some(shown) = shown else { return Ok(()) };
-    let save = |picture: &RgbImage, name: &str| {
-        let path = folder.join(name);
-        picture.save(&path).map_err(|error| Error::file(&path, error))
-    };
-    save(&beside(shown), "sent-and-received.png")?;
-    save(&shown.sent, "sent.png")?;
-    save(&shown.received, "received.png")
 }

@@ -1,7 +1,10 @@
-//! What only researchers measure: the paper's figures, the source models beside their rivals, the position estimator
-//! beside its bound. Nothing here runs a radio and nothing that runs one uses it; the commands that call it are
-//! `issc figures`, `codec-curve`, `rate-distortion` and `sense`.
+//! What only researchers measure: the paper's figures, beams by the methods that are compared, the bounds of given beams,
+//! the source models beside their rivals, the position estimator beside its bound. Nothing here runs a radio and nothing
+//! that runs one uses it; the commands that call it are `issc figures`, `optimize`, `hcrb`, `codec-curve`,
+//! `rate-distortion` and `sense`.
 
+pub mod beams;
+pub mod bounds;
 mod code_figures;
 pub mod codec_curve;
 pub mod figures;
@@ -9,3 +12,9 @@ pub mod rate_distortion;
 pub mod sense;
 pub mod sense_drawings;
 mod similarity;
+
+/// A ratio in dB; `None` where it has no finite one.
+fn decibel(ratio: f64) -> Option<f64> {
+    let level = crate::scene::decibel(ratio);
+    level.is_finite().then_some(level)
+}

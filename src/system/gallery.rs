@@ -2,11 +2,12 @@
 //! so that neither the air nor the events wait for it.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use image::RgbImage;
+use image::{RgbImage, imageops};
 
 use super::report::{ImageReport, Quality, SentPicture};
 use crate::control::{PictureLibrary, PictureWriter};
@@ -28,6 +29,32 @@ pub struct Shown {
     pub received: RgbImage,
     /// Its line.
     pub line: ImageReport,
+}
+
+impl Shown {
+    /// Sent and received side by side.
+    pub fn beside(&self) -> RgbImage {
+        let (width, height) = self.sent.dimensions();
+        let gap = width / 32 + 1;
+        let mut both = RgbImage::from_pixel(2 * width + gap, height, image::Rgb([255; 3]));
+        imageops::replace(&mut both, &self.sent, 0, 0);
+        imageops::replace(&mut both, &self.received, i64::from(width + gap), 0);
+        both
+    }
+
+    /// Writes it as sent, as received and as both side by side into a folder that is there.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let save = |picture: &RgbImage, name: &str| {
+            let path = folder.join(name);
+            picture.save(&path).map_err(|error| Error::file(&path, error))
+        };
+        save(&self.beside(), "sent-and-received.png")?;
+        save(&self.sent, "sent.png")?;
+        save(&self.received, "received.png")
+    }
 }
 
 /// What came of a picture.

@@ -1,0 +1,122 @@
+//! Beams for a scene by the methods that are compared, and what each reaches: SINR, bounds, certificate, rates.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::decibel;
+use crate::array::Beams;
+use crate::coding::BlockErrorLaw;
+use crate::optimize::{Alternation, Effort, Problem, RateLimits, alternate, select_rate, zero_forcing};
+use crate::scene::Scene;
+use crate::semantic::Bank;
+
+/// Pixels of the picture that the rates are chosen for.
+const PIXELS: usize = 256 * 256;
+
+/// How the beams are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// The global optimum, with its certificate.
+    Global,
+    /// The paper's alternating algorithm.
+    Alternating,
+    /// The paper's benchmark: zero-forcing beams, water-filled power.
+    ZfWf,
+}
+
+impl Method {
+    /// Its name on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::Alternating => "alternating",
+            Self::ZfWf => "zf-wf",
+        }
+    }
+}
+
+/// Beams and what is known of them.
+struct Found {
+    beams: Beams,
+    feasible: bool,
+    smallest_hcrb_trace_m2: f64,
+    upper_bound_sinr: f64,
+    iterations: usize,
+    solve_time_s: f64,
+}
+
+/// Beams by this method with what they reach, and the rates that a planner would choose with them, as `issc optimize --json`
+/// prints it. With `least_sinr` (linear, for the global method) the bound is what they are best at.
+pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
+    let found = find(scene, method, least_sinr);
+    let problem = Problem::from_scene(scene);
+    let sinr = problem.sinr(&found.beams);
+    let bank = Bank::shipped();
+    let models: Vec<_> = bank.planned().iter().map(|model| model.source_model(PIXELS)).collect();
+    let choice =
+        select_rate(&models, &RateLimits::from_scene(scene, 3 * PIXELS), sinr, &BlockErrorLaw::from_scene(scene));
+    let finite = |value: f64| value.is_finite().then_some(value);
+    let pairs =
+        |beam: &nalgebra::DVector<num_complex::Complex64>| beam.iter().map(|z| [z.re, z.im]).collect::<Vec<_>>();
+    json!({
+        "method": method.name(),
+        "feasible": found.feasible,
+        "rate_feasible": choice.is_some(),
+        "sinr_db": decibel(sinr),
+        "hcrb_trace_m2": problem.hcrb_trace_m2(&found.beams).ok(),
+        "targets": targets(scene, &problem, &found.beams),
+        "power_w": found.beams.power_w(),
+        "smallest_hcrb_trace_m2": finite(found.smallest_hcrb_trace_m2),
+        "upper_bound_sinr_db": decibel(found.upper_bound_sinr),
+        "w_c": pairs(&found.beams.w_c),
+        "w_0": pairs(&found.beams.w_0),
+        "iterations": found.iterations,
+        "solve_time_s": found.solve_time_s,
+        "model": choice.map(|choice| bank.models()[choice.model].name.clone()),
+        "source_rate_bits_per_sample": choice.map(|choice| models[choice.model].bits() / (3 * PIXELS) as f64),
+        "channel_rate_bits_per_use": choice.map(|choice| choice.payload_bits as f64 / scene.waveform.block_symbols as f64),
+        "block_error_rate": choice.map(|choice| choice.block_error_rate),
+        "bit_error_rate": choice.map(|choice| choice.bit_error_rate),
+        "predicted_mse": choice.map(|choice| choice.predicted_mse),
+    })
+}
+
+/// Every believed target's bound.
+fn targets(scene: &Scene, problem: &Problem, beams: &Beams) -> Vec<Value> {
+    let believed = scene.targets().into_iter().filter(|target| target.believed);
+    believed
+        .zip(problem.bounds())
+        .map(|(target, bound)| json!({ "id": target.id, "hcrb_trace_m2": bound.of_beams(beams).trace_m2().ok() }))
+        .collect()
+}
+
+fn find(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Found {
+    let begin = Instant::now();
+    let problem = Problem::from_scene(scene);
+    let solution = match least_sinr {
+        Some(least) => problem.solve_exchanged(least, Effort::default()),
+        None => problem.solve(),
+    };
+    let mut found = Found {
+        beams: solution.beams,
+        feasible: solution.feasible,
+        smallest_hcrb_trace_m2: solution.smallest_hcrb_trace_m2,
+        upper_bound_sinr: solution.upper_bound_sinr,
+        iterations: solution.iterations,
+        solve_time_s: begin.elapsed().as_secs_f64(),
+    };
+    let begin = Instant::now();
+    match method {
+        Method::Global => return found,
+        Method::ZfWf => (found.beams, found.iterations) = (zero_forcing(scene, &Problem::from_scene(scene)), 0),
+        // Where the threshold cannot be met there is nothing to alternate about: the beams of the smallest bound stay.
+        Method::Alternating if found.feasible => {
+            let result = alternate(&Problem::from_scene(scene), &Alternation::default());
+            (found.beams, found.iterations) = (result.beams, result.iterations);
+        }
+        Method::Alternating => {}
+    }
+    found.solve_time_s = begin.elapsed().as_secs_f64();
+    found
+}
