@@ -368,7 +368,6 @@ fn pack(w_c: &DVector<Complex64>, w_0: &DVector<Complex64>) -> Stack {
 
 fn unpack(stack: &Stack) -> (DVector<Complex64>, DVector<Complex64>) {
     let size = stack.len() / 4;
-    let part =
-        |from: usize| DVector::from_fn(size, |n, _| Complex64::new(stack[from + n], stack[from + size + n]));
+    let part = |from: usize| DVector::from_fn(size, |n, _| Complex64::new(stack[from + n], stack[from + size + n]));
     (part(0), part(2 * size))
 }

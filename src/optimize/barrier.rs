@@ -136,13 +136,7 @@ impl Reduced {
         let moments = SMatrix::<f64, 4, 9>::from_fn(|m, n| rows[m][n] * power_w);
         let isotropic = moments * identity() / 3.0;
         let trace = ScaledBound::new(bound, &isotropic);
-        Self {
-            moments,
-            gain: functional(&h, &h) * sinr_scale,
-            unit: trace.unit,
-            trace,
-            basis,
-        }
+        Self { moments, gain: functional(&h, &h) * sinr_scale, unit: trace.unit, trace, basis }
     }
 
     /// Value, gradient and Hessian of f.

@@ -3,8 +3,8 @@
 use nalgebra::{DMatrix, DVector};
 use num_complex::Complex64;
 
-use super::{BelievedTarget, Problem};
 use super::beams::turned;
+use super::{BelievedTarget, Problem};
 use crate::array::{Beams, steering_vector};
 use crate::scene::Scene;
 

@@ -24,9 +24,9 @@ mod rates;
 mod reference;
 mod scaled;
 mod several;
-mod together;
 #[cfg(test)]
 mod tests;
+mod together;
 #[cfg(test)]
 mod together_tests;
 

@@ -97,8 +97,7 @@ impl Several {
             let cross = a.dotc(s);
             Vector4::new(a.norm_squared(), s.norm_squared(), cross.re, cross.im) / size
         };
-        let bounds: Vec<_> =
-            bounds.iter().enumerate().map(|(k, bound)| ScaledBound::new(bound, &typical(k))).collect();
+        let bounds: Vec<_> = bounds.iter().enumerate().map(|(k, bound)| ScaledBound::new(bound, &typical(k))).collect();
         let isotropic = |(k, bound): (usize, &ScaledBound)| {
             bound.of_moments(&typical(k)).map_or(bound.unit, |(value, ..)| value * bound.unit)
         };
