@@ -1,7 +1,10 @@
-//! One retune: beams to the certificate and the choice among all models' rates, cold and warm, at 4, 16 and 64 antennas.
+//! One retune: beams to the certificate and the choice among all models' rates, cold and warm, at 4, 16 and 64 antennas,
+//! and for four targets as the planner makes it: with a warm start and nothing but the threshold to meet.
 
 use divan::{Bencher, black_box};
-use issc::optimize::{Effort, PaperModel, Problem, RateLimits, SourceModel, WarmStart, channel_vector, select_rate};
+use issc::optimize::{
+    BelievedTarget, Effort, PaperModel, Problem, RateLimits, SourceModel, WarmStart, channel_vector, select_rate,
+};
 use issc::scene::Scene;
 use issc::semantic::Bank;
 
@@ -72,6 +75,27 @@ fn warm(bencher: Bencher, antennas: usize) {
     let retune = Retune::new(antennas);
     let last = Problem::from_scene(&retune.scene).solve().warm;
     bencher.bench_local(|| black_box(retune.run(black_box(0.03), Some(&last))));
+}
+
+/// Four targets that the threshold holds for, `shift_m` further.
+fn four_targets(scene: &Scene, shift_m: f64) -> Problem {
+    let places = [[100.0, 50.0], [60.0, -20.0], [120.0, -40.0], [80.0, 90.0]];
+    let reflection_coefficient = scene.channel.reflection_coefficient;
+    let targets = places.map(|[x, y]| BelievedTarget { position: [x, y + shift_m], reflection_coefficient });
+    Problem::for_targets(scene, channel_vector(scene), &targets)
+}
+
+#[divan::bench(args = [(4, true), (4, false), (16, true), (16, false)])]
+fn four_targets_retune(bencher: Bencher, (antennas, warm): (usize, bool)) {
+    let mut retune = Retune::new(antennas);
+    let smallest = four_targets(&retune.scene, 0.0).solve().smallest_hcrb_trace_m2;
+    retune.scene.constraints.hcrb_max_m2 = 1.2 * smallest;
+    let last = four_targets(&retune.scene, 0.0).solve().warm;
+    bencher.bench_local(|| {
+        let effort = Effort { warm: warm.then_some(&last), threshold_only: true, ..Effort::default() };
+        let solution = four_targets(&retune.scene, black_box(0.03)).solve_with(effort);
+        black_box(select_rate(&retune.models, &retune.limits, solution.sinr, &retune.code))
+    });
 }
 
 /// The beams alone, by the conic solver, for comparison with `ours_beams_alone`.

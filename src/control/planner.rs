@@ -356,4 +356,62 @@ mod tests {
         assert!((ratio - Complex64::from_polar(1.0, 0.7)).norm() < 1e-4, "{ratio}");
         assert!((planner.channel[2].norm() - 0.004).abs() < 1e-6);
     }
+
+    /// The paper's scene with a second target that is believed in and a third that is not.
+    fn three_targets() -> Scene {
+        let mut scene = Scene::paper();
+        let first = scene.targets().remove(0);
+        let other = |id: &str, position_m: Point, believed: bool| crate::scene::SceneTarget {
+            id: id.into(),
+            position_m,
+            believed,
+            ..first.clone()
+        };
+        scene.target_list = vec![first.clone(), other("car", [70.0, -10.0], true), other("bird", [60.0, 30.0], false)];
+        scene
+    }
+
+    fn trace_m2(scene: &Scene, position: Point, beams: &Beams) -> f64 {
+        BoundModel::new(scene, position, scene.waveform.frame_symbols).of_beams(beams).trace_m2().unwrap()
+    }
+
+    #[test]
+    fn the_threshold_is_kept_for_every_believed_target_where_it_was_commanded_to() {
+        let scene = three_targets();
+        let mut planner = Planner::new(&scene, &Bank::shipped(), 256 * 256);
+        let limit = scene.constraints.hcrb_max_m2;
+        let planned = planner.plan(0, 0).unwrap();
+        assert!(planned.feasible, "{:?}", planned.reason);
+        let traces = [[100.0, 50.0], [70.0, -10.0]].map(|at| trace_m2(&scene, at, &planned.plan.beams));
+        assert!(traces.iter().all(|trace| *trace <= limit * (1.0 + 1e-6)), "{traces:?}");
+        assert!((planned.hcrb_trace_m2.unwrap() / traces[0].max(traces[1]) - 1.0).abs() < 1e-12);
+        planner.apply(&"target.car=[90,-20]".parse().unwrap()).unwrap();
+        let planned = planner.plan(1, 32).unwrap();
+        assert!(planned.feasible && trace_m2(&scene, [90.0, -20.0], &planned.plan.beams) <= limit * (1.0 + 1e-6));
+        let refused = planner.apply(&"target.bird=[90,-20]".parse().unwrap()).unwrap_err().to_string();
+        assert_eq!(refused, "target.bird: found a target with believed = false; accepted: target, car");
+    }
+
+    #[test]
+    fn the_threshold_is_kept_wherever_the_tracks_let_any_of_the_targets_be() {
+        let scene = three_targets();
+        let mut planner = Planner::new(&scene, &Bank::shipped(), 256 * 256);
+        let spread = Matrix2::new(0.5, 0.1, 0.1, 0.3);
+        planner.expect(0, [98.0, 51.0], spread);
+        planner.expect(1, [72.0, -12.0], spread * 2.0);
+        // Not believed in: changes nothing.
+        planner.expect(2, [60.0, 30.0], spread * 1e4);
+        let planned = planner.plan(0, 0).unwrap();
+        assert!(planned.feasible, "{:?}", planned.reason);
+        let axes = spread.symmetric_eigen();
+        for (place, factor) in [([98.0, 51.0], 1.0), ([72.0, -12.0], 2.0f64)] {
+            for (axis, sign) in [(0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0)] {
+                let deviation = sign * SPREAD_DEVIATIONS * (factor * axes.eigenvalues[axis]).sqrt();
+                let offset = axes.eigenvectors.column(axis) * deviation;
+                let at = [place[0] + offset[0], place[1] + offset[1]];
+                let trace = trace_m2(&scene, at, &planned.plan.beams);
+                assert!(trace <= scene.constraints.hcrb_max_m2 * (1.0 + 1e-6), "{at:?}: {trace:e}");
+            }
+        }
+    }
 }

@@ -446,4 +446,58 @@ mod tests {
             assert!((covariance.trace() / trace - 1.0).abs() < 1e-6, "{reflectivity:?}");
         }
     }
+
+    /// A sensing receiver here, and beams that tell it everything.
+    fn seen_from(x: f64, y: f64, reflectivity: Reflectivity) -> FisherInformation {
+        let mut scene = scene(reflectivity, Frequencies::Centered);
+        scene.geometry.sensing_receiver = [x, y];
+        let beam = |a: f64| DVector::from_fn(4, |n, _| Complex64::new(0.01 * (n as f64 * a).cos(), 0.004 * a));
+        BoundModel::new(&scene, scene.geometry.target, 1024).of_beams(&Beams { w_c: beam(0.4), w_0: beam(1.3) })
+    }
+
+    #[test]
+    fn the_joint_bound_is_that_of_one_large_information_with_nuisance_parameters_of_each_receiver() {
+        for reflectivity in [Reflectivity::Known, Reflectivity::Unknown] {
+            let receivers = [
+                seen_from(0.0, 40.0, reflectivity),
+                seen_from(10.0, -30.0, reflectivity),
+                seen_from(-5.0, 90.0, reflectivity),
+            ];
+            let mut large = DMatrix::<f64>::zeros(11, 11);
+            for (n, receiver) in receivers.iter().enumerate() {
+                let place = |index: usize| if index < 2 { index } else { 2 + 3 * n + index - 2 };
+                for i in 0..5 {
+                    for k in 0..5 {
+                        large[(place(i), place(k))] += receiver.position[(i, k)];
+                    }
+                }
+            }
+            let scale = large.diagonal().map(|entry| entry.sqrt().recip());
+            let inverse = DMatrix::from_fn(11, 11, |i, k| scale[i] * large[(i, k)] * scale[k]).try_inverse().unwrap();
+            let joint = FisherInformation::joint_position_covariance(&receivers).unwrap();
+            for i in 0..2 {
+                for k in 0..2 {
+                    let expected = scale[i] * inverse[(i, k)] * scale[k];
+                    assert!((joint[(i, k)] - expected).abs() < 1e-7 * joint.trace(), "{reflectivity:?} {i} {k}");
+                }
+            }
+            assert!(receivers.iter().all(|receiver| joint.trace() < receiver.trace_m2().unwrap()));
+        }
+    }
+
+    #[test]
+    fn the_same_receiver_twice_halves_the_covariance_and_once_leaves_it() {
+        let one = seen_from(0.0, 40.0, Reflectivity::Unknown);
+        let alone = one.position_covariance().unwrap();
+        for count in [1, 2] {
+            let joint = FisherInformation::joint_position_covariance(&vec![one.clone(); count]).unwrap();
+            assert!((joint * count as f64 - alone).amax() < 1e-9 * alone.amax(), "{count}");
+        }
+        // A receiver that hears nothing adds nothing, and alone knows nothing.
+        let mut deaf = one.clone();
+        (deaf.gauged, deaf.echo, deaf.position) = (Matrix5::zeros(), Matrix5::zeros(), Matrix5::zeros());
+        assert!(FisherInformation::joint_position_covariance(&[deaf.clone()]).is_err());
+        let joint = FisherInformation::joint_position_covariance(&[one, deaf]).unwrap();
+        assert!((joint - alone).amax() < 1e-9 * alone.amax());
+    }
 }

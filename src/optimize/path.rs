@@ -220,3 +220,121 @@ fn centre(
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optimize::covariance::{Covariances, cholesky};
+    use crate::optimize::pair::Pairs;
+    use crate::optimize::{BelievedTarget, Problem, channel_vector};
+    use crate::scene::{Reflectivity, Scene};
+
+    fn several(reflectivity: Reflectivity) -> Several {
+        let mut scene = Scene::paper();
+        scene.model.reflectivity = reflectivity;
+        scene.array.transmit_antennas = 6;
+        let target = |x: f64, y: f64, beta: f64| BelievedTarget { position: [x, y], reflection_coefficient: beta };
+        let targets = [target(100.0, 50.0, 0.6), target(60.0, -20.0, 0.9), target(80.0, 90.0, 1.3)];
+        let problem = Problem::for_targets(&scene, channel_vector(&scene), &targets);
+        Several::new(problem.bounds(), problem.channel(), problem.power_w(), 1.0)
+    }
+
+    fn factor(size: usize, columns: usize) -> DMatrix<Complex64> {
+        let entry = |i: usize, k: usize| {
+            let phase = (3 * i + 7 * k) as f64;
+            Complex64::new(phase.sin() + if i == k { 2.0 } else { 0.0 }, (1.7 * phase).cos())
+        };
+        let full = DMatrix::from_fn(size, columns, entry);
+        let norm = full.norm();
+        full * Complex64::from(0.9 / norm)
+    }
+
+    /// Goals that a factor lies inside of.
+    fn goals(several: &Several, factor: &DMatrix<Complex64>) -> [Goal; 3] {
+        let now = functionals(several, factor);
+        let (bound, gain) = (several.largest_bound(&now), now[several.targets()][0]);
+        [
+            Goal::Gain { limit: 1.3 * bound },
+            Goal::Bound { least_gain: None },
+            Goal::Bound { least_gain: Some(0.7 * gain) },
+        ]
+    }
+
+    #[test]
+    fn gradients_and_hessians_in_the_functionals_are_those_of_central_differences() {
+        for reflectivity in [Reflectivity::Known, Reflectivity::Unknown] {
+            let several = several(reflectivity);
+            let factor = factor(several.size(), several.size());
+            for goal in goals(&several, &factor) {
+                let at = functionals(&several, &factor);
+                let here = several.expand(goal, 20.0, &at).unwrap();
+                for block in 0..at.len() {
+                    for entry in 0..if block == several.targets() { 2 } else { 4 } {
+                        let [along, across] = [at[block][0], at[block][1]];
+                        let step = 1e-6 * [along, across, (along * across).sqrt(), (along * across).sqrt()][entry];
+                        let moved = |sign: f64| {
+                            let mut moved = at.clone();
+                            moved[block][entry] += sign * step;
+                            several.expand(goal, 20.0, &moved).unwrap()
+                        };
+                        let (above, below) = (moved(1.0), moved(-1.0));
+                        let slope = (above.value - below.value) / (2.0 * step);
+                        let own = here.gradient[block][entry];
+                        assert!(
+                            (slope - own).abs() * step < 1e-8 + 1e-4 * own.abs() * step,
+                            "{goal:?} {block} {entry}"
+                        );
+                        let mut unit = vec![nalgebra::Vector4::zeros(); at.len()];
+                        unit[block][entry] = 1.0;
+                        let mut curve = vec![nalgebra::Vector4::zeros(); at.len()];
+                        for column in &here.factor {
+                            column.add_to(&mut curve, column.dot(&unit));
+                        }
+                        let largest = curve.iter().map(|block| block.amax()).fold(0.0, f64::max);
+                        for other in 0..at.len() {
+                            let change = (above.gradient[other] - below.gradient[other]) / (2.0 * step);
+                            assert!(
+                                (change - curve[other]).amax() <= 1e-3 * largest,
+                                "{goal:?} {block} {entry} {other}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The value falls along the step as the decrement says, and near the centre the decrement is squared by a step.
+    fn newtons_steps_are_newtons(shape: &impl Shape, several: &Several, start: &DMatrix<Complex64>) {
+        for goal in goals(several, start) {
+            let mut here = look(shape, several, goal, 20.0, start.clone()).unwrap();
+            let (direction, decrement) = shape.newton(several, &here).unwrap();
+            let value = |length: f64| {
+                let moved = shape.moved(&here, &direction, length).unwrap();
+                look(shape, several, goal, 20.0, moved).unwrap().value
+            };
+            let slope = (value(1e-4) - value(-1e-4)) / 2e-4;
+            assert!((slope + decrement).abs() < 1e-4 * decrement, "{goal:?}: {slope} {decrement}");
+            let mut steps = 0;
+            let mut factor = start.clone();
+            assert!(centre(shape, several, goal, 20.0, &mut factor, 1e-3, &mut steps, 0.0), "{goal:?}");
+            here = look(shape, several, goal, 20.0, factor).unwrap();
+            let (direction, before) = shape.newton(several, &here).unwrap();
+            let next = look(shape, several, goal, 20.0, shape.moved(&here, &direction, 1.0).unwrap()).unwrap();
+            let (_, after) = shape.newton(several, &next).unwrap();
+            assert!(after < 1e-14 + 100.0 * before * before, "{goal:?}: {before:e} {after:e}");
+        }
+    }
+
+    #[test]
+    fn steps_over_covariances_and_over_pairs_are_newtons() {
+        for reflectivity in [Reflectivity::Known, Reflectivity::Unknown] {
+            let several = several(reflectivity);
+            let size = several.size();
+            let full = factor(size, size);
+            let lower = cholesky(&full * full.adjoint()).unwrap();
+            newtons_steps_are_newtons(&Covariances, &several, &lower);
+            newtons_steps_are_newtons(&Pairs::default(), &several, &factor(size, 2));
+        }
+    }
+}

@@ -8,7 +8,7 @@ use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SolverStatus, S
 use nalgebra::{DMatrix, DVector};
 use num_complex::Complex64;
 
-use super::Problem;
+use super::{BoundModel, Problem};
 
 // The BLAS and LAPACK that clarabel's semidefinite cones call.
 #[link(name = "openblas")]
@@ -35,24 +35,29 @@ pub fn reference_sinr(problem: &Problem) -> Option<f64> {
             reached / problem.channel().norm_squared()
         })
         .collect();
-    let information = information(problem, &basis);
+    let targets = problem.bounds().len();
     let definite = Affine {
         constant: DMatrix::zeros(2 * basis[0].nrows(), 2 * basis[0].nrows()),
-        parts: basis.iter().map(embed).chain((0..3).map(|_| DMatrix::zeros(0, 0))).collect(),
+        parts: basis.iter().map(embed).collect(),
     };
-    let variables = basis.len() + 3;
+    let variables = basis.len() + 3 * targets;
     let mut rows = Rows::default();
-    // 1 − Tr Σ ≥ 0 and Π − Tr X ≥ 0.
+    // 1 − Tr Σ ≥ 0 and, for each target, Π − Tr X ≥ 0.
     rows.push(1.0, basis.iter().enumerate().map(|(n, matrix)| (n, matrix.trace().re)).collect());
-    rows.push(1.0, vec![(basis.len(), 1.0), (basis.len() + 2, 1.0)]);
-    let cones = vec![
-        SupportedConeT::NonnegativeConeT(2),
+    for first in (0..targets).map(|k| basis.len() + 3 * k) {
+        rows.push(1.0, vec![(first, 1.0), (first + 2, 1.0)]);
+    }
+    let mut cones = vec![
+        SupportedConeT::NonnegativeConeT(1 + targets),
         SupportedConeT::PSDTriangleConeT(definite.constant.nrows()),
-        SupportedConeT::PSDTriangleConeT(information.constant.nrows()),
     ];
     rows.push_matrix(&definite);
-    rows.push_matrix(&information);
-    let cost: Vec<f64> = gains.iter().map(|gain| -gain).chain([0.0; 3]).collect();
+    for (k, bound) in problem.bounds().iter().enumerate() {
+        let information = information(problem, bound, k, &basis);
+        cones.push(SupportedConeT::PSDTriangleConeT(information.constant.nrows()));
+        rows.push_matrix(&information);
+    }
+    let cost: Vec<f64> = gains.iter().map(|gain| -gain).chain(vec![0.0; 3 * targets]).collect();
     let settings = DefaultSettings { verbose: false, ..DefaultSettings::default() };
     let zero = CscMatrix::zeros((variables, variables));
     let mut solver = DefaultSolver::new(&zero, &cost, &rows.matrix(variables), &rows.right, &cones, settings).ok()?;
@@ -63,9 +68,9 @@ pub fn reference_sinr(problem: &Problem) -> Option<f64> {
     }
 }
 
-/// [[J, F], [Fᵀ, X]] with positions in units of √Π, J equilibrated at an isotropic Σ.
-fn information(problem: &Problem, basis: &[DMatrix<Complex64>]) -> Affine {
-    let bound = problem.bound();
+/// [[J, F], [Fᵀ, X]] of target `target` with positions in units of √Π, J equilibrated at an isotropic Σ. The three
+/// variables of X stand after those of the targets before.
+fn information(problem: &Problem, bound: &BoundModel, target: usize, basis: &[DMatrix<Complex64>]) -> Affine {
     let count = bound.parameters();
     let [alpha, slope] = bound.departure();
     let (linear, prior) = (bound.linear_parts(), bound.prior_part());
@@ -99,7 +104,9 @@ fn information(problem: &Problem, basis: &[DMatrix<Complex64>]) -> Affine {
         (part[(count + i, count + k)], part[(count + k, count + i)]) = (1.0, 1.0);
         part
     };
-    Affine { constant, parts: parts.iter().map(lifted).chain([corner(0, 0), corner(0, 1), corner(1, 1)]).collect() }
+    let others = (0..3 * target).map(|_| DMatrix::zeros(0, 0));
+    let corners = [corner(0, 0), corner(0, 1), corner(1, 1)];
+    Affine { constant, parts: parts.iter().map(lifted).chain(others).chain(corners).collect() }
 }
 
 /// Rows b − A x of all cones, column entries collected by variable.

@@ -63,7 +63,7 @@ impl<'a> Pairing<'a> {
         let start = run.first();
         let goal = Goal::Bound { least_gain: None };
         let smallest = follow(&Covariances, &run.several, goal, start, GAP, &mut run.steps, |_, _| true);
-        let smallest = run.smallest_pair(&strongest(&smallest.factor), None);
+        let smallest = run.smallest_pair(&strongest(&smallest.factor), None).factor;
         // The two beams of the smallest bound may be turned into one another: as near to the pair as they can be.
         let turn = smallest.ad_mul(pair).svd(true, true);
         let turn = turn.u.zip(turn.v_t).map_or_else(|| DMatrix::identity(2, 2), |(u, v)| u * v);
@@ -141,7 +141,7 @@ impl Problem {
         let level = Level { factor, weight };
         let best = follow(&Covariances, &run.several, goal, level, GAP, &mut run.steps, |_, _| effort.in_time());
         let pair = run.smallest_pair(&strongest(&best.factor), Some(least));
-        let mut solution = run.finish(&pair, 1.0, (0.0, best.proven), true);
+        let mut solution = run.finish(&pair.factor, 1.0, (0.0, best.proven.max(pair.proven)), true);
         solution.smallest_hcrb_trace_m2 = solution.hcrb_trace_m2;
         solution
     }
@@ -189,7 +189,8 @@ impl Run<'_> {
         let smallest_bound = self.bound(&smallest.factor);
         if smallest_bound > limit {
             let pair = self.smallest_pair(&strongest(&smallest.factor), None);
-            return self.finish(&pair, 0.0, (self.bound(&pair), smallest.proven), false);
+            let proven = smallest.proven.max(pair.proven);
+            return self.finish(&pair.factor, 0.0, (self.bound(&pair.factor), proven), false);
         }
         // A threshold that only just can be met is met within its tolerance.
         self.limit = limit.max(smallest_bound * (1.0 + 0.5 * THRESHOLD_TOLERANCE));
@@ -199,7 +200,8 @@ impl Run<'_> {
             Some(pair) => self.finish(&pair, proven, (smallest_bound, smallest.proven), true),
             None => {
                 let pair = self.smallest_pair(&strongest(&smallest.factor), None);
-                self.finish(&pair, proven, (self.bound(&pair), smallest.proven), false)
+                let least = smallest.proven.max(pair.proven);
+                self.finish(&pair.factor, proven, (self.bound(&pair.factor), least), false)
             }
         }
     }
@@ -253,7 +255,7 @@ impl Run<'_> {
     }
 
     /// The pair of the smallest largest bound near this one, with a gain above the least one where there is one.
-    fn smallest_pair(&mut self, pair: &DMatrix<Complex64>, least_gain: Option<f64>) -> DMatrix<Complex64> {
+    fn smallest_pair(&mut self, pair: &DMatrix<Complex64>, least_gain: Option<f64>) -> Outcome {
         let factor = match least_gain {
             Some(least) => self.with_gain(pair, least),
             None => pair * Complex64::from(0.99),
@@ -261,7 +263,7 @@ impl Run<'_> {
         let weight = FIRST / self.bound(&factor).clamp(f64::MIN_POSITIVE, 1e300);
         let (effort, goal) = (self.effort, Goal::Bound { least_gain });
         let start = Level { factor, weight };
-        follow(&Pairs::default(), &self.several, goal, start, GAP, &mut self.steps, |_, _| effort.in_time()).factor
+        follow(&Pairs::default(), &self.several, goal, start, GAP, &mut self.steps, |_, _| effort.in_time())
     }
 
     /// The pair, turned towards the channel as far as it takes to have more than this gain, inside the power.
