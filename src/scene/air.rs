@@ -40,14 +40,21 @@ impl Scene {
 
     fn check_echo_level(&self) -> Result<(), String> {
         let power_dbm = self.constraints.power_dbm;
+        // Lists have keys of the same meaning under shorter names.
+        let (reflection, noise) = match (self.target_list.is_empty(), self.receiver_list.is_empty()) {
+            (true, true) => ("channel.reflection_coefficient", "channel.sensing_noise_dbm"),
+            (true, false) => ("channel.reflection_coefficient", "noise_dbm"),
+            (false, true) => ("reflection_coefficient", "channel.sensing_noise_dbm"),
+            (false, false) => ("reflection_coefficient", "noise_dbm"),
+        };
         for target in self.targets() {
             let gain_db = 20.0 * target.reflection_coefficient.log10();
             for receiver in self.sensing_receivers() {
                 let level_db = power_dbm + gain_db - receiver.noise_dbm;
                 if level_db > MAX_ECHO_DB {
                     return Err(format!(
-                        "constraints.power_dbm = {power_dbm}: the echo of `{}` (reflection_coefficient = {}) is {level_db:.1} dB \
-                         over the noise of `{}` (noise_dbm = {}); accepted where anything is sent: up to {MAX_ECHO_DB} dB",
+                        "constraints.power_dbm = {power_dbm}: the echo of `{}` ({reflection} = {}) is {level_db:.1} dB \
+                         over the noise of `{}` ({noise} = {}); accepted where anything is sent: up to {MAX_ECHO_DB} dB",
                         target.id, target.reflection_coefficient, receiver.id, receiver.noise_dbm
                     ));
                 }
@@ -92,7 +99,10 @@ mod tests {
             // 40 symbols of 10 ns.
             (said(|scene| scene.channel.timing_error_std_s = 4.1e-7), ["channel.timing_error_std_s", "4.000e-7 s"]),
             (said(|scene| scene.constraints.power_dbm = 60.0), ["constraints.power_dbm = 60", "up to 96 dB"]),
-            (said(|scene| scene.channel.sensing_noise_dbm = -110.0), ["(noise_dbm = -110)", "up to 96 dB"]),
+            (
+                said(|scene| scene.channel.sensing_noise_dbm = -110.0),
+                ["(channel.sensing_noise_dbm = -110)", "up to 96 dB"],
+            ),
             (
                 said(|scene| {
                     scene.waveform.bandwidth_hz = 4e6;
