@@ -261,7 +261,7 @@ mod tests {
             (0..4).map(|element| Complex64::cis(std::f64::consts::PI * f64::from(element) * 10.0 / distance)).sum();
         let expected = sum.norm_sqr() * distance.powi(-3);
         let found = crate::dsp::mean_power(&both[1]);
-        // The noise is 2·10⁻⁸ W, 40 dB below.
+        // The noise is 2·10⁻⁸ W, 37 dB below.
         assert!((found / expected - 1.0).abs() < 0.01, "{found} {expected}");
     }
 
