@@ -42,3 +42,32 @@ fn the_delay_doppler_map_of_frames_in_phase_peaks_at_the_targets_rate() {
     assert!((peak[1] - rate_m_s).abs() < 5.0, "{peak:?}, {rate_m_s}");
     assert!(peak[2] > 13.0, "{peak:?}");
 }
+
+#[test]
+fn what_trials_cannot_show_is_refused_in_one_line() {
+    let paper = include_str!("../scenes/paper.toml");
+    let (at_one, apart) = (
+        paper.replace("[waveform]", "[waveform]\nsamples_per_symbol = 1"),
+        paper.replace("spacing_wavelengths = 0.5", "spacing_wavelengths = 1.0"),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (at_one, apart) = (write("at-one.toml", &at_one), write("apart.toml", &apart));
+    for (arguments, named) in [
+        (["--scene", "paper", "--trials", "0"], "--trials = 0"),
+        (["--scene", &at_one, "--trials", "1"], "waveform.samples_per_symbol = 1"),
+        (["--scene", &apart, "--trials", "1"], "field of view"),
+        (["--scene", "clutter", "--trials", "1"], "clutter"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_issc"));
+        let output = command.arg("sense").args(arguments).output().expect("the program starts");
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(line.contains(named) && line.contains("accepted"), "{line}");
+    }
+}

@@ -255,9 +255,14 @@ mod tests {
         assert_eq!((single.len(), both.len()), (5, 8));
         assert_eq!(both[0], single[0]);
         assert_eq!(both[2..6], single[1..]);
-        // The second communication receiver is twice as far and more: its path loses more.
-        let mean_power = |row: &[Complex32]| crate::dsp::mean_power(row);
-        assert!(mean_power(&both[1]) < mean_power(&both[0]) && mean_power(&both[1]) > 0.0);
+        // The second communication receiver hears the constant of all four antennas over its own path.
+        let distance = 40f64.hypot(10.0);
+        let sum: Complex64 =
+            (0..4).map(|element| Complex64::cis(std::f64::consts::PI * f64::from(element) * 10.0 / distance)).sum();
+        let expected = sum.norm_sqr() * distance.powi(-3);
+        let found = crate::dsp::mean_power(&both[1]);
+        // The noise is 2·10⁻⁸ W, 37 dB below.
+        assert!((found / expected - 1.0).abs() < 0.01, "{found} {expected}");
     }
 
     #[test]

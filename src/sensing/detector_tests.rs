@@ -178,7 +178,7 @@ struct Sums {
 
 #[test]
 fn three_targets_one_of_them_moving_are_each_found_at_their_bound_with_a_true_error_bar_and_keep_their_tracks() {
-    const FRAMES: usize = 400;
+    const FRAMES: usize = 300;
     let targets = [
         target([100.0, 50.0], [0.0, 0.0], 0.6),
         target([60.0, -20.0], [20.0, -15.0], 0.4),
@@ -220,7 +220,7 @@ fn three_targets_one_of_them_moving_are_each_found_at_their_bound_with_a_true_er
         for (index, Sums { found, squares, bounds, nees }) in sums.iter().enumerate() {
             let (ratio, nees) = ((squares / bounds).sqrt(), nees / *found as f64);
             println!("{power_dbm} dBm, target {index}: {found} found, ratio {ratio:.3}, NEES {nees:.3}");
-            // A ratio of n trials scatters by 1/√(2n) at most, 4 % here, and NEES by 2/√n, 0.1.
+            // A ratio of n trials scatters by 1/√(2n) at most, 4 % here, and NEES by 2/√n, 0.12.
             assert!(*found >= FRAMES * 99 / 100, "{power_dbm} dBm, target {index}: {found} found");
             assert!(ratio < 1.25 && (1.6..2.6).contains(&nees), "{power_dbm} dBm, target {index}: {ratio} {nees}");
             assert!(ids[index].iter().all(|id| *id == ids[index][0]), "target {index} changes its track");
