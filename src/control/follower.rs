@@ -58,8 +58,8 @@ impl Follower {
 
     /// Lets the tracks of the frames below `end` be used: those are in whatever the timing of threads.
     pub fn advance(&mut self, end: u64) {
-        while let Some((_, tracks)) = self.waiting.pop_front_if(|(frame, _)| *frame < end) {
-            self.tracks = tracks;
+        while self.waiting.front().is_some_and(|(frame, _)| *frame < end) {
+            self.tracks = self.waiting.pop_front().map(|(_, tracks)| tracks).unwrap_or_default();
         }
     }
 
