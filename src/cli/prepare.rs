@@ -257,7 +257,7 @@ impl RunOptions {
         session.limit_time(self.pace);
         session.scheduled = self.at.iter().map(|text| parse_at(text)).collect::<Result<_>>()?;
         for ((_, command), text) in session.scheduled.iter().zip(&self.at) {
-            command.check(session.scene()).map_err(|error| error.within(format!("--at {text}")))?;
+            command.check_id(session.scene()).map_err(|error| error.within(format!("--at {text}")))?;
         }
         session.has_receiver = has_stage(graph, "frame-receiver") || companions.expects(Role::CommunicationReceiver);
         session.holds_beams = graph.hold_beams;
