@@ -153,9 +153,8 @@ pub fn find<'a>(keys: &'a [Key], pattern: &str) -> Option<&'a Key> {
 pub fn pattern(keys: &[Key], path: &str) -> String {
     let parts: Vec<&str> = path.split('.').collect();
     let fits = |key: &&Key| {
-        let mut wanted = key.path.split('.');
         let mut parts = parts.iter();
-        while let Some(want) = wanted.next() {
+        for want in key.path.split('.') {
             let Some(part) = parts.next() else { return false };
             match want.strip_suffix("[]") {
                 Some(list) if part.split('[').next() == Some(list) => {

@@ -138,6 +138,16 @@ impl Command {
         }
     }
 
+    /// Whether the scene has the target that this names.
+    pub fn check_id(&self, scene: &Scene) -> Result<()> {
+        match self {
+            Self::Target { id, .. } | Self::WorldTarget { id, .. } | Self::WorldReflection { id, .. } => {
+                scene.target_index(id.as_deref()).map(drop).map_err(Error::input)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether this can be meant in a scene: that the target is there, that it can stand where the command says, and that
     /// an echo of this level is one that receivers are made for.
     pub fn check(&self, scene: &Scene) -> Result<()> {
@@ -273,6 +283,8 @@ mod tests {
             let found = change(line).unwrap_err();
             assert!(found.starts_with(said), "{found}");
         }
+        assert!(Command::parse("target.car=[80,60]").unwrap().check_id(&scene).is_err());
+        assert!(Command::parse("target=[-80,60]").unwrap().check_id(&scene).is_ok());
     }
 
     #[test]

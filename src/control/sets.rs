@@ -82,10 +82,14 @@ impl Setting {
     }
 }
 
-/// Whether the table has the key that `path` names.
+/// Whether the table has the key that `path` names, or keys in the section or list that it names.
 fn known(keys: &[Key], path: &str) -> bool {
     let pattern = pattern(keys, path);
-    keys.iter().any(|key| key.path == pattern)
+    let within = |key: &Key| {
+        let rest = key.path.strip_prefix(&pattern);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with("[]"))
+    };
+    keys.iter().any(within)
 }
 
 /// Whether a path names a key of a stage, `chain.NAME.stages.KIND.KEY`: the stage's kind knows it.
@@ -171,6 +175,7 @@ mod tests {
         ] {
             assert_eq!(scene_after(&[text]).unwrap()[list][index][key], value, "{text}");
         }
+        assert_eq!(scene_after(&["scene.clutter=[]"]).unwrap()["clutter"], Value::Array(Vec::new()));
         for text in ["scene.constraints.power_dbm=-30", "constraints.power_dbm = -30"] {
             assert_eq!(scene_after(&[text]).unwrap()["constraints"]["power_dbm"], Value::Float(-30.0));
         }

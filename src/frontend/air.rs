@@ -103,7 +103,7 @@ fn neighbour(around: &Surroundings, row: usize, profile: &Profile) -> Result<Opt
         *feeds = Some(Vec::new());
         return Ok(None);
     };
-    if row > around.scene.array.receive_antennas {
+    if row >= around.scene.receiving_antennas() {
         return Err(Error::input(format!("radio {}: world_row = {row}; accepted: a row of the world", profile.name)));
     }
     let feed = Arc::new(Feed::new(row..row + 1));
@@ -129,12 +129,12 @@ pub(super) struct WorldAir {
 impl WorldAir {
     pub(super) fn new(around: &Surroundings, profile: &Profile, origin: Arc<AtomicI64>) -> Result<Self> {
         let array = &around.scene.array;
-        let (antennas, rows) = (array.transmit_antennas, 1 + array.receive_antennas);
+        let (antennas, rows) = (array.transmit_antennas, around.scene.receiving_antennas());
         let received = profile.rx.channels.len();
         if profile.tx.channels.len() != antennas || ![0, rows].contains(&received) {
             return Err(Error::input(format!(
                 "radio {}: {} TX and {} RX channels; accepted with this scene and air=world: {antennas} and {rows} \
-                 (array.transmit_antennas, 1 + array.receive_antennas)",
+                 (array.transmit_antennas, all antennas that receive)",
                 profile.name,
                 profile.tx.channels.len(),
                 profile.rx.channels.len()

@@ -67,7 +67,7 @@ impl SharedAir {
         let terms = Asked {
             version: VERSION,
             first_row: 0,
-            rows: 1 + scene.array.receive_antennas,
+            rows: scene.receiving_antennas(),
             sample_rate_hz: scene.sample_rate_hz(),
             carrier_hz: scene.waveform.carrier_hz,
         };

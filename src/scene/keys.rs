@@ -142,7 +142,7 @@ pub const KEYS: &[Key] = &[
     key(
         "channel.leakage_db",
         "dB",
-        Number(-300.0, 20.0),
+        Number(-1000.0, 20.0),
         Absent,
         "Power gain from a transmit antenna to one of the sensing receiver on the straight way; nothing comes that way \
          where absent.",

@@ -428,7 +428,7 @@ mod tests {
                 "clutter[0].position_m = [inf, 1] is out of range; accepted: [x, y], two finite numbers",
             ),
             ("[1.0, 1.0]", "0.0", "-20.0", "clutter[0].reflection_coefficient = 0 is out of range"),
-            ("[1.0, 1.0]", "1.0", "nan", "channel.leakage_db = NaN is out of range; accepted: -300 to 20"),
+            ("[1.0, 1.0]", "1.0", "nan", "channel.leakage_db = NaN is out of range; accepted: -1000 to 20"),
             ("[1.0]", "1.0", "-20.0", "position_m"),
         ] {
             let error = with(position, coefficient, leakage).unwrap_err().to_string();

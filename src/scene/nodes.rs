@@ -217,6 +217,11 @@ impl Scene {
         scene
     }
 
+    /// Antennas that receive: one of each communication receiver, and those of the sensing receivers' arrays.
+    pub fn receiving_antennas(&self) -> usize {
+        self.receivers().iter().map(|receiver| receiver.antennas).sum()
+    }
+
     /// The scene as an optimizer sees it that serves receiver `communication` of [`Self::communication_receivers`] and plans
     /// for the first sensing receiver: all targets stay, and the receivers' single keys speak of these two.
     ///

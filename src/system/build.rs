@@ -65,6 +65,8 @@ pub struct System {
     pub(super) paced: bool,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) radios: OpenRadios,
+    /// Pictures that no decoder had time for.
+    pub(super) pictures_lost: Arc<AtomicU64>,
     pub(super) stop: StopSwitch,
 }
 
@@ -120,6 +122,7 @@ impl System {
             chain: ChainContext::default(),
             ends,
         };
+        let pictures_lost = Arc::clone(&context.sinks.dropped_pictures);
         let program = Program::load(&graph, &graph_name, &registry, &mut context)?;
         let radios = radios.opened();
         if graph.has(&registry, BlockRole::Locates) {
@@ -167,6 +170,7 @@ impl System {
             paced: spec.pace.is_some(),
             snapshots,
             radios,
+            pictures_lost,
             stop: spec.stop,
         })
     }

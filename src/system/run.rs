@@ -17,7 +17,7 @@ use super::report::{Collector, Outcome, Report, State, Status};
 use crate::blocks::ReceivedPicture;
 use crate::control::socket::{self, Answer, ControlSocket, LiveRequest};
 use crate::control::{Command, PictureLibrary, Session, SessionLog};
-use crate::runtime::{Busy, Program, StopSwitch};
+use crate::runtime::{Busy, LinkCount, Program, StopSwitch};
 use crate::stream::{PlanBoard, Told};
 use crate::{Error, Result};
 
@@ -143,6 +143,9 @@ struct Conductor<'a> {
     shared: &'a Shared,
     stop: StopSwitch,
     program: Option<Program>,
+    /// The links between chains, and what was dropped from them.
+    links: Vec<LinkCount>,
+    pictures_lost: Arc<AtomicU64>,
     session: Option<Session>,
     /// Changes of plan so far.
     retunes: Arc<AtomicU64>,
@@ -171,6 +174,8 @@ impl<'a> Conductor<'a> {
             gallery: Gallery::open(Arc::clone(&system.library), system.writer, &stop)?,
             shared,
             stop,
+            links: program.links().to_vec(),
+            pictures_lost: system.pictures_lost,
             program: Some(program),
             retunes: session.as_ref().map(Session::retunes).unwrap_or_default(),
             session,
@@ -305,15 +310,23 @@ impl<'a> Conductor<'a> {
         }
         let factor = (signal_s - self.looked.1) / since.as_secs_f64().max(1e-9);
         self.looked = (Instant::now(), signal_s);
-        self.collector.set_retunes(self.retunes.load(Ordering::Relaxed));
+        self.count();
         self.shared.status.store(Arc::new(self.collector.status(self.state, factor)));
         if let Some(writer) = &mut self.writer {
             writer.flush();
         }
     }
 
+    /// Takes over what others count.
+    fn count(&mut self) {
+        let late: u64 = self.links.iter().map(LinkCount::dropped).sum();
+        self.collector.set_retunes(self.retunes.load(Ordering::Relaxed));
+        self.collector.set_overload(late, self.pictures_lost.load(Ordering::Relaxed));
+    }
+
     /// Closes everything and makes the report.
     fn end(mut self, busy: Result<Vec<Busy>>, log: SessionLog, took: Duration) -> Result<Ended> {
+        self.count();
         let mut failure = None;
         let mut note = |result: Result<()>| failure = failure.take().or(result.err());
         let busy = busy.unwrap_or_else(|error| {

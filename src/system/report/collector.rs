@@ -78,6 +78,8 @@ pub struct Collector {
     overflows: u64,
     underflows: u64,
     retunes: u64,
+    late_frames: u64,
+    late_pictures: u64,
     /// The plan whose first frame was told last.
     told_epoch: Option<u64>,
     /// Whether anybody wants the run's events.
@@ -138,6 +140,8 @@ impl Collector {
             overflows: 0,
             underflows: 0,
             retunes: 0,
+            late_frames: 0,
+            late_pictures: 0,
             told_epoch: None,
             wants_events: false,
             events: Vec::new(),
@@ -318,6 +322,11 @@ impl Collector {
         }
     }
 
+    /// Takes in how many frames and pictures were given up because the machine did not keep up.
+    pub fn set_overload(&mut self, frames: u64, pictures: u64) {
+        (self.late_frames, self.late_pictures) = (frames, pictures);
+    }
+
     /// Takes in how many changes of plan there were.
     pub fn set_retunes(&mut self, retunes: u64) {
         self.retunes = retunes;
@@ -402,7 +411,13 @@ impl Collector {
                 plan: (sent.frames > 0).then(|| w_to_dbm(sent.plan_power_w / sent.frames as f64)),
                 measured: (radiated.samples > 0).then(|| w_to_dbm(radiated.energy / radiated.samples as f64)),
             },
-            dropped: Dropped { gap: self.overflows, late: self.left_out, refused, ..Dropped::default() },
+            dropped: Dropped {
+                overload: self.late_frames + self.late_pictures,
+                late: self.left_out,
+                // Links tell of what they drop as of samples that are missing.
+                gap: self.overflows.saturating_sub(self.late_frames),
+                refused,
+            },
             latency_ms: Latencies::default(),
             images_total: self.images_total,
             images_whole: self.communication[0].images.whole,

@@ -291,7 +291,7 @@ pub struct HeaderFigures {
 /// Frames given up, by cause.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Dropped {
-    /// The machine did not keep up.
+    /// The machine did not keep up; pictures that no decoder had time for are among them.
     pub overload: u64,
     /// They were too late for the radio.
     pub late: u64,
