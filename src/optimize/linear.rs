@@ -3,11 +3,11 @@
 use nalgebra::allocator::Allocator;
 use nalgebra::{DefaultAllocator, Dim, OMatrix, OVector, SMatrix, U1};
 
+/// A lower factor and the scale of its rows.
+pub type Factor<D> = (OMatrix<f64, D, D>, OVector<f64, D>);
+
 /// Lower factor of D M D with D = diag(M)^{−1/2}, and D; the index of a row that depends on those before it otherwise.
-pub fn cholesky<D: Dim>(
-    matrix: &OMatrix<f64, D, D>,
-    threshold: f64,
-) -> Result<(OMatrix<f64, D, D>, OVector<f64, D>), usize>
+pub fn cholesky<D: Dim>(matrix: &OMatrix<f64, D, D>, threshold: f64) -> Result<Factor<D>, usize>
 where
     DefaultAllocator: Allocator<D> + Allocator<D, D>,
 {

@@ -45,6 +45,15 @@ pub(super) struct Level {
     pub weight: f64,
 }
 
+/// Where Newton's method ends within a level.
+#[derive(Clone, Copy)]
+struct Stop {
+    /// Squared decrement.
+    tolerance: f64,
+    /// Largest bound that is small enough; 0: none is.
+    enough: f64,
+}
+
 /// How far a run came.
 pub(super) struct Outcome {
     /// The best point, strictly inside.
@@ -101,7 +110,7 @@ pub(super) fn follow(
         let end = constraints / (gap * scale);
         let last = weight >= end;
         let tolerance = if last { CENTRED_LAST } else { CENTRED };
-        let centred = centre(shape, several, goal, weight, &mut factor, tolerance, steps, 0.0);
+        let centred = centre(shape, several, goal, weight, &mut factor, Stop { tolerance, enough: 0.0 }, steps);
         let now = functionals(several, &factor);
         let Some(expansion) = several.expand(goal, weight, &now) else { return outcome };
         outcome.factor.clone_from(&factor);
@@ -114,7 +123,7 @@ pub(super) fn follow(
         }
         let ends = last || !centred || !go_on;
         if ends || constraints / weight < WARM_GAP * scale {
-            let multipliers = expansion.weights.iter().map(|multiplier| multiplier / weight).collect();
+            let multipliers: Vec<f64> = expansion.weights.iter().map(|multiplier| multiplier / weight).collect();
             let proven = prove(several, goal, weight, &now, &multipliers);
             let better = match goal {
                 Goal::Gain { .. } => proven < outcome.proven,
@@ -132,7 +141,7 @@ pub(super) fn follow(
 }
 
 /// What the dual proves of the optimum's value with these multipliers.
-fn prove(several: &Several, goal: Goal, weight: f64, now: &Blocks, multipliers: &Vec<f64>) -> f64 {
+fn prove(several: &Several, goal: Goal, weight: f64, now: &Blocks, multipliers: &[f64]) -> f64 {
     let proven = match goal {
         Goal::Gain { limit } => several.proven_gain(now, multipliers, limit * (1.0 + THRESHOLD_TOLERANCE)),
         Goal::Bound { least_gain } => {
@@ -171,23 +180,22 @@ pub(super) fn reach(
     let mut bound = several.largest_bound(&functionals(several, &factor));
     let mut weight = REACHING / bound;
     while bound >= enough && weight * bound * GAP_REACHED < 1.0 {
-        centre(shape, several, goal, weight, &mut factor, CENTRED, steps, enough);
+        centre(shape, several, goal, weight, &mut factor, Stop { tolerance: CENTRED, enough }, steps);
         bound = several.largest_bound(&functionals(several, &factor));
         weight *= LOWERING;
     }
     (bound < enough).then_some(factor)
 }
 
-/// Newton's method on one level, or until every bound is below `enough`; whether the level was centred.
+/// Newton's method on one level, or until every bound is small enough; whether the level was centred.
 fn centre(
     shape: &impl Shape,
     several: &Several,
     goal: Goal,
     weight: f64,
     factor: &mut DMatrix<Complex64>,
-    tolerance: f64,
+    stop: Stop,
     steps: &mut usize,
-    enough: f64,
 ) -> bool {
     let Some(mut here) = look(shape, several, goal, weight, factor.clone()) else { return false };
     let mut last = f64::INFINITY;
@@ -198,7 +206,7 @@ fn centre(
             return false;
         }
         // Once Newton's steps no longer shrink, what is left is rounding.
-        if decrement < tolerance || (decrement < QUADRATIC && decrement > 0.1 * last) {
+        if decrement < stop.tolerance || (decrement < QUADRATIC && decrement > 0.1 * last) {
             return true;
         }
         last = decrement;
@@ -208,7 +216,7 @@ fn centre(
             match next.and_then(|next| look(shape, several, goal, weight, next)) {
                 Some(there) if decrement < QUADRATIC || there.value <= here.value - 0.1 * length * decrement => {
                     factor.clone_from(&there.factor);
-                    if enough > 0.0 && several.largest_bound(&there.functionals) < enough {
+                    if stop.enough > 0.0 && several.largest_bound(&there.functionals) < stop.enough {
                         return false;
                     }
                     break there;
@@ -268,35 +276,35 @@ mod tests {
             for goal in goals(&several, &factor) {
                 let at = functionals(&several, &factor);
                 let here = several.expand(goal, 20.0, &at).unwrap();
+                let scale = |block: &nalgebra::Vector4<f64>| {
+                    let cross = (block[0] * block[1]).sqrt();
+                    nalgebra::Vector4::new(block[0], block[1], cross, cross)
+                };
+                let scales: Vec<_> = at.iter().map(scale).collect();
                 for block in 0..at.len() {
                     for entry in 0..if block == several.targets() { 2 } else { 4 } {
-                        let [along, across] = [at[block][0], at[block][1]];
-                        let step = 1e-6 * [along, across, (along * across).sqrt(), (along * across).sqrt()][entry];
+                        let step = 1e-6 * scales[block][entry];
                         let moved = |sign: f64| {
                             let mut moved = at.clone();
                             moved[block][entry] += sign * step;
                             several.expand(goal, 20.0, &moved).unwrap()
                         };
                         let (above, below) = (moved(1.0), moved(-1.0));
-                        let slope = (above.value - below.value) / (2.0 * step);
-                        let own = here.gradient[block][entry];
-                        assert!(
-                            (slope - own).abs() * step < 1e-8 + 1e-4 * own.abs() * step,
-                            "{goal:?} {block} {entry}"
-                        );
+                        // Per relative change of the functional, so that all are numbers of like size.
+                        let slope = (above.value - below.value) / 2e-6;
+                        let own = here.gradient[block][entry] * scales[block][entry];
+                        assert!((slope - own).abs() < 1e-6 + 1e-4 * own.abs(), "{goal:?} {block} {entry}");
                         let mut unit = vec![nalgebra::Vector4::zeros(); at.len()];
-                        unit[block][entry] = 1.0;
+                        unit[block][entry] = scales[block][entry];
                         let mut curve = vec![nalgebra::Vector4::zeros(); at.len()];
                         for column in &here.factor {
                             column.add_to(&mut curve, column.dot(&unit));
                         }
-                        let largest = curve.iter().map(|block| block.amax()).fold(0.0, f64::max);
-                        for other in 0..at.len() {
-                            let change = (above.gradient[other] - below.gradient[other]) / (2.0 * step);
-                            assert!(
-                                (change - curve[other]).amax() <= 1e-3 * largest,
-                                "{goal:?} {block} {entry} {other}"
-                            );
+                        for (other, curve) in curve.iter().enumerate() {
+                            let change = (above.gradient[other] - below.gradient[other]) / 2e-6;
+                            let error = (change - curve).component_mul(&scales[other]).amax();
+                            let size = curve.component_mul(&scales[other]).amax();
+                            assert!(error < 1e-6 + 1e-4 * size, "{goal:?} {block} {entry} {other}: {error:e} {size:e}");
                         }
                     }
                 }
@@ -315,9 +323,9 @@ mod tests {
             };
             let slope = (value(1e-4) - value(-1e-4)) / 2e-4;
             assert!((slope + decrement).abs() < 1e-4 * decrement, "{goal:?}: {slope} {decrement}");
-            let mut steps = 0;
+            let (mut steps, stop) = (0, Stop { tolerance: 1e-3, enough: 0.0 });
             let mut factor = start.clone();
-            assert!(centre(shape, several, goal, 20.0, &mut factor, 1e-3, &mut steps, 0.0), "{goal:?}");
+            assert!(centre(shape, several, goal, 20.0, &mut factor, stop, &mut steps), "{goal:?}");
             here = look(shape, several, goal, 20.0, factor).unwrap();
             let (direction, before) = shape.newton(several, &here).unwrap();
             let next = look(shape, several, goal, 20.0, shape.moved(&here, &direction, 1.0).unwrap()).unwrap();
