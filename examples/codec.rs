@@ -19,7 +19,8 @@ fn main() -> issc::Result<()> {
         let whole = decoder.decode(&coded.protected, &coded.body, &[])?;
         // A tenth of the body's bits do not arrive; the codec conceals what they carried.
         let bits = 8 * coded.body.len();
-        let damaged = decoder.decode(&coded.protected, &coded.body, &[bits / 2..bits / 2 + bits / 10])?;
+        let lost = bits / 2..bits / 2 + bits / 10;
+        let damaged = decoder.decode(&coded.protected, &coded.body, std::slice::from_ref(&lost))?;
         let psnr = |shown| metrics::psnr_db(metrics::mse(&picture, shown)).unwrap_or(f64::INFINITY);
         println!(
             "{:<8} {:.3} bit/pixel  {:.2} dB  with a tenth lost {:.2} dB, {} of {} slices concealed",

@@ -296,7 +296,7 @@ impl SystemSpec {
         session.live = Some(live);
         for (frame, command) in &self.schedule {
             let text = || format!("--at {frame}:{}", command.to_line());
-            command.check(scene).map_err(|error| error.within(text()))?;
+            command.check_id(scene).map_err(|error| error.within(text()))?;
         }
         session.scheduled.clone_from(&self.schedule);
         session.has_receiver = graph.has(registry, BlockRole::Receives) || peers.expects(Role::CommunicationReceiver);
