@@ -24,24 +24,36 @@ pub(super) struct Follower {
     tracks: Vec<Track>,
     /// Frames below this one have come in.
     pub seen: u64,
-    /// Where every believed target is expected, and the id of its track.
-    targets: Vec<(Point, Option<u64>)>,
+    /// The believed targets.
+    targets: Vec<Followed>,
     /// Time spent on plans.
     pub busy: Duration,
     /// What was done.
     pub report: FollowReport,
 }
 
+/// A believed target.
+#[derive(Debug)]
+struct Followed {
+    /// Its place among the scene's targets.
+    index: usize,
+    /// Where it is expected.
+    place: Point,
+    /// The id of its track.
+    track: Option<u64>,
+}
+
 impl Follower {
-    /// For targets first believed to be at these places, with a plan every so many frames.
-    pub fn new(every_frames: u64, targets: impl Iterator<Item = Point>) -> Self {
+    /// For these targets by their places among the scene's, each where it is first believed to be; with a plan every so
+    /// many frames.
+    pub fn new(every_frames: u64, targets: impl Iterator<Item = (usize, Point)>) -> Self {
         Self {
             every_frames,
             waiting: VecDeque::new(),
             gathered: Vec::new(),
             tracks: Vec::new(),
             seen: 0,
-            targets: targets.map(|place| (place, None)).collect(),
+            targets: targets.map(|(index, place)| Followed { index, place, track: None }).collect(),
             busy: Duration::ZERO,
             report: FollowReport::default(),
         }
@@ -63,33 +75,33 @@ impl Follower {
         }
     }
 
-    /// The track of every believed target that has one, by the target's place.
+    /// The track of every believed target that has one, by the target's place among the scene's.
     pub fn assigned(&mut self) -> Vec<(usize, Track)> {
-        if let ([(_, id)], Some(best)) = (&mut self.targets[..], self.tracks.first()) {
-            *id = Some(best.id);
-            return vec![(0, *best)];
+        if let ([only], Some(best)) = (&mut self.targets[..], self.tracks.first()) {
+            only.track = Some(best.id);
+            return vec![(only.index, *best)];
         }
         let tracks = &self.tracks;
-        for (_, id) in &mut self.targets {
-            *id = id.filter(|id| tracks.iter().any(|track| track.id == *id));
+        for target in &mut self.targets {
+            target.track = target.track.filter(|id| tracks.iter().any(|track| track.id == *id));
         }
         let mut pairs: Vec<_> = (0..self.targets.len())
             .flat_map(|target| tracks.iter().map(move |track| (target, track)))
-            .map(|(target, track)| (distance_m(self.targets[target].0, track.position_m()), target, track))
+            .map(|(target, track)| (distance_m(self.targets[target].place, track.position_m()), target, track))
             .collect();
         pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
         for (_, target, track) in pairs {
-            let taken = self.targets.iter().any(|(_, id)| *id == Some(track.id));
-            if self.targets[target].1.is_none() && !taken {
-                self.targets[target].1 = Some(track.id);
+            let taken = self.targets.iter().any(|other| other.track == Some(track.id));
+            if self.targets[target].track.is_none() && !taken {
+                self.targets[target].track = Some(track.id);
             }
         }
         let of = |id: Option<u64>| tracks.iter().find(|track| Some(track.id) == id).copied();
-        self.targets.iter().enumerate().filter_map(|(target, (_, id))| Some((target, of(*id)?))).collect()
+        self.targets.iter().filter_map(|target| Some((target.index, of(target.track)?))).collect()
     }
 
-    /// Where a believed target is expected from now on.
-    pub fn expect(&mut self, target: usize, place: Point) {
-        self.targets[target].0 = place;
+    /// Where the target at this place among the scene's is expected from now on.
+    pub fn expect(&mut self, index: usize, place: Point) {
+        self.targets.iter_mut().filter(|target| target.index == index).for_each(|target| target.place = place);
     }
 }

@@ -145,8 +145,8 @@ impl Session {
 
     /// Lets the beams follow the track, with a new plan every so many frames.
     pub fn follow(&mut self, every_frames: u64) {
-        let believed = self.scene.targets().into_iter().filter(|target| target.believed);
-        self.follower = Some(Follower::new(every_frames, believed.map(|target| target.position_m)));
+        let believed = self.scene.targets().into_iter().enumerate().filter(|(_, target)| target.believed);
+        self.follower = Some(Follower::new(every_frames, believed.map(|(index, target)| (index, target.position_m))));
     }
 
     /// Runs until the transmitter and the receivers are gone.
