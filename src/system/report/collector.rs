@@ -24,6 +24,9 @@ use crate::system::events::{Detection, Event};
 /// Frames, places and pictures that may wait for what receivers make of them; the oldest go first.
 const WAITING: usize = 1 << 16;
 
+/// Pictures behind the newest result that may still be waited for.
+const PICTURES_BEHIND: u64 = 1024;
+
 struct SentFrame {
     blocks: u8,
     digests: [u64; 4],
@@ -37,6 +40,8 @@ struct CommunicationReceiver {
     next: u64,
     received: Windowed<ReceivedSums>,
     images: Images,
+    /// Number of the newest picture that came.
+    shown: u64,
 }
 
 /// A sensing receiver, and what it has told of the frame it is at.
@@ -106,6 +111,7 @@ impl Collector {
             next: 0,
             received: Windowed::default(),
             images: Images::default(),
+            shown: 0,
         });
         let sensing = scene.sensing_receivers().into_iter().enumerate().map(|(index, receiver)| Sensing {
             id: receiver.id.into(),
@@ -317,8 +323,15 @@ impl Collector {
                 blocks_lost: line.blocks_lost,
             });
         }
+        let number = line.index;
         if let Some(state) = self.communication.get_mut(usize::from(receiver)) {
             state.images.came(line);
+            state.shown = state.shown.max(number);
+        }
+        // Results come nearly in order: what is far behind all of them has come, or never will.
+        let done = self.communication.iter().map(|receiver| receiver.shown).min().unwrap_or_default();
+        while self.pictures.first_key_value().is_some_and(|(first, _)| first + PICTURES_BEHIND < done) {
+            self.pictures.pop_first();
         }
     }
 
