@@ -56,14 +56,15 @@ fn markdown(rows: &[Row]) -> String {
          stand for the name or the place of a list's entry. A key without a default is required, or what it describes is \
          absent: its sentence says which.\n",
     );
-    let sorts: [(&str, fn(&Row) -> bool); 3] = [
-        ("Scene files", |row| row.path.starts_with(SCENE_PREFIX)),
-        ("Flowgraph files", |row| !row.live && !row.path.starts_with(SCENE_PREFIX)),
-        ("Live commands", |row| row.live),
-    ];
-    for (title, belongs) in sorts {
-        page += &format!("\n## {title}\n\n| key | unit | accepted | default | meaning |\n|---|---|---|---|---|\n");
-        for row in rows.iter().filter(|row| belongs(row)) {
+    let of_scene = |row: &Row| row.path.starts_with(SCENE_PREFIX);
+    let title = |row: &Row| match row.live {
+        true => "Live commands",
+        false if of_scene(row) => "Scene files",
+        false => "Flowgraph files",
+    };
+    for sort in ["Scene files", "Flowgraph files", "Live commands"] {
+        page += &format!("\n## {sort}\n\n| key | unit | accepted | default | meaning |\n|---|---|---|---|---|\n");
+        for row in rows.iter().filter(|row| title(row) == sort) {
             let default = if row.default.is_null() { String::new() } else { format!("`{}`", row.default) };
             let cells = [format!("`{}`", row.path), row.unit.into(), range(row), default, row.doc.into()];
             page += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));
