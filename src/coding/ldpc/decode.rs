@@ -21,7 +21,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Those that this processor runs, the best last.
+    /// The kernels that this processor runs, the best last.
     pub fn available() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut kernels = vec![Self::Portable];
