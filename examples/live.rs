@@ -1,4 +1,4 @@
-//! A running system from a program: start the shipped loopback, change its power in flight, watch it, stop it.
+//! A running system from a program: start the shipped loopback, change its power while it runs, watch it, stop it.
 //!
 //! `cargo run --release --example live`
 

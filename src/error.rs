@@ -79,7 +79,7 @@ impl Error {
         Self::input(format!("{}: {what}", path.display()))
     }
 
-    /// Whose doing it was.
+    /// The cause.
     pub fn cause(&self) -> Cause {
         self.cause
     }

@@ -74,3 +74,8 @@ pub mod stream;
 pub mod system;
 
 pub use error::{Cause, Error, Result};
+
+/// The programs of the documentation's page, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/src/live.md")]
+mod live_page {}

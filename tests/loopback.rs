@@ -87,7 +87,7 @@ fn ten_live_updates_take_effect_at_their_frames_and_lose_nothing() {
     let weights = folder.path().join("weights.json");
     let plan = report(&["run", "--frames", "40", "--json"])["plan"].clone();
     std::fs::write(&weights, serde_json::json!({ "w_c": plan["w_c"], "w_0": plan["w_0"] }).to_string()).unwrap();
-    let fly = format!("150:weights=@{}", weights.display());
+    let send_with = format!("150:weights=@{}", weights.display());
     let updates = [
         "20:hcrb_max_m2=6e-5",
         "50:power_dbm=-1",
@@ -95,7 +95,7 @@ fn ten_live_updates_take_effect_at_their_frames_and_lose_nothing() {
         "100:world.target=[104,47]",
         "101:target=[104,47]",
         "130:power_dbm=0",
-        fly.as_str(),
+        send_with.as_str(),
         "180:weights=auto",
         "200:bandwidth_ratio_max=0.07",
         "230:world.target=[100,50]",
@@ -168,8 +168,8 @@ fn refused_weights_leave_the_optimizer_in_charge() {
     let none = [[0.0, 0.0]; 4];
     let beam = [[0.1, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]];
     std::fs::write(&strong, serde_json::json!({ "w_c": beam, "w_0": none }).to_string()).unwrap();
-    let fly = format!("40:weights=@{}", strong.display());
-    let report = report(&["run", "--frames", "120", "--at", &fly, "--at", "70:hcrb_max_m2=6e-5", "--json"]);
+    let send_with = format!("40:weights=@{}", strong.display());
+    let report = report(&["run", "--frames", "120", "--at", &send_with, "--at", "70:hcrb_max_m2=6e-5", "--json"]);
     assert_eq!(retune(&report, "weights"), (40, false));
     assert_eq!(retune(&report, "hcrb_max_m2"), (70, true));
     let soundings = report["retunes"].as_array().unwrap().iter().filter(|retune| retune["cause"] == "sounding");

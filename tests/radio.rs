@@ -30,7 +30,7 @@ fn report(output: &Output) -> Value {
 }
 
 /// `issc run` on the virtual radio, with permission.
-fn fly(arguments: &[&str]) -> Output {
+fn run_virtual(arguments: &[&str]) -> Output {
     let mut all = vec!["run", "flowgraphs/virtual.toml", "--transmit", "--bands", BANDS, "--json"];
     all.extend_from_slice(arguments);
     issc(&all)
@@ -127,7 +127,7 @@ fn assert_silent(journal: &str) {
 
 #[test]
 fn the_results_over_the_radio_equal_those_in_process() {
-    let radio = report(&fly(&["--frames", "240"]));
+    let radio = report(&run_virtual(&["--frames", "240"]));
     let process = report(&issc(&["run", "flowgraphs/loopback.toml", "--frames", "240", "--json"]));
     for report in [&radio, &process] {
         assert_eq!(report["frames_sent"], 240);
@@ -156,7 +156,7 @@ fn faults_of_the_device_are_counted_and_what_follows_is_received() {
         ("gap@150000", "gaps", 3),
         ("short@150000", "", 0),
     ] {
-        let output = fly(&["--frames", "96", "--device", &format!("inject={fault}")]);
+        let output = run_virtual(&["--frames", "96", "--device", &format!("inject={fault}")]);
         let report = report(&output);
         let decoded = report["frames_decoded"].as_u64().unwrap();
         assert!(decoded >= 96 - cost, "{fault}: {decoded} of 96 frames");
@@ -182,7 +182,7 @@ fn faults_of_the_device_are_counted_and_what_follows_is_received() {
 #[test]
 fn an_unplugged_device_is_a_clear_end() {
     let since = Instant::now();
-    let output = fly(&["--frames", "4000", "--device", "inject=unplug@150000"]);
+    let output = run_virtual(&["--frames", "4000", "--device", "inject=unplug@150000"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("device is gone"));
     assert!(since.elapsed() < Duration::from_secs(20));
@@ -224,13 +224,13 @@ fn without_permission_no_transmitting_stream_is_opened() {
         assert!(!bench.journal().contains("tx-stream"), "{}", bench.journal());
     }
     // And with permission it is: the journal would have told.
-    assert!(fly(&["--frames", "2", "--device", &journal]).status.success());
+    assert!(run_virtual(&["--frames", "2", "--device", &journal]).status.success());
     assert!(bench.journal().contains("tx-stream"));
 }
 
 #[test]
 fn a_live_update_above_the_cap_is_sent_at_the_cap() {
-    let output = fly(&["--frames", "80", "--at", "40:power_dbm=8"]);
+    let output = run_virtual(&["--frames", "80", "--at", "40:power_dbm=8"]);
     assert_eq!(report(&output)["frames_sent"], 80);
     assert!(count(&output, "frames capped") >= 39, "{}", count(&output, "frames capped"));
 }
@@ -648,16 +648,16 @@ fn random_phases_are_found_within_half_a_degree_with_a_reflector_at_a_known_plac
 fn sensing_is_refused_with_random_phases_and_is_at_the_bound_once_they_are_calibrated() {
     let bench = with_random_phases();
     let graph = bench.path("flowgraph.toml");
-    let fly = |more: &[&str]| {
+    let run_virtual = |more: &[&str]| {
         let mut all =
             vec!["run", graph.to_str().unwrap(), "--transmit", "--bands", BANDS, "--json", "--frames", "1200"];
         all.extend_from_slice(more);
         issc(&all)
     };
-    let refused = fly(&[]);
+    let refused = run_virtual(&[]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("random after each tuning"));
-    let report = report(&fly(&["--calibrate", "reference"]));
+    let report = report(&run_virtual(&["--calibrate", "reference"]));
     assert!(number(&report["block_error_rate"]) <= 1e-2, "{}", report["block_error_rate"]);
     let target = &report["target"];
     assert_eq!((&target["outliers"], &target["no_position"]), (&Value::from(0), &Value::from(0)), "{target}");
@@ -673,7 +673,7 @@ fn a_calibration_file_serves_the_device_it_was_made_on_until_it_expires() {
     let file = file.to_str().unwrap();
     assert!(calibrate("virtual", "reference", errors, &["--out", file]).status.success());
     let arguments = ["--frames", "120", "--calibration", file, "--device", errors];
-    let target = &report(&fly(&arguments))["target"];
+    let target = &report(&run_virtual(&arguments))["target"];
     assert_eq!(target["outliers"], 0, "{target}");
     assert!((0.8..=1.2).contains(&(number(&target["rmse_m"]) / number(&target["hcrb_rmse_m"]))), "{target}");
     // Another device, one whose phases are new, and a file that is too old.

@@ -1,4 +1,4 @@
-//! Uniform linear arrays: geometry to steering vectors, and the pair of beams that a plan flies.
+//! Uniform linear arrays: geometry to steering vectors, and the pair of beams of a plan.
 //!
 //! Angles are in radians from the +x axis; elements stand along the y axis and look towards +x, so the phase
 //! progression is 2π·(d_a/λ)·sin(angle) (the paper's α(·) below eq. 3).

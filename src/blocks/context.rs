@@ -43,7 +43,7 @@ pub struct Codec {
     pub feed: Arc<dyn PictureFeed>,
 }
 
-/// Where blocks say what they did and found.
+/// Where blocks report what they did and found.
 #[derive(Clone)]
 pub struct Sinks {
     /// Events for the report and the control plane.
@@ -80,7 +80,7 @@ pub struct Context {
     pub codec: Codec,
     /// The simulated target's moves.
     pub world: Arc<WorldChanges>,
-    /// Where blocks say what they did and found.
+    /// Where blocks report what they did and found.
     pub sinks: Sinks,
     /// Taps by name, between the stage that writes and those that read.
     pub taps: Taps,
@@ -91,7 +91,7 @@ pub struct Context {
 }
 
 /// What the blocks of a [`Context::alone`] say.
-pub struct Heard {
+pub struct Collected {
     /// Events for the report.
     pub events: Receiver<Told>,
     /// Events for the control plane.
@@ -100,7 +100,7 @@ pub struct Heard {
     pub pictures: Receiver<ReceivedPicture>,
 }
 
-impl Heard {
+impl Collected {
     /// Room for what a block says while nobody reads.
     const ROOM: usize = 4096;
 }
@@ -117,9 +117,9 @@ impl PictureFeed for NoPictures {
 impl Context {
     /// A context for blocks that run by themselves, as in a test: no pictures to send, no other process, no radio, and
     /// one plan for all frames ([`first_plan`]). Also what the blocks say.
-    pub fn alone(scene: Scene) -> (Self, Heard) {
-        let (telemetry, Listeners { report, control }) = Telemetry::new(Heard::ROOM);
-        let (pictures, received) = bounded(Heard::ROOM);
+    pub fn alone(scene: Scene) -> (Self, Collected) {
+        let (telemetry, Listeners { report, control }) = Telemetry::new(Collected::ROOM);
+        let (pictures, received) = bounded(Collected::ROOM);
         let context = Self {
             run: Run { seed: 1, ..Run::default() },
             plans: Arc::new(PlanBoard::new(first_plan(&scene), u64::MAX)),
@@ -136,7 +136,7 @@ impl Context {
             chain: ChainContext::default(),
             ends: Ends::default(),
         };
-        (context, Heard { events: report, feedback: control, pictures: received })
+        (context, Collected { events: report, feedback: control, pictures: received })
     }
 
     /// Symbols of the longest frame.

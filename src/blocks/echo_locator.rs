@@ -139,12 +139,12 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
 
 struct EchoLocator {
     plans: PlanReader,
-    /// Of the frame after the one that is worked on.
+    /// Reads the plan of the frame after the one that is worked on.
     next_plans: PlanReader,
     remover: Option<StationaryRemover>,
     telemetry: Telemetry,
     tracker: Tracker,
-    /// Those of the frame that is worked on.
+    /// The positions found in the frame that is worked on.
     fixes: Vec<Fix>,
     clock: FrameClock,
     snapshots: Arc<Snapshots>,

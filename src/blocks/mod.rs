@@ -32,7 +32,7 @@ use image::RgbImage;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
-pub use context::{ChainContext, Codec, Context, Heard, Run, Sinks, first_plan};
+pub use context::{ChainContext, Codec, Collected, Context, Run, Sinks, first_plan};
 pub use kind::{Key, Kind, Make, Port, Registry, Role};
 
 use crate::scene::Point;

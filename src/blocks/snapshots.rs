@@ -129,9 +129,9 @@ impl Echo {
 
 /// All snapshots of a run.
 pub struct Snapshots {
-    /// From the communication receiver.
+    /// Snapshots of the communication receiver.
     pub symbols: Snapshot<Symbols>,
-    /// From the sensing receiver.
+    /// Snapshots of the sensing receiver.
     pub echo: Snapshot<Echo>,
 }
 

@@ -93,7 +93,7 @@ impl StationaryRemover {
         frame: &Frame<Complex32>,
         next: Option<(&Frame<Complex32>, &Beams)>,
     ) -> Option<Planar<'_>> {
-        if !self.flies(sent.beams) {
+        if !self.uses(sent.beams) {
             self.echoes.forget();
             self.beams[0].copy_from_slice(sent.beams.w_c.as_slice());
             self.beams[1].copy_from_slice(sent.beams.w_0.as_slice());
@@ -101,8 +101,8 @@ impl StationaryRemover {
         self.join(frame, next.map(|(next, _)| next));
         let reference = Planar::new(&self.streams, self.length);
         self.echoes.remove(&EchoFrame { reference, ..*sent }, &mut self.left);
-        // The end of the echo is the next frame's, which other beams would have made.
-        let is_whole = next.is_none_or(|(_, beams)| self.flies(beams));
+        // The end of the echo comes from the next frame, whose beams would differ.
+        let is_whole = next.is_none_or(|(_, beams)| self.uses(beams));
         let sounds = |frame: &Frame<Complex32>| Layout::of(frame.head.sequence, self.antennas).sounding > 0;
         let learnable = is_whole && !sounds(frame) && !next.is_some_and(|(next, _)| sounds(next));
         let settled = is_whole && self.echoes.is_settled();
@@ -117,7 +117,7 @@ impl StationaryRemover {
         self.echoes.left_part()
     }
 
-    fn flies(&self, beams: &Beams) -> bool {
+    fn uses(&self, beams: &Beams) -> bool {
         self.beams.iter().zip([&beams.w_c, &beams.w_0]).all(|(own, beam)| own.iter().eq(beam.iter()))
     }
 

@@ -6,7 +6,7 @@ use image::RgbImage;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::{Context, Feed, Heard, PictureFeed, Registry};
+use super::{Collected, Context, Feed, PictureFeed, Registry};
 use crate::modem::frame::{BLOCKS, FrameClock};
 use crate::modem::header::{FrameHeader, VERSION};
 use crate::scene::Scene;
@@ -14,7 +14,7 @@ use crate::semantic::{Bank, Decoder, Encoder, Picture};
 use crate::stream::{CodedFrame, Event, Frame, Harness, Sample, Shape};
 
 /// A context on the paper's scene.
-pub(super) fn alone() -> (Context, Heard) {
+pub(super) fn alone() -> (Context, Collected) {
     Context::alone(Scene::paper())
 }
 
@@ -99,6 +99,6 @@ pub(super) fn picture_frames(count: u64) -> (Vec<Frame<CodedFrame>>, RgbImage) {
 }
 
 /// All events of one sort.
-pub(super) fn events<T>(heard: &Heard, pick: impl Fn(Event) -> Option<T>) -> Vec<T> {
+pub(super) fn events<T>(heard: &Collected, pick: impl Fn(Event) -> Option<T>) -> Vec<T> {
     heard.events.try_iter().filter_map(|told| pick(told.event)).collect()
 }

@@ -3,7 +3,7 @@
 use num_complex::Complex32;
 
 use super::testing::{alone, block, coded_frames, events, refusal};
-use super::{Context, FIRST_SAMPLE, Heard, Registry, Role};
+use super::{Collected, Context, FIRST_SAMPLE, Registry, Role};
 use crate::array::distance_m;
 use crate::channel::RECEIVE_LAG;
 use crate::modem::frame::BLOCKS;
@@ -140,7 +140,7 @@ fn silence_becomes_noise_of_the_receivers_power_on_their_clock() {
 }
 
 /// A locator's reports of frames sent through the air: frame numbers, and errors of the positions in metres.
-fn located(keys: &str, gap: Option<usize>) -> (Vec<(u64, Option<f64>)>, Heard) {
+fn located(keys: &str, gap: Option<usize>) -> (Vec<(u64, Option<f64>)>, Collected) {
     let (mut context, said) = alone();
     let frames = coded_frames(&context, 1..9);
     let mut builder = block::<CodedFrame, Complex32>("frame-builder", "", &mut context, Shape::CODED);

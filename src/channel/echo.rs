@@ -37,7 +37,7 @@ pub struct EchoPathSettings {
     pub receiver: Point,
     /// What moves and reflects.
     pub targets: Vec<EchoTarget>,
-    /// Of both arrays, which have as many elements.
+    /// Errors of the elements of both arrays, which have as many.
     pub errors: ElementErrors,
     /// d_a/λ.
     pub spacing_wavelengths: f64,
@@ -90,7 +90,7 @@ struct Reflector {
     motion: Target,
     reflection_coefficient: f64,
     path: Path,
-    /// Of the frame that began last.
+    /// What is true of the frame that began last.
     truth: EchoTruth,
 }
 

@@ -14,6 +14,9 @@ pub struct Arguments {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// Print the documentation's page of all kinds.
+    #[arg(long, conflicts_with_all = ["json", "name"])]
+    markdown: bool,
 }
 
 /// A kind in JSON.
@@ -37,6 +40,10 @@ impl From<&Kind> for Description {
 /// Runs `issc blocks`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let registry = Registry::shipped();
+    if arguments.markdown {
+        print!("{}", markdown(registry.kinds()));
+        return Ok(());
+    }
     let chosen = arguments.name.as_deref().map(|name| registry.find(name)).transpose()?;
     match (chosen, arguments.json) {
         (Some(kind), true) => inputs::print_json(&Description::from(kind))?,
@@ -62,4 +69,26 @@ fn print(kind: &Kind) {
         let default = default.map_or("required".into(), |default| format!("default: {default}"));
         println!("\n{name} ({value}{unit}; {default})\n    {doc}\n    accepted: {range}");
     }
+}
+
+/// The page `docs/src/kinds.md`: what `print` says of every kind.
+fn markdown(kinds: &[Kind]) -> String {
+    let mut page = String::from(
+        "# Kinds of stages\n\nThis page is the output of `issc blocks --markdown`; a test holds it against the program.\n",
+    );
+    for kind in kinds {
+        let Kind { name, summary, role, inlet, outlet, keys, .. } = kind;
+        page += &format!("\n## {name}\n\nRole: {role}. Takes {inlet}. Gives {outlet}.\n\n{summary}\n");
+        if !keys.is_empty() {
+            page += "\n| key | type | unit | accepted | default | meaning |\n|---|---|---|---|---|---|\n";
+        }
+        for Key { name, value, unit, range, default, doc } in *keys {
+            page += &format!(
+                "| `{name}` | {value} | {unit} | {} | {} | {doc} |\n",
+                range.replace('|', "\\|"),
+                default.unwrap_or("required")
+            );
+        }
+    }
+    page
 }

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub struct Arguments {
     #[command(flatten)]
     scene: inputs::SceneArguments,
-    /// Weights file (JSON); without it the optimal beams fly, or those of the smallest bound where Π cannot be met.
+    /// Weights file (JSON); without it the optimal beams, or those of the smallest bound where Π cannot be met.
     #[arg(long)]
     weights: Option<PathBuf>,
     #[command(flatten)]

@@ -116,7 +116,7 @@ impl BlockCode {
         Self::with_base_graph(information_bits, symbols, modulation, crc, graph)
     }
 
-    /// The same on a base graph of the caller's.
+    /// The same on a base graph that the caller chooses.
     pub fn with_base_graph(
         information_bits: usize,
         symbols: usize,

@@ -33,7 +33,7 @@ pub enum Command {
         /// In metres.
         point: Point,
     },
-    /// Beams to fly instead of the optimizer's; `None` gives the choice back.
+    /// Beams to send with instead of the optimizer's; `None` gives the choice back.
     Weights(Option<Beams>),
     /// Where a simulated target is; it moves on from there.
     WorldTarget {

@@ -20,7 +20,7 @@ pub enum Observation<'a> {
         /// Amplitude that each antenna sent with, √W.
         amplitude: f64,
     },
-    /// Where a believed target is expected when the next plan is flown.
+    /// Where a believed target is expected when the next plan is in force.
     Target {
         /// Its place among the believed targets.
         index: usize,
@@ -37,11 +37,11 @@ pub trait Optimizer: Send {
     /// Takes an observation in. An error refuses a command; the optimizer is then put back to what it was.
     fn observe(&mut self, observation: Observation<'_>) -> Result<()>;
 
-    /// The plan from frame `from_frame` on, numbered `epoch`. A plan that is not feasible is not flown, unless the user
-    /// set its beams; one with more power than the budget is never flown.
+    /// The plan from frame `from_frame` on, numbered `epoch`. A plan that is not feasible is not used, unless the user
+    /// set its beams; one with more power than the budget is never used.
     fn plan(&mut self, epoch: u64, from_frame: u64) -> Result<Planned>;
 
-    /// Whether a user's own beams are in force: they fly even where they miss the threshold.
+    /// Whether a user's own beams are in force: they are used even where they miss the threshold.
     fn has_weights(&self) -> bool {
         false
     }

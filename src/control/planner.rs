@@ -290,7 +290,7 @@ impl Planner {
         })
     }
 
-    /// Whether the user's own beams fly.
+    /// Whether the user's own beams are in force.
     pub fn has_weights(&self) -> bool {
         self.weights.is_some()
     }

@@ -87,7 +87,7 @@ pub struct Session {
     /// P_T in W, as commands have left it.
     power_w: f64,
     clock: FrameClock,
-    heard: Receiver<Told>,
+    inbox: Receiver<Told>,
     /// Plans that are not yet published.
     made: Vec<Plan>,
     epoch: u64,
@@ -109,13 +109,13 @@ pub struct Session {
 
 impl Session {
     /// A session that makes plans with `optimizer`, hands them to `plans` and world changes to `world`, and hears of
-    /// transmitter and receivers by `heard`.
+    /// transmitter and receivers by `inbox`.
     pub fn new(
         optimizer: Box<dyn Optimizer>,
         plans: Arc<PlanBoard>,
         world: Arc<WorldChanges>,
         scene: Arc<Scene>,
-        heard: Receiver<Told>,
+        inbox: Receiver<Told>,
     ) -> Self {
         Self {
             power_w: dbm_to_w(scene.constraints.power_dbm),
@@ -125,7 +125,7 @@ impl Session {
             plans,
             world,
             scene,
-            heard,
+            inbox,
             made: Vec::new(),
             follower: None,
             log: FirstLast::default(),
@@ -167,7 +167,7 @@ impl Session {
                 self.plans.decide_until(boundary);
             }
             select! {
-                recv(self.heard) -> told => match told.map(|told| self.concerns(told).then_some(told.event)) {
+                recv(self.inbox) -> told => match told.map(|told| self.concerns(told).then_some(told.event)) {
                     Ok(Some(Event::TransmitterProgress { frame })) => sent = frame,
                     // One that comes back counts from then on, so that its soundings are taken but not waited for.
                     Ok(Some(Event::ReceiverProgress { sample_time })) if received != u64::MAX => received = sample_time,
@@ -330,7 +330,7 @@ impl Session {
         retune
     }
 
-    /// Makes the best plan from `frame` on, which flies if it is feasible.
+    /// Makes the best plan from `frame` on, which is sent with if it is feasible.
     fn retune(&mut self, frame: u64, cause: &str) -> Retune {
         let (feasible, reason) = match self.optimizer.plan(self.epoch + 1, frame) {
             Ok(planned) if planned.plan.beams.power_w() > self.power_w * (1.0 + POWER_TOLERANCE) => {
@@ -338,13 +338,13 @@ impl Session {
                 (false, Some(format!("the optimizer's beams have {found:.3} dBm; accepted: up to {budget:.3} dBm")))
             }
             Ok(planned) => {
-                // A user's own beams fly even where they miss the threshold: that is what they are for.
-                let flies = planned.feasible || self.optimizer.has_weights();
-                if flies {
+                // A user's own beams are used even where they miss the threshold: that is what they are for.
+                let is_used = planned.feasible || self.optimizer.has_weights();
+                if is_used {
                     self.epoch += 1;
                     self.made.push(planned.plan);
                 }
-                (flies, planned.reason)
+                (is_used, planned.reason)
             }
             Err(error) => (false, Some(error.to_string())),
         };

@@ -79,7 +79,7 @@ impl ControlSocket {
             other => other,
         }
         .map_err(|error| Error::file(path, error))?;
-        // Whoever may write to it may steer the beams.
+        // A process that may write to the socket may steer the beams.
         std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(|error| Error::file(path, error))?;
         thread::Builder::new()
             .name("control-socket".into())

@@ -115,7 +115,7 @@ impl Constellation {
         Self { modulation, half_distance: (0.5 * f64::from(total) / energy).sqrt() as f32, rarity }
     }
 
-    /// Whose points these are.
+    /// The modulation that these points belong to.
     pub fn modulation(&self) -> Modulation {
         self.modulation
     }

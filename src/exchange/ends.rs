@@ -19,7 +19,7 @@ pub struct Reference {
 /// A way out for frames.
 #[derive(Clone)]
 pub struct ReferenceOutlet {
-    /// Takes them.
+    /// Takes the frames.
     pub sender: Sender<Reference>,
     /// Whether to wait where there is no room (a recording, which must be whole) or to leave the frame out.
     pub waits: bool,
@@ -27,13 +27,13 @@ pub struct ReferenceOutlet {
 
 /// A way in for frames.
 pub struct ReferenceInlet {
-    /// Gives them.
+    /// Gives the frames.
     pub frames: Receiver<FrameBits>,
     /// Whether they are a recording's: then nobody else says what was sent.
     pub recorded: bool,
 }
 
-/// All of a run's.
+/// All ends of a run.
 #[derive(Default)]
 pub struct Ends {
     /// Where frames sent go.

@@ -67,12 +67,12 @@ impl FarTransmitter {
         self.received.load(Ordering::SeqCst)
     }
 
-    /// It will not be heard of again.
+    /// Nothing more will come from it.
     pub fn fail(&self, what: String) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
     }
 
-    /// Why it will not be heard of again.
+    /// Why nothing more will come from it.
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -23,7 +23,7 @@ const PLANS: usize = 64;
 /// How long receivers may take to send what is left once all is sent.
 const LAST_WORDS: Duration = Duration::from_secs(60);
 
-/// Where what receivers say goes.
+/// Where messages of receivers go.
 pub struct Outputs {
     /// For the report and the control plane.
     pub telemetry: Telemetry,

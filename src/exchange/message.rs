@@ -37,9 +37,9 @@ pub struct Envelope<M = Message> {
     reason = "a track goes along with every frame, and a box for it would be an allocation"
 )]
 pub enum Message {
-    /// A receiver's first.
+    /// The first message of a receiver.
     Hello {
-        /// Of the messages.
+        /// Version of the messages.
         version: u32,
         /// What it receives.
         role: Role,
@@ -60,7 +60,7 @@ pub enum Message {
     },
     /// A receiver's devices are open: the transmitter may begin.
     Ready,
-    /// A plan that frames after this message fly under.
+    /// The plan of the frames after this message.
     Plan(PlanMessage),
     /// The bits of a frame.
     Frame(FrameMessage),

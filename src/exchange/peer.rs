@@ -80,7 +80,7 @@ impl Peer {
         let writer = stream.try_clone()?;
         let counts = Arc::clone(&statistics);
         thread::Builder::new().name("link-out".into()).spawn(move || {
-            // Whoever reads hears of the end.
+            // The reader is told of the end.
             let _ = send(&writer, &messages, &counts);
             let _ = writer.shutdown(Shutdown::Write);
         })?;

@@ -20,7 +20,7 @@ const FRAMES: usize = 256;
 /// How long a lost transmitter is looked for.
 const SEARCH: Duration = Duration::from_secs(5);
 
-/// Where what the transmitter says goes.
+/// Where messages of the transmitter go.
 struct Outputs {
     plans: Arc<PlanBoard>,
     frames: Sender<FrameBits>,
@@ -32,7 +32,7 @@ struct Shared {
     address: String,
     role: Role,
     terms: Terms,
-    /// Of the transmitter.
+    /// The transmitter's run number.
     run: OnceLock<u64>,
     peer: Mutex<Option<Peer>>,
     ready: AtomicBool,

@@ -13,7 +13,7 @@ use num_complex::Complex32;
 
 use super::feed::Feed;
 use super::second_clock::SecondClock;
-use super::shared_air::{self, HeardAir, SharedAir};
+use super::shared_air::{self, FeedAir, SharedAir};
 use super::{Profile, Surroundings, lock, scale_row, sqrt_w};
 use crate::blocks::FIRST_SAMPLE;
 use crate::blocks::simulated_air::LiveWorld;
@@ -29,13 +29,13 @@ pub(super) type Feeds = Arc<Mutex<Option<Vec<Arc<Feed>>>>>;
 
 /// An air that was put in place for a device.
 #[derive(Default)]
-pub(super) struct Laid {
+pub(super) struct InstalledAir {
     /// What the device hears of a world that is not its own.
     pub(super) feed: Option<Arc<Feed>>,
     /// The device's own world, for other processes.
     pub(super) shared: Option<SharedAir>,
     /// The air, as long as the device is open.
-    pub(super) installed: Option<virtual_radio::Installed>,
+    pub(super) installation: Option<virtual_radio::Installed>,
 }
 
 /// A device's arguments by name.
@@ -53,43 +53,43 @@ impl Arguments<'_> {
 }
 
 /// Puts the air of a device's arguments in place; the arguments then name it.
-pub(super) fn lay(
+pub(super) fn install(
     args: &mut String,
     around: &Surroundings,
     profile: &Profile,
     origin: &Arc<AtomicI64>,
-) -> Result<Laid> {
+) -> Result<InstalledAir> {
     let arguments = Arguments(args);
     let air = arguments.text("air").unwrap_or_default();
-    let Some(elsewhere) = air.strip_prefix("world") else { return Ok(Laid::default()) };
+    let Some(elsewhere) = air.strip_prefix("world") else { return Ok(InstalledAir::default()) };
     let scene = &around.scene;
     let first_row = arguments.number("world_row")?;
     let clock_ppm = arguments.number("clock_ppm")?;
     let rows = if clock_ppm.is_some() { 1 } else { profile.rx.channels.len() };
-    let mut laid = Laid::default();
+    let mut installed = InstalledAir::default();
     let scale = 1.0 / sqrt_w(profile.rx.full_scale_dbm);
-    laid.feed = match elsewhere.strip_prefix('@') {
+    installed.feed = match elsewhere.strip_prefix('@') {
         Some(address) => Some(shared_air::attach(address, first_row.unwrap_or(0), rows, scene)?),
         None => neighbour(around, first_row.unwrap_or(0), profile)?,
     };
-    let air: Box<dyn virtual_radio::Air> = match (&laid.feed, clock_ppm) {
+    let air: Box<dyn virtual_radio::Air> = match (&installed.feed, clock_ppm) {
         (None, _) => {
             if let Some(address) = arguments.text("share") {
-                laid.shared = Some(SharedAir::listen(address, scene, &around.feeds)?);
+                installed.shared = Some(SharedAir::listen(address, scene, &around.feeds)?);
             }
             Box::new(WorldAir::new(around, profile, Arc::clone(origin))?)
         }
         (Some(feed), Some(ppm)) => second_clock(Arc::clone(feed), ppm, scene, scale),
         (Some(feed), None) if elsewhere.is_empty() => second_clock(Arc::clone(feed), 0.0, scene, scale),
-        (Some(feed), None) => Box::new(HeardAir { feed: Arc::clone(feed), scale }),
+        (Some(feed), None) => Box::new(FeedAir { feed: Arc::clone(feed), scale }),
     };
     // A name of its own: two runs in one process must not share a world.
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let name = format!("world-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
     let asked = format!("air=world{elsewhere}");
     *args = args.replace(&asked, &format!("air={name}"));
-    laid.installed = Some(virtual_radio::Installed::new(&name, air));
-    Ok(laid)
+    installed.installation = Some(virtual_radio::Installed::new(&name, air));
+    Ok(installed)
 }
 
 fn second_clock(feed: Arc<Feed>, ppm: f64, scene: &Scene, scale: f32) -> Box<dyn virtual_radio::Air> {

@@ -191,7 +191,7 @@ pub enum Calibrated {
     /// Nothing.
     #[default]
     No,
-    /// By a file.
+    /// The calibration of a file.
     File(Arc<Calibration>),
     /// At the start of the run.
     AtStart(Mode),

@@ -33,7 +33,7 @@ impl From<Side> for Direction {
 /// Why a stream did not do what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// Nothing in time.
+    /// Nothing came in time.
     Timeout,
     /// The time asked for has passed.
     Late,

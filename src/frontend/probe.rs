@@ -376,7 +376,7 @@ fn over_cable(
             heard_power(receiver, rx.len())
         });
         transmitter.stop();
-        // What is still on its way.
+        // Samples that are still on their way.
         std::thread::sleep(Duration::from_millis(50));
         done.store(true, Ordering::Relaxed);
         reader.join().unwrap_or(f64::INFINITY)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use num_complex::Complex32;
 
-use super::air::{Laid, lay};
+use super::air::{InstalledAir, install};
 use super::calibrate::{self, Schedule};
 use super::calibration::{self, Binding, Calibrated, Calibration, Mode};
 use super::device::{RECEIVE_CHUNK, ReceiveStream, SoapyDevice, ns_of_samples, samples_of_ns};
@@ -46,7 +46,7 @@ pub struct Radio {
     /// What happened.
     pub counters: Arc<Counters>,
     /// The virtual radio's air.
-    air: Laid,
+    air: InstalledAir,
 }
 
 /// Where a radio's streams begin, in samples of its clock.
@@ -73,7 +73,7 @@ impl Radio {
         if let Some(more) = &options.device {
             args = format!("{args},{more}");
         }
-        let air = lay(&mut args, &around, &profile, &origin)?;
+        let air = install(&mut args, &around, &profile, &origin)?;
         let mut device = SoapyDevice::open(&args)?;
         start_up(&mut device, &profile, rate_hz, waveform.carrier_hz)?;
         let session = calibration::new_session();

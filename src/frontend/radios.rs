@@ -46,7 +46,7 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of a run.
+    /// The surroundings of the radios of a run.
     pub fn new(scene: Arc<Scene>, seed: u64, world: Arc<WorldChanges>, telemetry: Telemetry) -> Self {
         Self { scene, seed, world, telemetry, feeds: Feeds::default(), far: None }
     }

@@ -27,7 +27,7 @@ pub(super) struct SecondClock {
     begin: i64,
     phase_rad: f64,
     step_rad: f64,
-    /// From √W to full scale.
+    /// Factor from √W to full scale.
     scale: f32,
 }
 

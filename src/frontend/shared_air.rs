@@ -225,7 +225,7 @@ fn hear(reader: &mut impl Read, feed: &Feed) -> std::io::Result<()> {
 /// The air of a device that hears rows of a world elsewhere, on the world's own sample count.
 pub(super) struct HeardAir {
     pub(super) feed: Arc<Feed>,
-    /// From √W to full scale.
+    /// Factor from √W to full scale.
     pub(super) scale: f32,
 }
 

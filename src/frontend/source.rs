@@ -59,7 +59,7 @@ pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> R
         sequence: 0,
         expected: None,
         excused: false,
-        heard: Instant::now(),
+        last_samples: Instant::now(),
         waits_since: None,
         over_at: None,
         stopped: false,
@@ -85,7 +85,7 @@ struct Source {
     expected: Option<i64>,
     /// The next gap was announced.
     excused: bool,
-    heard: Instant,
+    last_samples: Instant,
     /// The samples are there, their reference is not.
     waits_since: Option<Instant>,
     /// Device time of the end.
@@ -108,7 +108,7 @@ impl Block for Source {
         }
         let Some(started) = radio.start() else { return Flow::Finished };
         if self.sequence == 0 && self.expected.is_none() {
-            self.heard = Instant::now();
+            self.last_samples = Instant::now();
         }
         let expected = *self.expected.get_or_insert(started.begin);
         if self.is_over(&radio, started, expected) {
@@ -138,7 +138,7 @@ impl Block for Source {
                 Flow::Finished
             }
             Err(Trouble::Timeout | Trouble::Late | Trouble::Underflow) => {
-                if self.heard.elapsed() > GIVE_UP {
+                if self.last_samples.elapsed() > GIVE_UP {
                     radio.counters.failed("no sample for 10 s");
                     return Flow::Finished;
                 }
@@ -192,7 +192,7 @@ impl Source {
     }
 
     fn take(&mut self, radio: &Radio, output: &mut Frame<Complex32>, count: usize, time: i64, origin: i64) -> Flow {
-        self.heard = Instant::now();
+        self.last_samples = Instant::now();
         if self.expected != Some(time) && !std::mem::take(&mut self.excused) {
             Counters::count(&radio.counters.gaps);
             self.lost();

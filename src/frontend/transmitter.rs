@@ -37,7 +37,7 @@ pub(super) struct Transmitter {
     stream: SendStream,
     channels: Vec<usize>,
     gain_db: f64,
-    /// From √W to full scale.
+    /// Factor from √W to full scale.
     factor: f32,
     /// Inverse of what each channel does to its samples.
     corrections: Vec<Complex32>,

@@ -23,7 +23,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Those of these beams, used as they are.
+    /// The bound of these beams, used as they are.
     ///
     /// # Errors
     /// Where the first target's place cannot be identified at the first receiver.
@@ -73,7 +73,7 @@ pub struct TargetBound {
     pub id: String,
     /// At each sensing receiver, with its id.
     pub receivers: Vec<(String, Bound)>,
-    /// From all their echoes together.
+    /// The bound from the echoes at all receivers together.
     pub joint: Bound,
 }
 

@@ -116,7 +116,7 @@ fn curve(points: &[Point], measure: Measure) -> Vec<(f64, f64)> {
     points.iter().map(|&point| (point[0], measure(point))).collect()
 }
 
-/// Those of the models that are tuned for this.
+/// The points of the models that are tuned for this measure.
 fn tuned(ours: &[Rate], tuned_for: &str) -> Vec<Point> {
     ours.iter().filter(|rate| rate.tuned_for == tuned_for).map(|rate| rate.point).collect()
 }

@@ -33,10 +33,10 @@ const OUTLIER: f64 = 10.0;
 pub struct Sums {
     no_position: u64,
     outliers: u64,
-    /// Of every trial that gave a position, in m.
+    /// Position errors of every trial that gave a position, in m.
     pub errors: Vec<Vector2<f64>>,
     normalised_error: f64,
-    /// Of the path's rate where it was estimated, squared, as it is and over its variance.
+    /// Squared errors of the path's rate where it was estimated: as they are, and over their variance.
     rate_errors: [f64; 2],
     times_s: Vec<f64>,
 }

@@ -28,9 +28,9 @@ pub struct StreamWords {
 /// All words of an air interface.
 #[derive(Debug, Clone)]
 pub struct Words {
-    /// Of s_c.
+    /// The words of s_c.
     pub semantic: StreamWords,
-    /// Of s_0.
+    /// The words of s_0.
     pub sensing: StreamWords,
     /// Sent by each antenna alone, cut to its slot.
     pub sounding: Vec<Complex32>,

@@ -100,7 +100,7 @@ pub struct WarmStart {
 /// How a solution is sought.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Effort<'a> {
-    /// The last solution's, where there is one; it changes the time taken, not the result.
+    /// Where the last solution ended, if there is one; it changes the time taken, not the result.
     pub warm: Option<&'a WarmStart>,
     /// After this moment the best beams so far are given; their certificate shows what they lack.
     pub deadline: Option<Instant>,

@@ -13,7 +13,7 @@ const SIGMF: &str = "1.2.0";
 /// A metadata file. Keys of other namespaces are let be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Of the whole recording.
+    /// What holds for the whole recording.
     pub global: Global,
     /// Stretches without a gap.
     pub captures: Vec<Capture>,
@@ -27,7 +27,7 @@ pub struct Global {
     /// Form of the samples.
     #[serde(rename = "core:datatype")]
     pub datatype: String,
-    /// Of the standard.
+    /// Version of the SigMF standard.
     #[serde(rename = "core:version")]
     pub version: String,
     /// In Hz.

@@ -3,7 +3,7 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{Flowgraph, Program, StopSwitch};
-use crate::blocks::{Context, Heard, Kind, Port, Registry, Role};
+use crate::blocks::{Collected, Context, Kind, Port, Registry, Role};
 use crate::scene::Scene;
 use crate::stream::{Block, Event, Flow, Frame, Item, Policy, Shape, erase};
 
@@ -107,7 +107,7 @@ fn graph(chains: &str) -> Result<Flowgraph, String> {
     Flowgraph::from_toml(&text, "test").map_err(|error| error.to_string())
 }
 
-fn load(chains: &str, registry: &Registry) -> (Result<Program, String>, Heard) {
+fn load(chains: &str, registry: &Registry) -> (Result<Program, String>, Collected) {
     let (mut context, heard) = Context::alone(Scene::paper());
     let graph = graph(chains).expect("it is a flowgraph");
     (Program::load(&graph, "test", registry, &mut context).map_err(|error| error.to_string()), heard)

@@ -111,7 +111,7 @@ pub struct CoherentEstimator {
     window: usize,
     estimator: Estimator,
     times_s: Vec<f64>,
-    /// Where more than one frame is added up.
+    /// The search over path rates, where more than one frame is added up.
     search: Option<RateSearch>,
 }
 
@@ -161,7 +161,7 @@ impl CoherentEstimator {
 
     /// Whether these beams are those of the frames held, if there are any.
     pub fn goes_on_with(&self, beams: &Beams) -> bool {
-        self.held() == 0 || self.estimator.flies(beams)
+        self.held() == 0 || self.estimator.uses(beams)
     }
 
     /// Forgets the frames held, as where one is missing or beams change, and says so.
@@ -175,9 +175,9 @@ impl CoherentEstimator {
     /// the frames held ([`Self::goes_on_with`]) interrupt: the frame is the first of the next K.
     pub fn take_in(&mut self, frame: &EchoFrame<'_>) -> Option<Estimate> {
         let Some(search) = &mut self.search else { return Some(self.estimator.estimate(frame)) };
-        if !self.estimator.flies(frame.beams) {
+        if !self.estimator.uses(frame.beams) {
             self.times_s.clear();
-            self.estimator.fly(frame.beams);
+            self.estimator.use_beams(frame.beams);
         }
         let index = self.times_s.len();
         search.take_in(index, frame);

@@ -129,11 +129,11 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Of a frame in which nothing was looked for yet.
+    /// The estimate of a frame in which nothing was looked for yet.
     pub const LEARNING: Self =
         Self { status: Status::Learning, fix: None, coarse_delay_samples: 0, detection_energy: 0.0, frames: 1 };
 
-    /// Of this many frames that were taken in, but that the one after them does not belong to.
+    /// The estimate of so many frames that were taken in, where the next frame does not belong to them.
     pub(super) const fn interrupted(frames: usize) -> Self {
         Self { status: Status::Interrupted, frames, ..Self::LEARNING }
     }
@@ -245,7 +245,7 @@ impl Estimator {
 
     /// The same, and where the echo was found. `None` where none was.
     pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
-        self.fly(frame.beams);
+        self.use_beams(frame.beams);
         self.noise_variance = noise_variance(&self.config, self.window, self.window);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
@@ -293,7 +293,7 @@ impl Estimator {
         self.reached
     }
 
-    /// Why no position can follow from this peak under the beams that fly, if there is a reason.
+    /// Why no position can follow from this peak under the present beams, if there is a reason.
     pub(super) fn refusal(&self, peak: &Peak) -> Option<Status> {
         if peak.energy < peak.threshold {
             return Some(Status::BelowThreshold);
@@ -301,8 +301,8 @@ impl Estimator {
         (self.config.reflection == Reflection::Unknown && self.leverage < NO_LEVERAGE).then_some(Status::Unidentifiable)
     }
 
-    /// Whether these beams fly already.
-    pub(super) fn flies(&self, beams: &Beams) -> bool {
+    /// Whether the estimator already works with these beams.
+    pub(super) fn uses(&self, beams: &Beams) -> bool {
         self.beams.iter().zip([&beams.w_c, &beams.w_0]).all(|(row, beam)| row.iter().eq(beam.iter()))
     }
 
@@ -312,8 +312,8 @@ impl Estimator {
     }
 
     /// Takes new beams into the tables; the same ones cost nothing.
-    pub(super) fn fly(&mut self, beams: &Beams) {
-        if !self.flies(beams) {
+    pub(super) fn use_beams(&mut self, beams: &Beams) {
+        if !self.uses(beams) {
             set_beams(&mut self.beams, &beams.w_c, &beams.w_0);
             self.leverage = self.search.tabulate(&self.beams, self.wavenumber);
         }

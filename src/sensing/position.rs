@@ -66,7 +66,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Of (u, v, T) by (x, y, T).
+    /// Derivatives of (u, v, T) with respect to (x, y, T).
     fn jacobian(&self) -> Matrix3<f64> {
         let [u, v] = self.sine_slopes;
         Matrix3::new(u[0], u[1], 0.0, v[0], v[1], 0.0, 0.0, 0.0, 1.0)

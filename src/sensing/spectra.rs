@@ -14,7 +14,7 @@ use super::{STREAMS, SensingConfig};
 /// One frame.
 struct Frame {
     spectrum: Spectrum,
-    /// Of the streams as they turn.
+    /// Inner products of the streams as they turn.
     gram: Gram,
     /// t_k.
     time: f64,

@@ -317,7 +317,7 @@ impl TargetSearch {
         jet.nats(moved) / noise
     }
 
-    /// Of a bin of a window of which so many samples count.
+    /// Noise variance of a bin of a window of which `length` samples count.
     fn noise_variance(&self, length: usize) -> f64 {
         let window = self.window as f64;
         self.config.samples_per_symbol as f64 * self.config.noise_power_w * window * (window / length as f64)

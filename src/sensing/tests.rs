@@ -235,7 +235,7 @@ fn a_position_that_two_candidates_share_is_ambiguous_until_a_track_expects_one()
     assert!(counts[0] > 5 && counts[1] == 20, "{counts:?}");
 }
 
-/// The statistic over geometries, with the beams that a plan would fly. Too long for every run (about 200 × 400
+/// The statistic over geometries, with the beams of a plan. Too long for every run (about 200 × 400
 /// trials): `cargo test --release --lib over_200_random -- --ignored --nocapture`.
 #[test]
 #[ignore = "80 000 trials take a minute"]

@@ -1,6 +1,6 @@
-//! Plans: what the transmitter flies from one frame on, and how every stage learns of it without a lock.
+//! Plans: what the transmitter sends with from one frame on, and how every stage learns of it without a lock.
 //!
-//! The control plane publishes; a source asks which plan a frame flies under and stamps its epoch on the frame; every
+//! The control plane publishes; a source asks which plan a frame is sent under and stamps its epoch on the frame; every
 //! other stage swaps when it first sees the epoch. Old plans are freed by the publisher, never on the sample path.
 
 use std::sync::{
@@ -14,15 +14,15 @@ use super::Wake;
 use crate::array::Beams;
 use crate::coding::BlockCode;
 
-/// Plans that stay reachable: one for each frame in flight, and for each that waits to be reported.
+/// Plans that stay reachable: one for each frame under way, and for each that waits to be reported.
 const KEPT: usize = 4096;
 
-/// What the transmitter flies.
+/// What the transmitter sends with.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Counts plans from 0.
     pub epoch: u64,
-    /// The first frame that flies under it.
+    /// The first frame that is sent under it.
     pub from_frame: u64,
     /// Both beams, in √W.
     pub beams: Beams,

@@ -163,7 +163,7 @@ pub struct Audience {
 }
 
 impl Event {
-    /// Who has to hear of it.
+    /// The readers that an event is for.
     pub fn audience(&self) -> Audience {
         let nobody = Audience::default();
         let report = Audience { report: true, ..nobody };

@@ -45,7 +45,7 @@ pub struct System {
     pub(super) bank: Arc<Bank>,
     pub(super) library: Arc<PictureLibrary>,
     pub(super) plans: Arc<PlanBoard>,
-    /// The optimizer's, where the transmitter is in this process.
+    /// The optimizer's side; `None` where the transmitter is in another process.
     pub(super) session: Option<Session>,
     /// What the optimizer would hear, where the transmitter is not in this process.
     pub(super) fed_back: Option<Receiver<Told>>,
@@ -365,9 +365,9 @@ struct Sent {
 struct Read {
     graph: Flowgraph,
     scene: toml::Table,
-    /// The flowgraph's, for error lines.
+    /// The flowgraph's name, for error lines.
     name: String,
-    /// The flowgraph's.
+    /// The flowgraph's text.
     text: String,
     replay: Option<Replay>,
 }

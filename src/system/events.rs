@@ -276,7 +276,7 @@ mod tests {
         broadcast.end();
         let expected: Vec<_> = (0..100).map(|frame| Arc::unwrap_or_clone(sent(frame))).collect();
         assert_eq!(reading.join().unwrap(), expected);
-        // Whoever comes later finds the end at once.
+        // A reader that comes later finds the end at once.
         assert_eq!(broadcast.subscribe().next(), None);
     }
 

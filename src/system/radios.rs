@@ -69,7 +69,7 @@ mod with {
             with_radios(Registry::shipped(), &self.0)
         }
 
-        /// Those that are open.
+        /// The radios that are open.
         pub fn opened(&self) -> OpenRadios {
             OpenRadios { radios: self.0.lock().unwrap_or_else(PoisonError::into_inner).opened() }
         }

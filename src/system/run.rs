@@ -132,7 +132,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.stop.pull();
-            // Who wants to know of a failure joins.
+            // A caller that wants to know of a failure calls `join`.
             let _ = thread.join();
         }
     }

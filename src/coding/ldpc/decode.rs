@@ -21,7 +21,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Those that this processor runs, the best last.
+    /// The kernels that this processor runs, the best last.
     pub fn available() -> Vec<Self> {
         #[allow(unused_mut)]
         let mut kernels = vec![Self::Portable];
@@ -137,9 +137,11 @@ pub fn decode_batch(structure: &QuasiCyclic, iterations: u8, outcomes: &mut [(bo
         let lines = vector::Lines { columns: &mut scratch.columns, messages: &mut scratch.messages };
         match scratch.kernel {
             Kernel::Portable => {}
-            // SAFETY (these three): `with_kernel` has found the instructions on this processor.
+            // SAFETY: `with_kernel` has found the instructions on this processor.
             Kernel::Avx2 => return unsafe { vector::avx2(structure, iterations, soft, outcomes, lines) },
+            // SAFETY: as above.
             Kernel::Avx512 => return unsafe { vector::avx512(structure, iterations, soft, outcomes, lines) },
+            // SAFETY: as above.
             Kernel::Avx512Packed => return unsafe { vector::packed(structure, iterations, soft, outcomes, lines) },
         }
     }

@@ -48,62 +48,77 @@ impl Bytes for __m512i {
     const LANES: usize = 64;
     #[inline(always)]
     unsafe fn load(from: *const i8) -> Self {
+        // SAFETY: the caller vouches for the pointer and for the instruction set.
         unsafe { _mm512_loadu_si512(from.cast()) }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut i8) {
+        // SAFETY: the caller vouches for the pointer and for the instruction set.
         unsafe { _mm512_storeu_si512(to.cast(), self) }
     }
     #[inline(always)]
     unsafe fn splat(value: i8) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_set1_epi8(value) }
     }
     #[inline(always)]
     unsafe fn saturating_add(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_adds_epi8(self, other) }
     }
     #[inline(always)]
     unsafe fn saturating_sub(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_subs_epi8(self, other) }
     }
     #[inline(always)]
     unsafe fn xor(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_xor_si512(self, other) }
     }
     #[inline(always)]
     unsafe fn abs(self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_abs_epi8(self) }
     }
     #[inline(always)]
     unsafe fn min_unsigned(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_min_epu8(self, other) }
     }
     #[inline(always)]
     unsafe fn max_unsigned(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_max_epu8(self, other) }
     }
     #[inline(always)]
     unsafe fn excess(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_subs_epu8(self, other) }
     }
     #[inline(always)]
     unsafe fn half(self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_and_si512(_mm512_srli_epi16::<1>(self), _mm512_set1_epi8(0x7f)) }
     }
     #[inline(always)]
     unsafe fn eighth(self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_and_si512(_mm512_srli_epi16::<3>(self), _mm512_set1_epi8(0x1f)) }
     }
     #[inline(always)]
     unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_mask_blend_epi8(_mm512_cmpeq_epi8_mask(self, other), no, yes) }
     }
     #[inline(always)]
     unsafe fn signed_by(self, sign: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_mask_sub_epi8(self, _mm512_movepi8_mask(sign), _mm512_setzero_si512(), self) }
     }
     #[inline(always)]
     unsafe fn negative_lanes(self) -> u64 {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm512_movepi8_mask(self) }
     }
 }
@@ -112,62 +127,77 @@ impl Bytes for __m256i {
     const LANES: usize = 32;
     #[inline(always)]
     unsafe fn load(from: *const i8) -> Self {
+        // SAFETY: the caller vouches for the pointer and for the instruction set.
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut i8) {
+        // SAFETY: the caller vouches for the pointer and for the instruction set.
         unsafe { _mm256_storeu_si256(to.cast(), self) }
     }
     #[inline(always)]
     unsafe fn splat(value: i8) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_set1_epi8(value) }
     }
     #[inline(always)]
     unsafe fn saturating_add(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_adds_epi8(self, other) }
     }
     #[inline(always)]
     unsafe fn saturating_sub(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_subs_epi8(self, other) }
     }
     #[inline(always)]
     unsafe fn xor(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_xor_si256(self, other) }
     }
     #[inline(always)]
     unsafe fn abs(self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_abs_epi8(self) }
     }
     #[inline(always)]
     unsafe fn min_unsigned(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_min_epu8(self, other) }
     }
     #[inline(always)]
     unsafe fn max_unsigned(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_max_epu8(self, other) }
     }
     #[inline(always)]
     unsafe fn excess(self, other: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_subs_epu8(self, other) }
     }
     #[inline(always)]
     unsafe fn half(self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_and_si256(_mm256_srli_epi16::<1>(self), _mm256_set1_epi8(0x7f)) }
     }
     #[inline(always)]
     unsafe fn eighth(self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_and_si256(_mm256_srli_epi16::<3>(self), _mm256_set1_epi8(0x1f)) }
     }
     #[inline(always)]
     unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_blendv_epi8(no, yes, _mm256_cmpeq_epi8(self, other)) }
     }
     #[inline(always)]
     unsafe fn signed_by(self, sign: Self) -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { _mm256_sign_epi8(self, _mm256_or_si256(sign, _mm256_set1_epi8(1))) }
     }
     #[inline(always)]
     unsafe fn negative_lanes(self) -> u64 {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { u64::from(_mm256_movemask_epi8(self) as u32) }
     }
 }
@@ -184,7 +214,7 @@ pub(super) unsafe fn avx2(
     outcomes: &mut [(bool, u8)],
     lines: Lines<'_>,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller vouches for the instruction set.
     unsafe { ring::<__m256i>(structure, iterations, soft, outcomes, lines) }
 }
 
@@ -200,7 +230,7 @@ pub(super) unsafe fn avx512(
     outcomes: &mut [(bool, u8)],
     lines: Lines<'_>,
 ) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller vouches for the instruction set.
     unsafe { ring::<__m512i>(structure, iterations, soft, outcomes, lines) }
 }
 
@@ -217,14 +247,14 @@ pub(super) unsafe fn packed(
     lines: Lines<'_>,
 ) {
     if structure.lifting() > PACKED_LANES {
-        // SAFETY: the caller's.
+        // SAFETY: the caller vouches for the instruction set.
         return unsafe { ring::<__m512i>(structure, iterations, soft, outcomes, lines) };
     }
     let length = structure.columns() * structure.lifting();
     let slots = slots(structure.lifting());
     let Lines { columns, messages } = lines;
     for (soft, outcomes) in soft.chunks_mut(slots * length).zip(outcomes.chunks_mut(slots)) {
-        // SAFETY: the caller's; `QuasiCyclic` keeps within the lines' bounds.
+        // SAFETY: the caller vouches for the instruction set; `QuasiCyclic` keeps within the lines' bounds.
         unsafe { packed_words(structure, iterations, soft, outcomes, columns, messages) };
     }
 }
@@ -239,6 +269,7 @@ struct Extremes<V> {
 impl<V: Bytes> Extremes<V> {
     #[inline(always)]
     unsafe fn new() -> Self {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe {
             let largest = V::splat(LARGEST as i8);
             Self { smallest: largest, second: largest, sign: V::splat(0) }
@@ -247,6 +278,7 @@ impl<V: Bytes> Extremes<V> {
 
     #[inline(always)]
     unsafe fn take(&mut self, value: V) {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe {
             let size = value.abs();
             self.second = self.second.min_unsigned(self.smallest.max_unsigned(size));
@@ -259,12 +291,13 @@ impl<V: Bytes> Extremes<V> {
     #[inline(always)]
     unsafe fn answers(self) -> impl Fn(V) -> V {
         let Self { smallest, second, sign } = self;
-        // SAFETY: the caller's.
+        // SAFETY: the caller vouches for the instruction set.
         let (to_others, to_smallest) = unsafe {
             let shortfall = V::splat(TIE as i8).excess(second.excess(smallest).half());
             let to_smallest = second.excess(second.eighth()).excess(V::splat(1));
             (smallest.excess(smallest.eighth()).excess(shortfall), to_smallest)
         };
+        // SAFETY: the caller vouches for the instruction set.
         move |value| unsafe { value.abs().if_equal(smallest, to_smallest, to_others).signed_by(sign.xor(value)) }
     }
 }
@@ -333,14 +366,17 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
     unsafe fn decode(&mut self, iterations: u8, soft: &mut [i8], outcomes: &mut [(bool, u8)]) {
         let length = self.structure.columns() * self.structure.lifting();
         let mut pending = u64::MAX;
+        // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
         unsafe { self.fill(soft) };
         for iteration in 0..=iterations {
             let last = iteration == iterations;
+            // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
             let bad = if iteration == 0 && !last { pending } else { unsafe { self.faults(pending) } };
             for (word, (soft, outcome)) in soft.chunks_exact_mut(length).zip(&mut *outcomes).enumerate() {
                 let holds = bad & Self::lanes_of(word) == 0;
                 if pending & Self::lanes_of(word) != 0 && (holds || last) {
                     *outcome = (holds, iteration);
+                    // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
                     unsafe { self.read(soft, word) };
                     pending &= !Self::lanes_of(word);
                 }
@@ -348,6 +384,7 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
             if pending == 0 {
                 return;
             }
+            // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
             unsafe { self.pass() };
         }
     }
@@ -364,6 +401,7 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
         let length = self.structure.columns() * z;
         for (column, rest) in self.structure.schedule().rest.iter().enumerate() {
             let words: [&[i8]; WORDS] = std::array::from_fn(|word| &soft[word * length + column * z..][..z]);
+            // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
             unsafe {
                 let to = self.columns.add(self.current[column]);
                 let lanes = std::slice::from_raw_parts_mut(to, self.lanes);
@@ -373,12 +411,14 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
                 self.repeat(to);
             }
         }
+        // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
         unsafe { self.messages.write_bytes(0, self.structure.edges() * self.vectors * V::LANES) };
     }
 
     /// Repeats a column's first bytes behind it.
     #[inline(always)]
     unsafe fn repeat(&self, column: *mut i8) {
+        // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
         unsafe { V::load(column).store(column.add(self.lanes)) };
     }
 
@@ -387,6 +427,7 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
     unsafe fn turned(&self, column: usize, turn: usize, first: usize) -> V {
         let at = first + WORDS * turn;
         let at = if at >= self.lanes { at - self.lanes } else { at };
+        // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
         unsafe { V::load(self.columns.add(self.current[column] + at)) }
     }
 
@@ -394,12 +435,14 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
     unsafe fn pass(&mut self) {
         let Self { structure, columns, messages, lanes, stride, vectors, .. } = *self;
         let schedule = structure.schedule();
+        // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
         let mut values = unsafe { [V::splat(0); MAX_DEGREE] };
         let mut first_edge = 0;
         for degree in &schedule.degrees {
             let edges = &schedule.edges[first_edge..][..*degree];
             for vector in 0..vectors {
                 let lane = vector * V::LANES;
+                // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
                 unsafe {
                     let messages = messages.add((first_edge * vectors + vector * degree) * V::LANES);
                     let mut extremes = Extremes::<V>::new();
@@ -422,6 +465,7 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
             for edge in edges {
                 let other = other_copy(self.current[edge.column], edge.column, stride);
                 self.current[edge.column] = other;
+                // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
                 unsafe { self.repeat(columns.add(other)) };
             }
             first_edge += degree;
@@ -437,6 +481,7 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
             for vector in 0..self.vectors {
                 let lane = vector * V::LANES;
                 let unused = V::LANES.saturating_sub(self.lanes - lane) as u32 + 64 - V::LANES as u32;
+                // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
                 unsafe {
                     let mut parity = V::splat(0);
                     for edge in &schedule.edges[first_edge..][..*degree] {
@@ -458,6 +503,7 @@ impl<'a, V: Bytes, const WORDS: usize> Ring<'a, V, WORDS> {
     unsafe fn read(&self, soft: &mut [i8], word: usize) {
         let z = self.structure.lifting();
         for (column, (bits, rest)) in soft.chunks_exact_mut(z).zip(&self.structure.schedule().rest).enumerate() {
+            // SAFETY: the caller vouches for the instruction set, and all pointers stay within the lines, as `ring` says.
             unsafe {
                 let lanes = std::slice::from_raw_parts(self.columns.add(self.current[column]), self.lanes);
                 let (wrapped, straight) = bits.split_at_mut(*rest);
@@ -577,11 +623,13 @@ unsafe fn packed_faults(structure: &QuasiCyclic, columns: *const i8, pending: u6
 
 #[inline(always)]
 unsafe fn load(lines: *const i8, line: usize) -> __m512i {
+    // SAFETY: the caller vouches for the pointer and for the instruction set.
     unsafe { _mm512_load_si512(lines.add(line * PACKED_LANES).cast()) }
 }
 
 #[inline(always)]
 unsafe fn store(value: __m512i, lines: *mut i8, line: usize) {
+    // SAFETY: the caller vouches for the pointer and for the instruction set.
     unsafe { _mm512_store_si512(lines.add(line * PACKED_LANES).cast(), value) }
 }
 

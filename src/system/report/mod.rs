@@ -184,7 +184,7 @@ pub struct TargetReport {
     pub frames: u64,
     /// Root mean square error.
     pub rmse_m: Option<f64>,
-    /// Root of the mean bound of the weights flown.
+    /// Root of the mean bound of the weights sent with.
     pub hcrb_rmse_m: Option<f64>,
     /// Mean of the squared errors, each over its reported covariance: 2 where the error bars are true. Arrays with element
     /// errors displace all positions of a run alike, so one run is one draw of that part.
@@ -324,7 +324,7 @@ pub struct Latency {
 /// Powers in dBm.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PowerReport {
-    /// Mean Tr Σ of the plans flown; null where none was.
+    /// Mean Tr Σ of the plans that frames were sent under; null where there is none.
     pub plan: Option<f64>,
     /// Mean sum of |x|² over the antennas.
     pub measured: Option<f64>,

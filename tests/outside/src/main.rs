@@ -1,4 +1,4 @@
-//! The shipped loopback from a program of one's own: watched, changed in flight, stopped, reported.
+//! The shipped loopback from a program of one's own: watched, changed while it runs, stopped, reported.
 
 use std::time::Duration;
 
