@@ -35,5 +35,5 @@ fn print(row: &Row) {
     };
     let default = if row.default.is_null() { String::new() } else { format!(", default {}", row.default) };
     let live = if row.live { ", live" } else { "" };
-    println!("{:<44} {range} {}{default}{live}\n    {}", row.path, row.unit, row.doc);
+    say!("{:<44} {range} {}{default}{live}\n    {}", row.path, row.unit, row.doc);
 }

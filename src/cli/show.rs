@@ -19,7 +19,7 @@ pub fn terminal(report: &Report, shown: Option<&Shown>) {
         let line = &shown.line;
         let number =
             |value: Option<f64>, digits: usize| value.map_or("—".into(), |value| format!("{value:.digits$}"));
-        println!(
+        say!(
             "picture {} sent (left) and received (right): PSNR {} dB, MS-SSIM {}, {} blocks lost",
             line.index,
             number(line.psnr_db, 2),
@@ -28,7 +28,7 @@ pub fn terminal(report: &Report, shown: Option<&Shown>) {
         );
     }
     for (name, value) in table(report) {
-        println!("{name:<22} {value}");
+        say!("{name:<22} {value}");
     }
 }
 

@@ -61,7 +61,7 @@ pub struct System {
     pub(super) events: Option<PathBuf>,
     pub(super) control: Option<PathBuf>,
     pub(super) frames: Option<u64>,
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
     pub(super) paced: bool,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) radios: OpenRadios,
@@ -92,6 +92,9 @@ impl System {
         let serves = served(&graph, &graph_name, &scene)?;
         let planner = Planner::new(&scene.serving(serves), &bank, pixels);
         let (first, given, note, optimizer) = spec.first_plan(planner, origin.plans()?, &scene)?;
+        let frames = spec.frames.or(if spec.seconds.is_some() { None } else { graph.frames });
+        let notes = note.into_iter().chain(scene.bound_note().map(str::to_owned)).chain(spec.late_command(frames, &scene));
+        let notes = notes.collect();
         let plans = Arc::new(PlanBoard::new(first, 0));
         plans.publish(given);
         let (telemetry, Listeners { report, control }) = Telemetry::new(EVENTS);
@@ -104,7 +107,6 @@ impl System {
         let (peers, ends) = Peers::join(origin, link.map(|link| (link, terms)), recording, folder, environment)?;
         let (pictures_out, received) = bounded(PICTURES);
         let world = Arc::new(ArcSwap::from_pointee(Vec::new()));
-        let frames = spec.frames.or(if spec.seconds.is_some() { None } else { graph.frames });
         let snapshots = Arc::new(Snapshots::new(spec.snapshots));
         let mut context = Context {
             scene: Arc::clone(&scene),
@@ -129,7 +131,8 @@ impl System {
             radios.check_sensing(!is_here)?;
         }
         let (session, commands, fed_back) = if is_here {
-            let session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
+            let mut session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
+            session.power_check = radios.power_check();
             let (requests, live) = unbounded();
             (
                 Some(spec.instruct(
@@ -166,7 +169,7 @@ impl System {
             events: spec.events,
             control: spec.control,
             frames,
-            note,
+            notes,
             paced: spec.pace.is_some(),
             snapshots,
             radios,
@@ -190,9 +193,10 @@ impl System {
         self.frames
     }
 
-    /// What is not as it was asked for, in one line: a first plan that is not feasible.
-    pub fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+    /// What is not as it was asked for or may mislead, a line each: a first plan that is not feasible, a bound that is
+    /// not a physical one, commands that come after the end.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What is kept of recent frames for drawings.
@@ -250,6 +254,20 @@ impl SystemSpec {
         };
         let Planned { plan, reason, .. } = first;
         Ok((plan, Vec::new(), reason.map(|reason| format!("starting all the same: {reason}")), optimizer))
+    }
+
+    /// Says which command comes only after the last frame, if one does.
+    fn late_command(&self, frames: Option<u64>, scene: &Scene) -> Option<String> {
+        let clock = FrameClock::new(scene);
+        let after = |frame: u64| {
+            frames.is_some_and(|frames| frame >= frames)
+                || self.seconds.is_some_and(|seconds| clock.start_s(frame) >= seconds)
+        };
+        let late: Vec<_> = self.schedule.iter().filter(|(frame, _)| after(*frame)).collect();
+        let (frame, command) = late.first()?;
+        let more = if late.len() > 1 { format!(" and {} more", late.len() - 1) } else { String::new() };
+        let end = frames.map_or_else(|| "with --seconds".into(), |frames| format!("after {frames} frames"));
+        Some(format!("--at {frame}:{}{more}: never comes, the run ends {end}", command.key()))
     }
 
     /// What is sent, now or when a recording was made; a new recording begins with it.
