@@ -92,9 +92,7 @@ impl System {
         let serves = served(&graph, &graph_name, &scene)?;
         let planner = Planner::new(&scene.serving(serves), &bank, pixels);
         let (first, given, note, optimizer) = spec.first_plan(planner, origin.plans()?, &scene)?;
-        let frames = spec.frames.or(if spec.seconds.is_some() { None } else { graph.frames });
-        let notes = note.into_iter().chain(scene.bound_note().map(str::to_owned)).chain(spec.late_command(frames, &scene));
-        let notes = notes.collect();
+        let mut notes: Vec<_> = note.into_iter().collect();
         let plans = Arc::new(PlanBoard::new(first, 0));
         plans.publish(given);
         let (telemetry, Listeners { report, control }) = Telemetry::new(EVENTS);
@@ -107,6 +105,9 @@ impl System {
         let (peers, ends) = Peers::join(origin, link.map(|link| (link, terms)), recording, folder, environment)?;
         let (pictures_out, received) = bounded(PICTURES);
         let world = Arc::new(ArcSwap::from_pointee(Vec::new()));
+        let frames = spec.frames.or(if spec.seconds.is_some() { None } else { graph.frames });
+        notes.extend(scene.bound_note().map(str::to_owned));
+        notes.extend(spec.late_command(frames, &scene));
         let snapshots = Arc::new(Snapshots::new(spec.snapshots));
         let mut context = Context {
             scene: Arc::clone(&scene),
@@ -258,16 +259,16 @@ impl SystemSpec {
 
     /// Says which command comes only after the last frame, if one does.
     fn late_command(&self, frames: Option<u64>, scene: &Scene) -> Option<String> {
-        let clock = FrameClock::new(scene);
-        let after = |frame: u64| {
-            frames.is_some_and(|frames| frame >= frames)
-                || self.seconds.is_some_and(|seconds| clock.start_s(frame) >= seconds)
+        let frame_s = FrameClock::new(scene).start_s(2) - FrameClock::new(scene).start_s(1);
+        let of_time = self.seconds.map(|seconds| (seconds / frame_s).ceil() as u64);
+        let end = [frames, of_time].into_iter().flatten().min()?;
+        let mut late = self.schedule.iter().filter(|(frame, _)| *frame >= end);
+        let (frame, command) = late.next()?;
+        let more = match late.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
         };
-        let late: Vec<_> = self.schedule.iter().filter(|(frame, _)| after(*frame)).collect();
-        let (frame, command) = late.first()?;
-        let more = if late.len() > 1 { format!(" and {} more", late.len() - 1) } else { String::new() };
-        let end = frames.map_or_else(|| "with --seconds".into(), |frames| format!("after {frames} frames"));
-        Some(format!("--at {frame}:{}{more}: never comes, the run ends {end}", command.key()))
+        Some(format!("--at {frame}:{}{more}: never comes, the run ends after {end} frames", command.key()))
     }
 
     /// What is sent, now or when a recording was made; a new recording begins with it.

@@ -242,3 +242,38 @@ impl SensingReceiver {
         (sums.located.count > 0).then(|| sums.reflection / sums.located.count as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::Beams;
+    use crate::coding::{BLOCK_SYMBOLS, Crc, plan};
+
+    #[test]
+    fn the_bound_is_that_of_the_echo_as_it_was_simulated() {
+        let mut scene = Scene::paper();
+        let code = std::sync::Arc::new(plan(100, BLOCK_SYMBOLS, Crc::Crc11).unwrap());
+        let problem = crate::optimize::Problem::from_scene(&scene);
+        let Beams { w_c, w_0 } = problem.solve().beams;
+        let plan = Plan {
+            epoch: 0,
+            from_frame: 0,
+            beams: Beams { w_c, w_0 },
+            model: 0,
+            payload: std::sync::Arc::clone(&code),
+            protected: code,
+            predicted_sinr: 1.0,
+            predicted_mse: 1.0,
+        };
+        let mut target = Target::new("target".into(), scene.clone());
+        let truth = |reflection_coefficient| Truth { position_m: scene.geometry.target, reflection_coefficient };
+        let [told, of_scene, weaker] = [truth(Some(0.6)), truth(None), truth(Some(0.06))];
+        let mut bound = |truth| target.bound(&plan, truth, 1).unwrap();
+        assert_eq!((scene.channel.reflection_coefficient, bound(told)), (0.6, bound(of_scene)));
+        let weak = bound(weaker);
+        scene.channel.reflection_coefficient = 0.06;
+        let model = BoundModel::new(&scene, scene.geometry.target, SENSING_WINDOW);
+        assert_eq!(weak, model.of_beams(&plan.beams).trace_m2().unwrap());
+        assert!(weak > 50.0 * bound(told), "{weak}");
+    }
+}
