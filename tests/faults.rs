@@ -95,8 +95,7 @@ fn what_the_optimizer_prints_is_taken_as_weights_by_every_method() {
 
 #[test]
 fn the_papers_method_reports_its_own_rate_and_its_gap_as_it_is() {
-    let [best, paper] =
-        ["global", "alternating"].map(|method| report(&["optimize", "--method", method, "--json"]));
+    let [best, paper] = ["global", "alternating"].map(|method| report(&["optimize", "--method", method, "--json"]));
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is a number"));
     assert!(number(&paper["gap_db"]) >= number(&best["gap_db"]) - 1e-3 && number(&best["gap_db"]) < 1e-3);
     let gap = number(&paper["upper_bound_sinr_db"]) - number(&paper["sinr_db"]);
@@ -137,7 +136,11 @@ fn the_reported_bound_follows_a_change_of_the_simulated_reflection() {
 fn a_target_whose_echo_comes_after_the_search_window_is_refused_at_both_doors() {
     let set = issc(&["run", "--frames", "4", "--set", "scene.geometry.target=[500,50]"]);
     assert_eq!(set.status.code(), Some(2), "{}", stderr(&set));
-    assert!(stderr(&set).contains("[500, 50] makes a path of") && stderr(&set).contains("accepted"), "{}", stderr(&set));
+    assert!(
+        stderr(&set).contains("[500, 50] makes a path of") && stderr(&set).contains("accepted"),
+        "{}",
+        stderr(&set)
+    );
     let live = issc(&["run", "--frames", "4", "--at", "0:world.target=[500,50]"]);
     assert!(stderr(&live).contains("world.target = [500, 50] makes a path of"), "{}", stderr(&live));
 }

@@ -74,7 +74,11 @@ pub fn run(arguments: Arguments) -> Result<()> {
         for offset in offsets {
             say!(
                 "{side} {}  {:+7.3} dB  {:+8.3}° ± {:.3}°  {:+7.4} samples",
-                offset.channel, offset.gain_db, offset.phase_deg, offset.error_deg, offset.delay_samples
+                offset.channel,
+                offset.gain_db,
+                offset.phase_deg,
+                offset.error_deg,
+                offset.delay_samples
             );
         }
     }

@@ -33,10 +33,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let Bounds { fim, covariance_m2: covariance, sinr, targets } = &bounds;
     let trace_m2 = covariance.trace();
-    say!(
-        "Fisher information in theta, phi (rad), T (s){}:",
-        if fim.len() == 5 { ", Re beta, Im beta" } else { "" }
-    );
+    say!("Fisher information in theta, phi (rad), T (s){}:", if fim.len() == 5 { ", Re beta, Im beta" } else { "" });
     for row in fim {
         say!("  {}", row.iter().map(|entry| format!("{entry:13.5e}")).collect::<Vec<_>>().join(" "));
     }

@@ -170,10 +170,7 @@ fn say_infeasible(report: &Report) {
     }
     if let Some(follow) = report.follow.as_ref().filter(|follow| follow.infeasible > 0) {
         let reason = follow.reason.as_deref().unwrap_or("not feasible");
-        remark!(
-            "issc: {} of {} plans after the track kept as they were: {reason}",
-            follow.infeasible, follow.retunes
-        );
+        remark!("issc: {} of {} plans after the track kept as they were: {reason}", follow.infeasible, follow.retunes);
     }
 }
 

@@ -205,7 +205,10 @@ mod tests {
         std::fs::write(&notes, "kept").unwrap();
         let listen = |path: &Path| ControlSocket::listen(path, crossbeam_channel::unbounded().0, Arc::new(String::new));
         let error = listen(&notes).err().unwrap();
-        assert!(error.exit_status() == 2 && error.to_string().contains("notes.txt: is a file and no socket"), "{error}");
+        assert!(
+            error.exit_status() == 2 && error.to_string().contains("notes.txt: is a file and no socket"),
+            "{error}"
+        );
         assert_eq!(std::fs::read_to_string(&notes).unwrap(), "kept");
         let path = folder.path().join("c.sock");
         let socket = listen(&path).unwrap();
@@ -215,7 +218,8 @@ mod tests {
 
     #[test]
     fn the_socket_that_nobody_names_is_in_a_folder_of_the_users_own() {
-        let path = |runtime: Option<&str>, home: Option<&str>| default_in(runtime.map(Into::into), home.map(Into::into));
+        let path =
+            |runtime: Option<&str>, home: Option<&str>| default_in(runtime.map(Into::into), home.map(Into::into));
         assert_eq!(path(Some("/run/user/7"), Some("/home/ann")).unwrap(), Path::new("/run/user/7/issc.sock"));
         assert_eq!(path(None, Some("/home/ann")).unwrap(), Path::new("/home/ann/.issc.sock"));
         let error = path(None, None).unwrap_err();

@@ -8,8 +8,8 @@ use super::decibel;
 use crate::array::Beams;
 use crate::coding::BlockErrorLaw;
 use crate::optimize::{
-    Alternation, Effort, Problem, RateLimits, SourceModel, alternate, approximate_choice, block_error_rate, select_rate,
-    zero_forcing,
+    Alternation, Effort, Problem, RateLimits, SourceModel, alternate, approximate_choice, block_error_rate,
+    select_rate, zero_forcing,
 };
 use crate::scene::Scene;
 use crate::semantic::Bank;

@@ -194,7 +194,13 @@ mod tests {
             let mut sorted: Vec<_> = all.iter().map(|pair| pair[index]).collect();
             sorted.sort_unstable_by(f64::total_cmp);
             let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
-            println!("{name}: 50 % {:.1e}, 95 % {:.1e}, 99 % {:.1e}, most {:.1e}", at(0.5), at(0.95), at(0.99), at(1.0));
+            println!(
+                "{name}: 50 % {:.1e}, 95 % {:.1e}, 99 % {:.1e}, most {:.1e}",
+                at(0.5),
+                at(0.95),
+                at(0.99),
+                at(1.0)
+            );
             println!("  above 1e-3: {} of {}", sorted.iter().filter(|found| **found > 1e-3).count(), sorted.len());
         }
     }
