@@ -229,10 +229,16 @@ fn without_permission_no_transmitting_stream_is_opened() {
 }
 
 #[test]
-fn a_live_update_above_the_cap_is_sent_at_the_cap() {
+fn a_live_power_above_the_bands_limit_is_refused_with_the_sentence_of_the_start() {
     let output = run_virtual(&["--frames", "80", "--at", "40:power_dbm=8"]);
-    assert_eq!(report(&output)["frames_sent"], 80);
-    assert!(count(&output, "frames capped") >= 39, "{}", count(&output, "frames capped"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let said = "power_dbm = 8; accepted in band `";
+    assert!(stderr.contains(said) && stderr.contains("with virtual: up to 5.00 dBm"), "{stderr}");
+    let report = report(&output);
+    assert_eq!((&report["frames_sent"], &report["retunes"][0]["feasible"]), (&80.into(), &false.into()));
+    assert_eq!(count(&output, "frames capped"), 0);
+    // What was radiated is what the scene allows.
+    assert!(number(&report["power_dbm"]["max"]) < 0.5, "{}", report["power_dbm"]);
 }
 
 fn in_real_time(bench: &Bench) -> Child {

@@ -62,6 +62,7 @@ fn what_trials_cannot_show_is_refused_in_one_line() {
         (["--scene", &at_one, "--trials", "1"], "waveform.samples_per_symbol = 1"),
         (["--scene", &apart, "--trials", "1"], "field of view"),
         (["--scene", "clutter", "--trials", "1"], "clutter"),
+        (["--set", "channel.leakage_db=-20", "--trials", "1"], "channel.leakage_db"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_issc"));
         let output = command.arg("sense").args(arguments).output().expect("the program starts");

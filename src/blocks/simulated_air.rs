@@ -72,7 +72,12 @@ impl LiveWorld {
         }
         self.world.begin_frame(number, time, seconds);
         for (target, truth) in (0..).zip(self.world.truths()) {
-            self.telemetry.report(Event::World { frame: number, target, position_m: truth.position_m });
+            self.telemetry.report(Event::World {
+                frame: number,
+                target,
+                position_m: truth.position_m,
+                reflection_coefficient: Some(truth.reflection_coefficient),
+            });
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct EchoTruth {
     pub delay_s: f64,
     /// Δτ.
     pub timing_error_s: f64,
+    /// |β_0|.
+    pub reflection_coefficient: f64,
 }
 
 /// A target under way.
@@ -181,7 +183,12 @@ impl EchoPath {
             motion: target.motion.clone(),
             reflection_coefficient: target.reflection_coefficient,
             path: path(),
-            truth: EchoTruth { position_m: target.position_m, delay_s: 0.0, timing_error_s: 0.0 },
+            truth: EchoTruth {
+                position_m: target.position_m,
+                delay_s: 0.0,
+                timing_error_s: 0.0,
+                reflection_coefficient: target.reflection_coefficient,
+            },
         });
         let noises =
             (0..rows as u64).map(|row| Noise::new(settings.seed, 0xe000 + row, settings.noise_variance)).collect();
@@ -300,7 +307,8 @@ impl Reflector {
             phase_rad: phase_rad - if still { 0.0 } else { (turn * path_m) % std::f64::consts::TAU },
             step_rad: -turn * path_rate_m_s / settings.sample_rate_hz,
         });
-        self.truth = EchoTruth { position_m: position, delay_s, timing_error_s };
+        let reflection_coefficient = self.reflection_coefficient;
+        self.truth = EchoTruth { position_m: position, delay_s, timing_error_s, reflection_coefficient };
     }
 }
 

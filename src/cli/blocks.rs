@@ -41,7 +41,7 @@ impl From<&Kind> for Description {
 pub fn run(arguments: Arguments) -> Result<()> {
     let registry = Registry::shipped();
     if arguments.markdown {
-        print!("{}", markdown(registry.kinds()));
+        say!("{}", markdown(registry.kinds()).trim_end());
         return Ok(());
     }
     let chosen = arguments.name.as_deref().map(|name| registry.find(name)).transpose()?;
@@ -52,22 +52,22 @@ pub fn run(arguments: Arguments) -> Result<()> {
             let blocks: Vec<_> = registry.kinds().iter().map(Description::from).collect();
             inputs::print_json(&serde_json::json!({ "blocks": blocks }))?;
         }
-        (None, false) => registry.kinds().iter().for_each(|kind| println!("{:<22} {}", kind.name, kind.summary)),
+        (None, false) => registry.kinds().iter().for_each(|kind| say!("{:<22} {}", kind.name, kind.summary)),
     }
     Ok(())
 }
 
 fn print(kind: &Kind) {
-    println!("{}\n{}\n", kind.name, kind.summary);
+    say!("{}\n{}\n", kind.name, kind.summary);
     for (what, value) in
         [("role", kind.role.to_string()), ("takes", kind.inlet.to_string()), ("gives", kind.outlet.to_string())]
     {
-        println!("{what:<6} {value}");
+        say!("{what:<6} {value}");
     }
     for Key { name, value, unit, range, default, doc } in kind.keys {
         let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
         let default = default.map_or("required".into(), |default| format!("default: {default}"));
-        println!("\n{name} ({value}{unit}; {default})\n    {doc}\n    accepted: {range}");
+        say!("\n{name} ({value}{unit}; {default})\n    {doc}\n    accepted: {range}");
     }
 }
 

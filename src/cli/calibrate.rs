@@ -69,12 +69,16 @@ pub fn run(arguments: Arguments) -> Result<()> {
     if arguments.json {
         return super::inputs::print_json(&**calibration);
     }
-    println!("{}, session {}", calibration.device, calibration.session);
+    say!("{}, session {}", calibration.device, calibration.session);
     for (side, offsets) in [("TX", &calibration.tx), ("RX", &calibration.rx)] {
         for offset in offsets {
-            println!(
+            say!(
                 "{side} {}  {:+7.3} dB  {:+8.3}° ± {:.3}°  {:+7.4} samples",
-                offset.channel, offset.gain_db, offset.phase_deg, offset.error_deg, offset.delay_samples
+                offset.channel,
+                offset.gain_db,
+                offset.phase_deg,
+                offset.error_deg,
+                offset.delay_samples
             );
         }
     }

@@ -35,12 +35,12 @@ pub fn run(arguments: Arguments) -> Result<()> {
                 serde_json::json!({ "chain": chain, "stages": stages })
             })
             .collect();
-        println!("{}", serde_json::json!({ "chains": chains }));
+        say!("{}", serde_json::json!({ "chains": chains }));
     } else {
         for (chain, stages) in chains {
-            println!("{chain}");
+            say!("{chain}");
             for (kind, outlet) in stages {
-                println!("  {kind:<22} → {outlet}");
+                say!("  {kind:<22} → {outlet}");
             }
         }
     }

@@ -38,7 +38,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let mut results = vec![];
     for info in chosen {
-        eprintln!("{} on {} pictures", info.name, pictures.len());
+        remark!("{} on {} pictures", info.name, pictures.len());
         results.push(codec_curve::measure(&bank, info, &pictures, arguments.draws, arguments.seed)?);
     }
     if let Some(path) = &arguments.card {
@@ -48,7 +48,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         std::fs::write(path, text).map_err(|e| Error::file(path, e))?;
     }
     if arguments.json {
-        println!("{}", codec_curve::report(&results, pictures.len()));
+        say!("{}", codec_curve::report(&results, pictures.len()));
     } else {
         print_table(&results);
     }
@@ -60,12 +60,12 @@ fn folder_name(path: &std::path::Path) -> String {
 }
 
 fn print_table(results: &[Measured]) {
-    println!(
+    say!(
         "model          bit/px    PSNR  MS-SSIM     D_s     D_c     E_1     E_2      R²   MS-SSIM at 1e-5    1e-4    1e-3"
     );
     for r in results {
         let c = &r.info.calibration;
-        println!(
+        say!(
             "{:2} {:10} {:7.4} {:7.2} {:8.4} {:7.3} {:7.3} {:7.2} {:7.2} {:7.4}   {:15.4} {:7.4} {:7.4}",
             r.info.index,
             r.info.name,

@@ -63,13 +63,13 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let bits_per_pixel = bits as f64 / pixels;
     if arguments.json {
         let report = json!({"bits": bits, "bits_per_pixel": bits_per_pixel, "lost_segments": lost, "time_s": time_s});
-        println!("{report}");
+        say!("{report}");
     } else {
-        println!("pictures       {pictures}");
-        println!("bits           {bits}");
-        println!("bits per pixel {bits_per_pixel:.4}");
-        println!("lost segments  {lost} of {slices}");
-        println!("time           {:.1} ms", 1e3 * time_s);
+        say!("pictures       {pictures}");
+        say!("bits           {bits}");
+        say!("bits per pixel {bits_per_pixel:.4}");
+        say!("lost segments  {lost} of {slices}");
+        say!("time           {:.1} ms", 1e3 * time_s);
     }
     Ok(())
 }

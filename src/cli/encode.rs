@@ -55,12 +55,12 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let bits_per_pixel = bits as f64 / pixels;
     if arguments.json {
         let report = json!({"bits": bits, "bits_per_pixel": bits_per_pixel, "lost_segments": 0, "time_s": time_s});
-        println!("{report}");
+        say!("{report}");
     } else {
-        println!("model          {} ({})", model.index, model.name);
-        println!("bits           {bits}");
-        println!("bits per pixel {bits_per_pixel:.4}");
-        println!("time           {:.1} ms", 1e3 * time_s);
+        say!("model          {} ({})", model.index, model.name);
+        say!("bits           {bits}");
+        say!("bits per pixel {bits_per_pixel:.4}");
+        say!("time           {:.1} ms", 1e3 * time_s);
     }
     Ok(())
 }

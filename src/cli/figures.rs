@@ -28,7 +28,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let pictures = load_pictures(&arguments.pictures)?;
     for (name, chart) in figures::charts(&scene, &pictures)? {
         chart.write(&arguments.out, name)?;
-        println!("{}", arguments.out.join(name).with_extension("png").display());
+        say!("{}", arguments.out.join(name).with_extension("png").display());
     }
     Ok(())
 }

@@ -22,30 +22,30 @@ pub struct Arguments {
 /// Runs `issc hcrb`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let scene = arguments.scene.read()?;
+    if let Some(note) = scene.bound_note() {
+        remark!("issc: {note}");
+    }
     let beams = inputs::weights(&arguments.weights, &scene)?;
     let bounds = Bounds::of(&scene, &beams)?;
     if arguments.json {
-        println!("{}", bounds.report());
+        say!("{}", bounds.report());
         return Ok(());
     }
     let Bounds { fim, covariance_m2: covariance, sinr, targets } = &bounds;
     let trace_m2 = covariance.trace();
-    println!(
-        "Fisher information in theta, phi (rad), T (s){}:",
-        if fim.len() == 5 { ", Re beta, Im beta" } else { "" }
-    );
+    say!("Fisher information in theta, phi (rad), T (s){}:", if fim.len() == 5 { ", Re beta, Im beta" } else { "" });
     for row in fim {
-        println!("  {}", row.iter().map(|entry| format!("{entry:13.5e}")).collect::<Vec<_>>().join(" "));
+        say!("  {}", row.iter().map(|entry| format!("{entry:13.5e}")).collect::<Vec<_>>().join(" "));
     }
-    println!(
+    say!(
         "position covariance {:.5e} {:.5e} {:.5e} m² (xx, xy, yy)",
         covariance[(0, 0)],
         covariance[(0, 1)],
         covariance[(1, 1)]
     );
-    println!("trace               {trace_m2:.5e} m², {:.5} mm", 1e3 * trace_m2.sqrt());
+    say!("trace               {trace_m2:.5e} m², {:.5} mm", 1e3 * trace_m2.sqrt());
     print_targets(targets);
-    println!("SINR                {:.4} dB", crate::scene::decibel(*sinr));
+    say!("SINR                {:.4} dB", crate::scene::decibel(*sinr));
     Ok(())
 }
 
@@ -58,13 +58,13 @@ fn print_targets(targets: &[TargetBound]) {
     for target in targets {
         let several = target.receivers.len() > 1;
         if targets.len() > 1 || several {
-            println!("target {:<12} {}", target.id, text(&target.receivers[0].1));
+            say!("target {:<12} {}", target.id, text(&target.receivers[0].1));
         }
         if several {
             for (id, bound) in &target.receivers {
-                println!("  at {id:<14} {}", text(bound));
+                say!("  at {id:<14} {}", text(bound));
             }
-            println!("  all together      {}", text(&target.joint));
+            say!("  all together      {}", text(&target.joint));
         }
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn weights(path: &Path, scene: &Scene) -> Result<Beams> {
     }
     let power_dbm = w_to_dbm(beams.power_w());
     if power_dbm > scene.constraints.power_dbm + 1e-8 {
-        eprintln!("{}: {power_dbm:.2} dBm, above P_T = {} dBm", path.display(), scene.constraints.power_dbm);
+        remark!("{}: {power_dbm:.2} dBm, above P_T = {} dBm", path.display(), scene.constraints.power_dbm);
     }
     Ok(beams)
 }
@@ -99,7 +99,7 @@ impl CodecArguments {
 
 /// Prints a result as one JSON object.
 pub(super) fn print_json(result: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(result).map_err(|error| Error::internal(error.to_string()))?);
+    say!("{}", serde_json::to_string(result).map_err(|error| Error::internal(error.to_string()))?);
     Ok(())
 }
 

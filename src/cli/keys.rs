@@ -25,7 +25,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         return inputs::print_json(&rows);
     }
     if arguments.markdown {
-        print!("{}", markdown(&rows));
+        say!("{}", markdown(&rows).trim_end());
         return Ok(());
     }
     for row in rows {
@@ -37,7 +37,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
 fn print(row: &Row) {
     let default = if row.default.is_null() { String::new() } else { format!(", default {}", row.default) };
     let live = if row.live { ", live" } else { "" };
-    println!("{:<44} {} {}{default}{live}\n    {}", row.path, range(row), row.unit, row.doc);
+    say!("{:<44} {} {}{default}{live}\n    {}", row.path, range(row), row.unit, row.doc);
 }
 
 /// What a key may be, in one line.

@@ -58,9 +58,12 @@ pub struct Arguments {
 /// Runs `issc optimize`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let scene = arguments.scene.read()?;
+    if let Some(note) = scene.bound_note() {
+        remark!("issc: {note}");
+    }
     let report = beams::report(&scene, arguments.method.into(), least_sinr(&arguments)?);
     if arguments.json {
-        println!("{report}");
+        say!("{report}");
     } else {
         print_table(&report);
     }
@@ -107,6 +110,6 @@ fn print_table(report: &Value) {
             Value::Number(number) if number.is_f64() => format!("{:.6e}", number.as_f64().unwrap_or(0.0)),
             other => other.to_string().replace('"', ""),
         };
-        println!("{key:<28} {text}");
+        say!("{key:<28} {text}");
     }
 }

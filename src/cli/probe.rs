@@ -57,7 +57,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     } else {
         for step in &probed.steps {
             let mark = step.passed.map_or("--", |passed| if passed { "ok" } else { "no" });
-            println!("{:>2} {mark} {:<24} {}", step.step, step.name, step.found);
+            say!("{:>2} {mark} {:<24} {}", step.step, step.name, step.found);
         }
     }
     if probed.passed() { Ok(()) } else { Err(Error::device("a step did not pass")) }

@@ -41,7 +41,7 @@ impl Progress {
                 self.bar.set_position(status.frames_sent_total);
             } else if self.began.elapsed() > LINE * (self.lines + 1) {
                 self.lines += 1;
-                eprintln!("issc: {}", self.line(&status));
+                remark!("issc: {}", self.line(&status));
             }
             thread::sleep(LOOK);
         }

@@ -30,7 +30,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         }
     }
     if arguments.json {
-        println!("{}", comparison.report());
+        say!("{}", comparison.report());
     } else {
         print_table(&comparison);
     }
@@ -38,11 +38,11 @@ pub fn run(arguments: Arguments) -> Result<()> {
 }
 
 fn print_table(comparison: &Comparison) {
-    println!("{} pictures   bit/px    PSNR  MS-SSIM   JPEG at this rate: PSNR  MS-SSIM", comparison.pictures);
+    say!("{} pictures   bit/px    PSNR  MS-SSIM   JPEG at this rate: PSNR  MS-SSIM", comparison.pictures);
     for Rate { name, point: [rate, psnr_db, ms_ssim], .. } in &comparison.ours {
         let [jpeg_psnr_db, jpeg_ms_ssim] = comparison.jpeg_at(*rate);
         let beside = |figure: Option<f64>, digits| figure.map_or("–".into(), |figure| format!("{figure:.digits$}"));
-        println!(
+        say!(
             "{name:12} {rate:7.4} {psnr_db:7.2} {ms_ssim:8.4} {:>25} {:>8}",
             beside(jpeg_psnr_db, 2),
             beside(jpeg_ms_ssim, 4)
@@ -50,7 +50,7 @@ fn print_table(comparison: &Comparison) {
     }
     for (name, measure) in MEASURES {
         let [here, there, between] = comparison.differences(measure).map(|d| 100.0 * d.unwrap_or(f64::NAN));
-        println!(
+        say!(
             "mean rate at equal {name}: {here:+.1} % against JPEG; hyperprior 2018 on Kodak {there:+.1} %, so {between:+.1} % against it"
         );
     }

@@ -134,8 +134,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let mut system = System::build(spec)?;
     signals.watch(system.radios());
-    if let Some(note) = system.note() {
-        eprintln!("issc: {note}");
+    for note in system.notes() {
+        remark!("issc: {note}");
     }
     match control {
         Some(path) => system.listen(path),
@@ -166,14 +166,11 @@ pub fn run(arguments: Arguments) -> Result<()> {
 fn say_infeasible(report: &Report) {
     for retune in report.retunes.iter().filter(|retune| !retune.feasible) {
         let reason = retune.reason.as_deref().unwrap_or("not feasible");
-        eprintln!("issc: frame {}: {} kept as it was: {reason}", retune.frame, retune.cause);
+        remark!("issc: frame {}: {} kept as it was: {reason}", retune.frame, retune.cause);
     }
     if let Some(follow) = report.follow.as_ref().filter(|follow| follow.infeasible > 0) {
         let reason = follow.reason.as_deref().unwrap_or("not feasible");
-        eprintln!(
-            "issc: {} of {} plans after the track kept as they were: {reason}",
-            follow.infeasible, follow.retunes
-        );
+        remark!("issc: {} of {} plans after the track kept as they were: {reason}", follow.infeasible, follow.retunes);
     }
 }
 
@@ -194,7 +191,7 @@ impl Signals {
                 }
                 std::process::exit(130);
             }
-            eprintln!("issc: stopping; once more to leave at once");
+            remark!("issc: stopping; once more to leave at once");
             pulled.pull();
         })
         .map_err(|error| Error::device(format!("no signal handler: {error}")))?;

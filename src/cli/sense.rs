@@ -76,7 +76,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let report = sense::report(&study, sampling);
     if arguments.json {
-        println!("{report}");
+        say!("{report}");
     } else {
         print_table(&report);
     }
@@ -100,8 +100,8 @@ fn print_table(report: &Value) {
     ];
     for (label, key, unit) in rows {
         match &report[key] {
-            Value::Null => println!("{label:30}-"),
-            value => println!("{label:30}{value}{unit}"),
+            Value::Null => say!("{label:30}-"),
+            value => say!("{label:30}{value}{unit}"),
         }
     }
 }

@@ -27,10 +27,10 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let path = arguments.control.map_or_else(socket::default_path, Ok)?;
     let answer = socket::send(&path, &command)?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&answer).expect("an answer is valid JSON"));
+        say!("{}", serde_json::to_string(&answer).expect("an answer is valid JSON"));
     } else if let Some(frame) = answer.frame {
         let feasible = if answer.feasible == Some(true) { "feasible" } else { "not feasible: best effort" };
-        println!("{} from frame {frame} on ({feasible})", arguments.change);
+        say!("{} from frame {frame} on ({feasible})", arguments.change);
     }
     match answer.reason {
         Some(reason) if !answer.accepted => Err(Error::infeasible(format!("refused: {reason}"))),

@@ -14,12 +14,12 @@ const COLUMNS: u32 = 48;
 pub fn terminal(report: &Report, shown: Option<&Shown>) {
     if let Some(shown) = shown {
         if std::io::stdout().is_terminal() {
-            print!("{}", blocks(&shown.beside()));
+            say!("{}", blocks(&shown.beside()).trim_end());
         }
         let line = &shown.line;
         let number =
             |value: Option<f64>, digits: usize| value.map_or("—".into(), |value| format!("{value:.digits$}"));
-        println!(
+        say!(
             "picture {} sent (left) and received (right): PSNR {} dB, MS-SSIM {}, {} blocks lost",
             line.index,
             number(line.psnr_db, 2),
@@ -28,7 +28,7 @@ pub fn terminal(report: &Report, shown: Option<&Shown>) {
         );
     }
     for (name, value) in table(report) {
-        println!("{name:<22} {value}");
+        say!("{name:<22} {value}");
     }
 }
 

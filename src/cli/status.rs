@@ -23,7 +23,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let path = arguments.control.map_or_else(socket::default_path, Ok)?;
     let status = socket::status(&path)?;
     if arguments.json {
-        println!("{status}");
+        say!("{status}");
         return Ok(());
     }
     let text = |value: &Value| match value {
@@ -48,7 +48,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         ("modulation", "/plan/modulation"),
         ("memory, bytes", "/memory_bytes"),
     ] {
-        println!("{name:<24} {}", status.pointer(pointer).map_or("—".into(), text));
+        say!("{name:<24} {}", status.pointer(pointer).map_or("—".into(), text));
     }
     Ok(())
 }

@@ -17,5 +17,5 @@ pub use first_last::FirstLast;
 pub use optimizer::{Observation, Optimizer};
 pub use pictures::{PictureLibrary, PictureWriter, each_picture, load_pictures, pictures_in, read_picture};
 pub use planner::{Planned, Planner};
-pub use session::{DECISION_FRAMES, FollowReport, Retune, Session, SessionLog};
+pub use session::{DECISION_FRAMES, FollowReport, PowerCheck, Retune, Session, SessionLog};
 pub use sets::Setting;

@@ -31,6 +31,9 @@ const FEEDBACK_FRAMES: u64 = 8;
 /// Share by which rounding may lift a plan's power above the budget.
 const POWER_TOLERANCE: f64 = 1e-6;
 
+/// Whether a power in dBm may be sent; what is accepted where it may not.
+pub type PowerCheck = Box<dyn Fn(f64) -> Result<(), String> + Send>;
+
 /// One change of plan, made or refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Retune {
@@ -105,6 +108,8 @@ pub struct Session {
     pub holds_beams: bool,
     /// Place of the communication receiver that plans are made for.
     pub serves: u8,
+    /// What the transmitter may send: everything, unless it is a radio.
+    pub power_check: PowerCheck,
 }
 
 impl Session {
@@ -135,6 +140,7 @@ impl Session {
             has_receiver: false,
             holds_beams: false,
             serves: 0,
+            power_check: Box::new(|_| Ok(())),
         }
     }
 
@@ -318,6 +324,9 @@ impl Session {
         }
         let (before, power_before_w) = (self.optimizer.copy(), self.power_w);
         if let Command::Power(power_dbm) = command {
+            if let Err(what) = (self.power_check)(*power_dbm) {
+                return refused(what);
+            }
             self.power_w = dbm_to_w(*power_dbm);
         }
         let retune = match self.optimizer.observe(Observation::Command(command)) {

@@ -48,10 +48,13 @@ pub struct LiveRequest {
 /// `$XDG_RUNTIME_DIR/issc.sock`, or `.issc.sock` in the home directory: never in a folder that others may write to.
 pub fn default_path() -> Result<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let home = || folder("HOME").map(|home| home.join(".issc.sock"));
-    folder("XDG_RUNTIME_DIR")
+    default_in(folder("XDG_RUNTIME_DIR"), folder("HOME"))
+}
+
+fn default_in(runtime: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
+    runtime
         .map(|folder| folder.join("issc.sock"))
-        .or_else(home)
+        .or_else(|| home.map(|home| home.join(".issc.sock")))
         .ok_or_else(|| Error::input("no XDG_RUNTIME_DIR and no HOME to keep a socket in; accepted: --control PATH"))
 }
 
@@ -193,5 +196,69 @@ mod tests {
         server.join().unwrap();
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_refused_and_kept_and_a_socket_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("notes.txt");
+        std::fs::write(&notes, "kept").unwrap();
+        let listen = |path: &Path| ControlSocket::listen(path, crossbeam_channel::unbounded().0, Arc::new(String::new));
+        let error = listen(&notes).err().unwrap();
+        assert!(
+            error.exit_status() == 2 && error.to_string().contains("notes.txt: is a file and no socket"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read_to_string(&notes).unwrap(), "kept");
+        let path = folder.path().join("c.sock");
+        let socket = listen(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(socket);
+    }
+
+    #[test]
+    fn the_socket_that_nobody_names_is_in_a_folder_of_the_users_own() {
+        let path =
+            |runtime: Option<&str>, home: Option<&str>| default_in(runtime.map(Into::into), home.map(Into::into));
+        assert_eq!(path(Some("/run/user/7"), Some("/home/ann")).unwrap(), Path::new("/run/user/7/issc.sock"));
+        assert_eq!(path(None, Some("/home/ann")).unwrap(), Path::new("/home/ann/.issc.sock"));
+        let error = path(None, None).unwrap_err();
+        assert!(error.exit_status() == 2 && error.to_string().contains("--control PATH"), "{error}");
+    }
+
+    #[test]
+    fn half_a_command_is_none_and_a_whole_one_after_it_is_obeyed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.sock");
+        let (requests, received) = crossbeam_channel::unbounded();
+        let _socket = ControlSocket::listen(&path, requests, Arc::new(String::new)).unwrap();
+        // Cut after its first digit: a power of -3 dBm where -30 was meant.
+        let mut cut = UnixStream::connect(&path).unwrap();
+        cut.write_all(b"power_dbm=-3").unwrap();
+        cut.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut reply = String::new();
+        BufReader::new(cut).read_line(&mut reply).unwrap();
+        assert_eq!(reply, "", "nothing is answered");
+        assert!(received.is_empty());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let request: LiveRequest = received.recv().unwrap();
+                assert_eq!(request.command, Command::Power(-30.0));
+                request.answer.send(Answer::refused("enough".into())).unwrap();
+            });
+            assert!(!send(&path, &Command::Power(-30.0)).unwrap().accepted);
+        });
+    }
+
+    #[test]
+    fn a_file_in_a_command_is_read_by_the_client_and_its_contents_are_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("w.json");
+        std::fs::write(&file, "{\"w_c\": [[0.01, 0]], \"w_0\": [[0, 0.01]]}").unwrap();
+        let line = Command::parse(&format!("weights=@{}", file.display())).unwrap().to_line();
+        assert!(!line.contains('@') && line.starts_with("weights={"), "{line}");
+        // The file is not needed where the line arrives.
+        std::fs::remove_file(&file).unwrap();
+        assert!(matches!(Command::parse(&line).unwrap(), Command::Weights(Some(_))));
     }
 }

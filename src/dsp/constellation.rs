@@ -409,4 +409,10 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_soft_bit_has_as_many_units_a_nat_as_the_frames_say() {
+        assert_eq!((soft_bit(1.0), soft_bit(-2.5)), (4, -10));
+        assert!(include_str!("../stream/frame.rs").contains("= 4 units per nat, positive = bit 0"));
+    }
 }

@@ -43,8 +43,24 @@ struct Entry {
 pub struct Permission {
     /// The entry that gives it.
     pub band: String,
+    /// The profile of the radio that has it.
+    pub radio: String,
     /// Most mean power in dBm, the sum over the ports.
     pub max_dbm: f64,
+}
+
+impl Permission {
+    /// Whether a power is permitted; `key` is what asks for it.
+    ///
+    /// # Errors
+    /// What was found and what is accepted, in one line.
+    pub fn check(&self, key: &str, power_dbm: f64) -> std::result::Result<(), String> {
+        let Self { band, radio, max_dbm } = self;
+        if power_dbm > *max_dbm {
+            return Err(format!("{key} = {power_dbm}; accepted in band `{band}` with {radio}: up to {max_dbm:.2} dBm"));
+        }
+        Ok(())
+    }
 }
 
 /// Where a user's own band file is looked for.
@@ -94,13 +110,9 @@ impl Bands {
             }
         };
         let max_dbm = limit.min(profile.tx.max_dbm);
-        if scene.constraints.power_dbm > max_dbm {
-            return Err(Error::input(format!(
-                "constraints.power_dbm = {}; accepted in band `{}` with {}: up to {max_dbm:.2} dBm",
-                scene.constraints.power_dbm, entry.name, profile.name
-            )));
-        }
-        Ok(Permission { band: entry.name.clone(), max_dbm })
+        let permission = Permission { band: entry.name.clone(), radio: profile.name.clone(), max_dbm };
+        permission.check("constraints.power_dbm", scene.constraints.power_dbm).map_err(Error::input)?;
+        Ok(permission)
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Radio {
     /// The name of this opening.
     session: String,
     calibrated: Calibrated,
+    /// What its transmitter may do, where it has one.
+    permission: OnceLock<Permission>,
     calibration: OnceLock<Arc<Calibration>>,
     /// What each received channel is multiplied by.
     receive_corrections: OnceLock<Vec<Complex32>>,
@@ -92,6 +94,7 @@ impl Radio {
         Ok(Self {
             session,
             calibrated: options.calibrated.clone(),
+            permission: OnceLock::new(),
             calibration: OnceLock::new(),
             receive_corrections: OnceLock::new(),
             around,
@@ -115,6 +118,11 @@ impl Radio {
         self.profile.sync.phase_after_retune == PhaseAfterRetune::Random && matches!(self.calibrated, Calibrated::No)
     }
 
+    /// What its transmitter may do, where it has one.
+    pub fn permission(&self) -> Option<&Permission> {
+        self.permission.get()
+    }
+
     /// The calibration in force, once started.
     pub fn calibration(&self) -> Option<&Arc<Calibration>> {
         self.calibration.get()
@@ -133,6 +141,7 @@ impl Radio {
             return Err(Error::input(format!("radio {}: two soapy-sink; accepted: one", self.profile.name)));
         }
         let transmitter = Transmitter::open(&self.device, &self.profile, self.rate_hz, permission, &self.counters)?;
+        drop(self.permission.set(permission.clone()));
         *lock(&self.vitals) = Some(Arc::clone(&transmitter.vitals));
         *place = Some(transmitter);
         Ok(())

@@ -223,13 +223,13 @@ fn hear(reader: &mut impl Read, feed: &Feed) -> std::io::Result<()> {
 }
 
 /// The air of a device that hears rows of a world elsewhere, on the world's own sample count.
-pub(super) struct HeardAir {
+pub(super) struct FeedAir {
     pub(super) feed: Arc<Feed>,
     /// Factor from √W to full scale.
     pub(super) scale: f32,
 }
 
-impl virtual_radio::Air for HeardAir {
+impl virtual_radio::Air for FeedAir {
     fn propagate(&mut self, tick: i64, _sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) -> bool {
         let count = received.first().map_or(0, |row| row.len());
         if !self.feed.wait_until(tick + count as i64, MOMENT) {

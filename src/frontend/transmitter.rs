@@ -350,7 +350,7 @@ mod tests {
         let mut device = SoapyDevice::open(&args).unwrap();
         device.set_rate(Side::Tx, &[0], RATE_HZ).unwrap();
         let counters = Arc::new(Counters::default());
-        let permission = Permission { band: "test".into(), max_dbm: 5.0 };
+        let permission = Permission { band: "test".into(), radio: "virtual".into(), max_dbm: 5.0 };
         let mut transmitter = Transmitter::open(&device, &profile, RATE_HZ, &permission, &counters).unwrap();
         let format = super::super::profile::Format::Cf32;
         let mut receiver = device.receive_stream(&[0], format, 1.0, "").unwrap();

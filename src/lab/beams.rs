@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::decibel;
 use crate::array::Beams;
 use crate::coding::BlockErrorLaw;
-use crate::optimize::{Alternation, Effort, Problem, RateLimits, alternate, select_rate, zero_forcing};
+use crate::optimize::{
+    Alternation, Effort, Problem, RateLimits, SourceModel, alternate, approximate_choice, block_error_rate,
+    select_rate, zero_forcing,
+};
 use crate::scene::Scene;
 use crate::semantic::Bank;
 
@@ -54,31 +57,63 @@ pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
     let sinr = problem.sinr(&found.beams);
     let bank = Bank::shipped();
     let models: Vec<_> = bank.planned().iter().map(|model| model.source_model(PIXELS)).collect();
-    let choice =
-        select_rate(&models, &RateLimits::from_scene(scene, 3 * PIXELS), sinr, &BlockErrorLaw::from_scene(scene));
+    let rates = rates(scene, method, &models, sinr);
     let finite = |value: f64| value.is_finite().then_some(value);
     let pairs =
         |beam: &nalgebra::DVector<num_complex::Complex64>| beam.iter().map(|z| [z.re, z.im]).collect::<Vec<_>>();
     json!({
         "method": method.name(),
         "feasible": found.feasible,
-        "rate_feasible": choice.is_some(),
+        "rate_feasible": rates.is_some(),
         "sinr_db": decibel(sinr),
         "hcrb_trace_m2": problem.hcrb_trace_m2(&found.beams).ok(),
         "targets": targets(scene, &problem, &found.beams),
         "power_w": found.beams.power_w(),
         "smallest_hcrb_trace_m2": finite(found.smallest_hcrb_trace_m2),
         "upper_bound_sinr_db": decibel(found.upper_bound_sinr),
+        "gap_db": (found.feasible && least_sinr.is_none()).then(|| decibel(found.upper_bound_sinr / sinr)),
         "w_c": pairs(&found.beams.w_c),
         "w_0": pairs(&found.beams.w_0),
         "iterations": found.iterations,
         "solve_time_s": found.solve_time_s,
-        "model": choice.map(|choice| bank.models()[choice.model].name.clone()),
-        "source_rate_bits_per_sample": choice.map(|choice| models[choice.model].bits() / (3 * PIXELS) as f64),
-        "channel_rate_bits_per_use": choice.map(|choice| choice.payload_bits as f64 / scene.waveform.block_symbols as f64),
-        "block_error_rate": choice.map(|choice| choice.block_error_rate),
-        "bit_error_rate": choice.map(|choice| choice.bit_error_rate),
-        "predicted_mse": choice.map(|choice| choice.predicted_mse),
+        "model": rates.as_ref().map(|rates| bank.models()[rates.model].name.clone()),
+        "source_rate_bits_per_sample": rates.as_ref().map(|rates| models[rates.model].bits() / (3 * PIXELS) as f64),
+        "channel_rate_bits_per_use": rates.as_ref().map(|rates| rates.channel_rate),
+        "block_error_rate": rates.as_ref().map(|rates| rates.block_error_rate),
+        "bit_error_rate": rates.as_ref().map(|rates| rates.bit_error_rate),
+        "predicted_mse": rates.as_ref().map(|rates| rates.predicted_mse),
+    })
+}
+
+/// Source model and channel rate for given beams.
+struct Rates {
+    model: usize,
+    channel_rate: f64,
+    block_error_rate: f64,
+    bit_error_rate: f64,
+    predicted_mse: f64,
+}
+
+/// What a planner would choose; with the paper's algorithm what its (P4.3) comes to, by eq. (4) as it stands.
+fn rates(scene: &Scene, method: Method, models: &[SourceModel], sinr: f64) -> Option<Rates> {
+    let limits = RateLimits::from_scene(scene, 3 * PIXELS);
+    if method == Method::Alternating {
+        let (model, rate) = approximate_choice(models, &limits, sinr)?;
+        return Some(Rates {
+            model,
+            channel_rate: rate.channel_rate,
+            block_error_rate: block_error_rate(sinr, rate.channel_rate, limits.block_symbols),
+            bit_error_rate: rate.bit_error_rate,
+            predicted_mse: rate.predicted_mse,
+        });
+    }
+    let choice = select_rate(models, &limits, sinr, &BlockErrorLaw::from_scene(scene))?;
+    Some(Rates {
+        model: choice.model,
+        channel_rate: choice.payload_bits as f64 / limits.block_symbols as f64,
+        block_error_rate: choice.block_error_rate,
+        bit_error_rate: choice.bit_error_rate,
+        predicted_mse: choice.predicted_mse,
     })
 }
 

@@ -9,13 +9,16 @@
 use nalgebra::{DMatrix, DVector, Matrix4, Vector4};
 use num_complex::Complex64;
 
-use super::barrier::{Point as Coordinates, Reduced, identity, outer, support};
+use super::barrier::THRESHOLD_TOLERANCE;
 use super::beams::Problem;
 use super::linear::solve;
 use super::scaled::MomentExpansion;
 use super::several::Several;
 use super::together::Pairing;
 use crate::array::Beams;
+
+/// Steps in which the threshold has to be met after the alternation; a few are enough.
+const RESTORING_STEPS: usize = 200;
 
 /// Both reduced beams as reals: Re w_c, Im w_c, Re w_0, Im w_0.
 type Stack = DVector<f64>;
@@ -44,7 +47,7 @@ impl Default for Alternation {
 /// What the alternation came to.
 #[derive(Debug, Clone)]
 pub struct Alternated {
-    /// The beams, feasible where the problem is.
+    /// The pair of beams that the alternation ended with, moved where the penalty left the threshold missed.
     pub beams: Beams,
     /// Their SINR, linear.
     pub sinr: f64,
@@ -52,68 +55,36 @@ pub struct Alternated {
     pub hcrb_trace_m2: f64,
     /// Alternations in all.
     pub iterations: usize,
-    /// How far the beams had to move towards those of the smallest bound to meet the threshold: 0 … 1.
+    /// How far the pair was moved to meet the threshold: the length of the move where √P_T is 1.
     pub restored: f64,
 }
 
 /// Runs the alternation on a problem that can be met. The paper has one target; of several each has moments and a
 /// projection of its own.
+///
+/// A penalty never meets its constraint quite, so the pair is moved by the least change that meets the threshold; nothing
+/// else is done to it. In particular it is not split anew into the best pair of its covariance, which would hide what the
+/// alternation leaves on the table.
 pub fn alternate(problem: &Problem, settings: &Alternation) -> Alternated {
-    if problem.bounds().len() > 1 {
-        let pairing = Pairing::new(problem);
-        let several = pairing.several();
-        let (stack, iterations) = State::of_several(several, problem.hcrb_max_m2() / several.unit).run(settings);
-        let (w_c, w_0) = unpack(&stack);
-        let (beams, restored) = pairing.restore(&DMatrix::from_columns(&[w_c, w_0]));
-        return Alternated::new(problem, beams, iterations, restored);
-    }
-    let reduced = problem.reduced();
-    let (stack, iterations) = State::of_one(&reduced, problem.hcrb_max_m2() / reduced.unit).run(settings);
-    let (w_c, w_0) = unpack(&stack);
-    let fixed = |beam: &DVector<Complex64>| nalgebra::Vector3::from_fn(|n, _| beam[n]);
-    let (beams, restored) = restore(problem, &reduced, &(outer(&fixed(&w_c)) + outer(&fixed(&w_0))));
-    Alternated::new(problem, beams, iterations, restored)
-}
-
-impl Alternated {
-    fn new(problem: &Problem, beams: Beams, iterations: usize, restored: f64) -> Self {
-        Self {
-            sinr: problem.sinr(&beams),
-            hcrb_trace_m2: problem.hcrb_trace_m2(&beams).unwrap_or(f64::INFINITY),
-            beams,
-            iterations,
-            restored,
-        }
+    let pairing = Pairing::new(problem);
+    let several = pairing.several();
+    let state = State::new(several, problem.hcrb_max_m2() / several.unit);
+    let (reached, iterations) = state.run(settings);
+    let moved = state.least_change(&reached).unwrap_or_else(|| state.towards_the_smallest(&reached, &pairing));
+    let (w_c, w_0) = unpack(&moved);
+    let beams = pairing.lift(&w_c, &w_0);
+    Alternated {
+        sinr: problem.sinr(&beams),
+        hcrb_trace_m2: problem.hcrb_trace_m2(&beams).unwrap_or(f64::INFINITY),
+        beams,
+        iterations,
+        restored: (moved - reached).norm(),
     }
 }
-
-/// Moves a covariance towards that of the smallest bound, no further than the threshold asks for.
-fn restore(problem: &Problem, reduced: &Reduced, reached: &Coordinates) -> (Beams, f64) {
-    let limit = problem.hcrb_max_m2() / reduced.unit;
-    let mut steps = 0;
-    let first = super::barrier::Level { point: identity() * 0.25, weight: 10.0 / reduced.value(&(identity() * 0.25)) };
-    let smallest = reduced.minimise_bound(first, None, 1e-6, &mut steps, |_, _| true).point;
-    let mixed = |share: f64| problem.split(reduced, &(reached * (1.0 - share) + smallest * share), limit);
-    let meets =
-        |beams: &Beams| problem.hcrb_trace_m2(beams).is_ok_and(|trace| trace <= problem.hcrb_max_m2() * (1.0 + 1e-6));
-    let as_it_is = mixed(0.0);
-    if meets(&as_it_is) {
-        return (as_it_is, 0.0);
-    }
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..40 {
-        let middle = 0.5 * (low + high);
-        if meets(&mixed(middle)) { high = middle } else { low = middle }
-    }
-    (mixed(high), high)
-}
-
-/// One target's bound in its moments, in units of the limit.
-type BoundOf<'a> = Box<dyn Fn(&Vector4<f64>) -> Option<MomentExpansion> + 'a>;
 
 /// What stays the same over the rounds.
 struct State<'a> {
-    bounds: Vec<BoundOf<'a>>,
+    several: &'a Several,
     limit: f64,
     /// h_c in the basis, with the largest SINR scaled to one.
     channel: DVector<Complex64>,
@@ -125,31 +96,9 @@ struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    fn of_one(reduced: &'a Reduced, limit: f64) -> Self {
-        let most = support(&reduced.gain).max(f64::MIN_POSITIVE);
-        // h_c is the first vector of the basis.
-        let mut channel = DVector::zeros(3);
-        channel[0] = Complex64::from(1.0);
-        let dynamic = |fixed: nalgebra::Matrix3<Complex64>| DMatrix::from_fn(3, 3, |i, k| fixed[(i, k)]);
-        let matrices = reduced.moment_matrices().map(dynamic);
-        Self::new(vec![matrices], vec![Box::new(|moments| reduced.bound_of_moments(moments))], channel, most, limit)
-    }
-
-    fn of_several(several: &'a Several, limit: f64) -> Self {
-        let targets = 0..several.targets();
-        let matrices = targets.clone().map(|k| several.moment_matrices(k)).collect();
-        let bound = |k: usize| -> BoundOf<'a> { Box::new(move |moments| several.bound_of_moments(k, moments)) };
+    fn new(several: &'a Several, limit: f64) -> Self {
         let channel = several.channel().into_owned();
-        Self::new(matrices, targets.map(bound).collect(), channel, several.best, limit)
-    }
-
-    fn new(
-        matrices: Vec<[DMatrix<Complex64>; 4]>,
-        bounds: Vec<BoundOf<'a>>,
-        channel: DVector<Complex64>,
-        most: f64,
-        limit: f64,
-    ) -> Self {
+        let matrices: Vec<_> = (0..several.targets()).map(|k| several.moment_matrices(k)).collect();
         let scale = |matrices: &[DMatrix<Complex64>; 4]| {
             let isotropic = |m: usize| matrices[m].trace().re / channel.len() as f64;
             let (along, across) = (isotropic(0).max(f64::MIN_POSITIVE), isotropic(1).max(f64::MIN_POSITIVE));
@@ -161,12 +110,73 @@ impl<'a> State<'a> {
         };
         Self {
             matrices: matrices.iter().zip(&scales).map(scaled).collect(),
-            noise: most.recip(),
+            noise: several.best.recip(),
+            several,
             scales,
-            bounds,
             channel,
             limit,
         }
+    }
+
+    /// The least change of the beams, to first order, after which every bound is below the limit and the power within
+    /// its budget; `None` where a bound does not exist at these beams or the steps do not get there.
+    fn least_change(&self, beams: &Stack) -> Option<Stack> {
+        let mut beams = beams.clone();
+        for _ in 0..RESTORING_STEPS {
+            let (target, value, gradient) = self.worst(&beams)?;
+            if value <= self.limit * (1.0 + 0.5 * THRESHOLD_TOLERANCE) {
+                return Some(beams);
+            }
+            // 1/bound is nearly linear in the moments: Newton's step for 1/bound = 1/limit.
+            let (w_c, w_0) = unpack(&beams);
+            let matrices = &self.matrices[target];
+            let rise = (0..4).fold(Stack::zeros(beams.len()), |sum, m| {
+                let slope = pack(&(&matrices[m] * &w_c), &(&matrices[m] * &w_0));
+                sum - slope * (2.0 * gradient[m] / (value * value))
+            });
+            let missing = self.limit.recip() - value.recip();
+            let norm = beams.norm();
+            // Where the power is all used up the beams can only turn.
+            let full = norm > 1.0 - 1e-9;
+            let way = if full { &rise - &beams * (rise.dot(&beams) / (norm * norm)) } else { rise };
+            beams += &way * (missing / way.norm_squared());
+            let norm = beams.norm();
+            if !norm.is_finite() {
+                return None;
+            }
+            if norm > 1.0 {
+                beams /= norm;
+            }
+        }
+        None
+    }
+
+    /// The target whose bound is the largest: its place, the bound and its derivative in the scaled moments.
+    fn worst(&self, beams: &Stack) -> Option<(usize, f64, Vector4<f64>)> {
+        let mut worst: Option<(usize, f64, Vector4<f64>)> = None;
+        for (target, moments) in self.moments(beams).iter().enumerate() {
+            let (value, gradient, _) = self.bound(target, moments)?;
+            if worst.is_none_or(|(_, largest, _)| value > largest) {
+                worst = Some((target, value, gradient));
+            }
+        }
+        worst
+    }
+
+    /// The beams on the straight way to those of the smallest bound, no further than the threshold asks for.
+    fn towards_the_smallest(&self, beams: &Stack, pairing: &Pairing<'_>) -> Stack {
+        let (w_c, w_0) = unpack(beams);
+        let end = pairing.smallest_near(&DMatrix::from_columns(&[w_c, w_0]));
+        let end = pack(&end.column(0).into_owned(), &end.column(1).into_owned());
+        let mixed = |share: f64| beams * (1.0 - share) + &end * share;
+        let limit = self.limit * (1.0 + 0.5 * THRESHOLD_TOLERANCE);
+        let meets = |share: f64| self.worst(&mixed(share)).is_some_and(|(_, value, _)| value <= limit);
+        let (mut low, mut high) = (0.0, 1.0);
+        for _ in 0..40 {
+            let middle = 0.5 * (low + high);
+            if meets(middle) { high = middle } else { low = middle }
+        }
+        mixed(high)
     }
 
     /// The alternation; the beams it ends with and how often it alternated.
@@ -213,7 +223,7 @@ impl<'a> State<'a> {
     /// A target's bound and its derivatives in the scaled moments.
     fn bound(&self, target: usize, gamma: &Vector4<f64>) -> Option<MomentExpansion> {
         let scale = &self.scales[target];
-        let (value, gradient, hessian) = self.bounds[target](&gamma.component_mul(scale))?;
+        let (value, gradient, hessian) = self.several.bound_of_moments(target, &gamma.component_mul(scale))?;
         let square = Matrix4::from_diagonal(scale);
         Some((value, gradient.component_mul(scale), square * hessian * square))
     }

@@ -64,11 +64,6 @@ fn functional(w: &Vector3<Complex64>, v: &Vector3<Complex64>) -> Point {
     Point::from_fn(|m, _| BASIS[m].iter().map(|(i, k, value)| (w[*i].conj() * value * v[*k]).re).sum())
 }
 
-/// Coordinates of v vᴴ.
-pub(super) fn outer(v: &Vector3<Complex64>) -> Point {
-    functional(v, v)
-}
-
 /// Largest value of `weights`·x over S ⪰ 0 with Tr S ≤ 1.
 pub(super) fn support(weights: &Point) -> f64 {
     matrix(weights).symmetric_eigenvalues().max().max(0.0)
@@ -149,11 +144,6 @@ impl Reduced {
     /// The same as a function of the moments.
     pub fn bound_of_moments(&self, moments: &Vector4<f64>) -> Option<MomentExpansion> {
         self.trace.of_moments(moments)
-    }
-
-    /// The moments' Hermitian matrices: moment m of S is Re Tr(Z_m S).
-    pub fn moment_matrices(&self) -> [Matrix3<Complex64>; 4] {
-        std::array::from_fn(|m| matrix(&self.moments.row(m).transpose()))
     }
 
     /// f in units, infinite where it has no value.

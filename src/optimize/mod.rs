@@ -34,7 +34,7 @@ pub use alternating::{Alternated, Alternation, alternate};
 pub use baseline::zero_forcing;
 pub use beams::{BelievedTarget, Effort, Problem, Solution, WarmStart, channel_vector};
 pub use bound::{BoundModel, FisherInformation, Unidentifiable};
-pub use rate_approximation::{ApproximatedRate, approximate_rate};
+pub use rate_approximation::{ApproximatedRate, approximate_choice, approximate_rate};
 pub use rates::{
     BlockErrorModel, CRC_BITS, PaperModel, RateChoice, RateLimits, SourceModel, block_error_rate, lowest_rate,
     select_rate,

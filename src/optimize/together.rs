@@ -37,7 +37,7 @@ pub(super) struct Warm {
     pair: Option<Level>,
 }
 
-/// Turns pairs of reduced beams, which meet the threshold or not, into beams that do.
+/// A problem in the reduced basis, for pairs of beams that are found elsewhere.
 pub(super) struct Pairing<'a>(Run<'a>);
 
 impl<'a> Pairing<'a> {
@@ -49,32 +49,23 @@ impl<'a> Pairing<'a> {
         &self.0.several
     }
 
-    /// The beams of a pair, moved no further than the threshold asks for towards those of the smallest bound, and how far:
-    /// 0 … 1.
-    pub fn restore(&self, pair: &DMatrix<Complex64>) -> (Beams, f64) {
-        let problem = self.0.problem;
-        let limit_m2 = problem.hcrb_max_m2() * (1.0 + THRESHOLD_TOLERANCE);
-        let meets = |beams: &Beams| problem.hcrb_trace_m2(beams).is_ok_and(|trace| trace <= limit_m2);
-        let as_it_is = self.0.beams(pair);
-        if meets(&as_it_is) {
-            return (as_it_is, 0.0);
-        }
-        let mut run = problem.run(Effort::default());
+    /// The pair of the smallest bound. Its two beams may be turned into one another: as near to `pair` as they can be.
+    pub fn smallest_near(&self, pair: &DMatrix<Complex64>) -> DMatrix<Complex64> {
+        let mut run = self.0.problem.run(Effort::default());
         let start = run.first();
         let goal = Goal::Bound { least_gain: None };
         let smallest = follow(&Covariances, &run.several, goal, start, GAP, &mut run.steps, |_, _| true);
         let smallest = run.smallest_pair(&strongest(&smallest.factor), None).factor;
-        // The two beams of the smallest bound may be turned into one another: as near to the pair as they can be.
         let turn = smallest.ad_mul(pair).svd(true, true);
         let turn = turn.u.zip(turn.v_t).map_or_else(|| DMatrix::identity(2, 2), |(u, v)| u * v);
-        let end = smallest * turn;
-        let mixed = |share: f64| self.0.beams(&(pair * Complex64::from(1.0 - share) + &end * Complex64::from(share)));
-        let (mut low, mut high) = (0.0, 1.0);
-        for _ in 0..40 {
-            let middle = 0.5 * (low + high);
-            if meets(&mixed(middle)) { high = middle } else { low = middle }
-        }
-        (mixed(high), high)
+        smallest * turn
+    }
+
+    /// Reduced beams as beams in √W; only their phases are chosen anew, which changes nothing.
+    pub fn lift(&self, w_c: &DVector<Complex64>, w_0: &DVector<Complex64>) -> Beams {
+        let reached = self.0.several.channel().dotc(w_c);
+        let phase = if reached.norm() > 0.0 { reached.conj() / reached.norm() } else { Complex64::from(1.0) };
+        Beams { w_c: self.0.lift(&(w_c * phase)), w_0: turned(self.0.lift(w_0)) }
     }
 }
 
@@ -323,19 +314,23 @@ impl Run<'_> {
     /// without it stays under the limit.
     fn beams(&self, pair: &DMatrix<Complex64>) -> Beams {
         let problem = self.problem;
-        let root = Complex64::from((problem.power_w() * (1.0 - POWER_RESERVE)).sqrt());
-        let lift =
-            |beam: DVector<Complex64>| self.several.basis.as_ref().map_or_else(|| beam.clone(), |u| u * &beam) * root;
         let [inner, rest] = self.turned_towards_channel(pair);
         let total = pair.norm_squared();
         let full = Complex64::from((total.sqrt() / inner.norm()).max(1.0));
-        let alone = Beams { w_c: lift(&inner * full), w_0: DVector::zeros(problem.channel().len()) };
+        let alone = Beams { w_c: self.lift(&(&inner * full)), w_0: DVector::zeros(problem.channel().len()) };
         let limit = self.limit * self.several.unit * (1.0 + 1e-7);
         if rest.norm_squared() < NEGLIGIBLE * total && problem.hcrb_trace_m2(&alone).is_ok_and(|trace| trace <= limit) {
             return alone;
         }
-        Beams { w_c: lift(inner), w_0: turned(lift(rest)) }
+        Beams { w_c: self.lift(&inner), w_0: turned(self.lift(&rest)) }
     }
+
+    /// A reduced beam as one in √W.
+    fn lift(&self, beam: &DVector<Complex64>) -> DVector<Complex64> {
+        let root = Complex64::from((self.problem.power_w() * (1.0 - POWER_RESERVE)).sqrt());
+        self.several.basis.as_ref().map_or_else(|| beam.clone(), |u| u * beam) * root
+    }
+
     /// The same B Bᴴ as a beam that reaches all that B Bᴴ does of the channel, and one that reaches nothing of it.
     fn turned_towards_channel(&self, pair: &DMatrix<Complex64>) -> [DVector<Complex64>; 2] {
         let reached = pair.ad_mul(&self.several.channel());

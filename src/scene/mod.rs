@@ -304,6 +304,16 @@ pub enum Frequencies {
 }
 
 impl Scene {
+    /// Says so where the position bound of this scene is not a physical one: frequencies counted from 0 have a mean, and a
+    /// known reflectivity lets the bound take that mean's phase for knowledge of the delay.
+    pub fn bound_note(&self) -> Option<&'static str> {
+        let paper = self.model.reflectivity == Reflectivity::Known && self.model.frequencies == Frequencies::OneSided;
+        paper.then_some(
+            "model.reflectivity = \"known\" with model.frequencies = \"one-sided\": the position bound is the paper's and \
+             not a physical one, no receiver reaches it; physical: \"centered\"",
+        )
+    }
+
     /// The paper's scene.
     pub fn paper() -> Self {
         Self::from_toml(PAPER_TOML, "scenes/paper.toml").expect("the shipped scene is valid")

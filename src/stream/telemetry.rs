@@ -80,6 +80,9 @@ pub enum Event {
         target: u8,
         /// Position in metres.
         position_m: Point,
+        /// |β| of its echo; unknown where an older recording tells.
+        #[serde(default)]
+        reflection_coefficient: Option<f64>,
     },
     /// The communication receiver has worked through its stream up to this sample time.
     ReceiverProgress {

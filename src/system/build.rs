@@ -61,7 +61,7 @@ pub struct System {
     pub(super) events: Option<PathBuf>,
     pub(super) control: Option<PathBuf>,
     pub(super) frames: Option<u64>,
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
     pub(super) paced: bool,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) radios: OpenRadios,
@@ -92,6 +92,7 @@ impl System {
         let serves = served(&graph, &graph_name, &scene)?;
         let planner = Planner::new(&scene.serving(serves), &bank, pixels);
         let (first, given, note, optimizer) = spec.first_plan(planner, origin.plans()?, &scene)?;
+        let mut notes: Vec<_> = note.into_iter().collect();
         let plans = Arc::new(PlanBoard::new(first, 0));
         plans.publish(given);
         let (telemetry, Listeners { report, control }) = Telemetry::new(EVENTS);
@@ -105,6 +106,8 @@ impl System {
         let (pictures_out, received) = bounded(PICTURES);
         let world = Arc::new(ArcSwap::from_pointee(Vec::new()));
         let frames = spec.frames.or(if spec.seconds.is_some() { None } else { graph.frames });
+        notes.extend(scene.bound_note().map(str::to_owned));
+        notes.extend(spec.late_command(frames, &scene));
         let snapshots = Arc::new(Snapshots::new(spec.snapshots));
         let mut context = Context {
             scene: Arc::clone(&scene),
@@ -129,7 +132,8 @@ impl System {
             radios.check_sensing(!is_here)?;
         }
         let (session, commands, fed_back) = if is_here {
-            let session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
+            let mut session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
+            session.power_check = radios.power_check();
             let (requests, live) = unbounded();
             (
                 Some(spec.instruct(
@@ -166,7 +170,7 @@ impl System {
             events: spec.events,
             control: spec.control,
             frames,
-            note,
+            notes,
             paced: spec.pace.is_some(),
             snapshots,
             radios,
@@ -190,9 +194,10 @@ impl System {
         self.frames
     }
 
-    /// What is not as it was asked for, in one line: a first plan that is not feasible.
-    pub fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+    /// What is not as it was asked for or may mislead, a line each: a first plan that is not feasible, a bound that is
+    /// not a physical one, commands that come after the end.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// What is kept of recent frames for drawings.
@@ -250,6 +255,20 @@ impl SystemSpec {
         };
         let Planned { plan, reason, .. } = first;
         Ok((plan, Vec::new(), reason.map(|reason| format!("starting all the same: {reason}")), optimizer))
+    }
+
+    /// Says which command comes only after the last frame, if one does.
+    fn late_command(&self, frames: Option<u64>, scene: &Scene) -> Option<String> {
+        let frame_s = FrameClock::new(scene).start_s(2) - FrameClock::new(scene).start_s(1);
+        let of_time = self.seconds.map(|seconds| (seconds / frame_s).ceil() as u64);
+        let end = [frames, of_time].into_iter().flatten().min()?;
+        let mut late = self.schedule.iter().filter(|(frame, _)| *frame >= end);
+        let (frame, command) = late.next()?;
+        let more = match late.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!("--at {frame}:{}{more}: never comes, the run ends after {end} frames", command.key()))
     }
 
     /// What is sent, now or when a recording was made; a new recording begins with it.

@@ -17,6 +17,7 @@ mod with {
     use std::time::Duration;
 
     use crate::blocks::Registry;
+    use crate::control::PowerCheck;
     use crate::frontend::{
         Calibrated, Calibration, Counters, Mode, Radio, RadioOptions, SharedRadios, Traffic, with_radios,
     };
@@ -101,6 +102,12 @@ mod with {
             }
         }
 
+        /// Whether all that transmit may do so with a power, which a live command asks for.
+        pub fn power_check(&self) -> PowerCheck {
+            let permissions: Vec<_> = self.radios.iter().filter_map(|radio| radio.permission().cloned()).collect();
+            Box::new(move |power_dbm| permissions.iter().try_for_each(|may| may.check("power_dbm", power_dbm)))
+        }
+
         /// Whether the run has to end because of one.
         pub fn failed(&self) -> bool {
             self.radios.iter().any(|radio| radio.counters.failure().is_some())
@@ -156,6 +163,7 @@ mod with {
 mod without {
     use crate::Result;
     use crate::blocks::Registry;
+    use crate::control::PowerCheck;
 
     /// Nothing can be said.
     #[derive(Debug, Clone, Default)]
@@ -189,6 +197,11 @@ mod without {
         /// Nothing to refuse.
         pub fn check_sensing(&self, _far: bool) -> Result<()> {
             Ok(())
+        }
+
+        /// Every power may be simulated.
+        pub fn power_check(&self) -> PowerCheck {
+            Box::new(|_| Ok(()))
         }
 
         /// Never.

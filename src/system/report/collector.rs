@@ -8,14 +8,14 @@ use super::figures::{
     RadiatedRecord, RadiatedSums, ReceivedRecord, ReceivedSums, SentRecord, SentSums, Span, Windowed,
 };
 use super::images::Images;
-use super::sensing::{SensedFrame, SensingReceiver};
+use super::sensing::{SensedFrame, SensingReceiver, Truth};
 use super::{
     BelievedMeasured, DataFigures, Dropped, Figures, HeaderFigures, ImageReport, Latencies, PlanSummary, PowerReport,
     ReceiverFigures, Report, SentPicture, SinrReport, State, Status,
 };
 use crate::control::SessionLog;
 use crate::modem::frame::{BLOCK, FrameClock, HEADER, Layout};
-use crate::scene::{Point, Scene, decibel, w_to_dbm};
+use crate::scene::{Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
 use crate::sensing::{Estimate, Track};
 use crate::stream::{Event as Reported, Plan, PlanBoard, Told};
@@ -78,8 +78,8 @@ pub struct Collector {
     sensing: Vec<Sensing>,
     /// How many there are.
     targets: usize,
-    /// Where the targets were, by frame and place in the scene's list.
-    world: BTreeMap<(u64, u8), Point>,
+    /// What the targets were, by frame and place in the scene's list.
+    world: BTreeMap<(u64, u8), Truth>,
     overflows: u64,
     underflows: u64,
     retunes: u64,
@@ -184,7 +184,9 @@ impl Collector {
                 }
                 self.frame_received(told.receiver, frame, decoded, digests, f64::from(sinr));
             }
-            Reported::World { frame, target, position_m } => drop(self.world.insert((frame, target), position_m)),
+            Reported::World { frame, target, position_m, reflection_coefficient } => {
+                self.world.insert((frame, target), Truth { position_m, reflection_coefficient });
+            }
             Reported::Sensed { frame, estimate, track, more } => {
                 self.sensed(told.receiver, frame, (estimate, track), more);
             }
@@ -279,8 +281,8 @@ impl Collector {
         }
     }
 
-    /// Where every target was at a frame.
-    fn truth(&self, frame: u64) -> Vec<Option<Point>> {
+    /// What every target was at a frame.
+    fn truth(&self, frame: u64) -> Vec<Option<Truth>> {
         (0..self.targets as u8).map(|target| self.world.get(&(frame, target)).copied()).collect()
     }
 

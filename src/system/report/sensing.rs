@@ -8,7 +8,7 @@ use super::figures::{LocatedRecord, LocatedSums, Span, TrackedRecord, TrackedSum
 use super::{Paths, TargetFigures, TargetReport, TrackReport};
 use crate::array::distance_m;
 use crate::modem::frame::SENSING_WINDOW;
-use crate::optimize::BoundModel;
+use crate::optimize::{BelievedTarget, BoundModel};
 use crate::scene::{Point, Scene};
 use crate::sensing::{Estimate, Fix, Status, Track};
 use crate::stream::Plan;
@@ -19,8 +19,17 @@ const OUTLIER: f64 = 10.0;
 /// A frame of a sensing receiver as all its events tell.
 pub(super) struct SensedFrame<'a> {
     pub plan: &'a Plan,
-    /// Where each target was, if that is known.
-    pub truth: &'a [Option<Point>],
+    /// What each target was, if that is known.
+    pub truth: &'a [Option<Truth>],
+}
+
+/// A simulated target as it was when a frame was sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Truth {
+    /// In metres.
+    pub position_m: Point,
+    /// |β| of its echo; the scene's holds where nobody says.
+    pub reflection_coefficient: Option<f64>,
 }
 
 /// One target at one sensing receiver.
@@ -35,8 +44,8 @@ struct Target {
     last_located: Option<u64>,
     track: Option<Track>,
     tracks: u64,
-    /// The newest trace of the bound, and what it was worked out for: plan, place, frames added up.
-    bound: Option<((u64, Point, usize), Option<f64>)>,
+    /// The newest trace of the bound, and what it was worked out for: plan, target, frames added up.
+    bound: Option<((u64, Truth, usize), Option<f64>)>,
 }
 
 impl Target {
@@ -59,13 +68,18 @@ impl Target {
         self.estimate.map_or(self.scene.geometry.target, |(estimate, _)| estimate)
     }
 
-    /// Trace of the bound for a plan's beams, a true place and so many frames together.
-    fn bound(&mut self, plan: &Plan, truth: Point, frames: usize) -> Option<f64> {
+    /// Trace of the bound for a plan's beams, a target as it truly was and so many frames together.
+    fn bound(&mut self, plan: &Plan, truth: Truth, frames: usize) -> Option<f64> {
         let of = (plan.epoch, truth, frames);
         match self.bound {
             Some((known, bound)) if known == of => bound,
             _ => {
-                let model = BoundModel::new(&self.scene, truth, SENSING_WINDOW).over_frames(frames);
+                let of_scene = self.scene.channel.reflection_coefficient;
+                let target = BelievedTarget {
+                    position: truth.position_m,
+                    reflection_coefficient: truth.reflection_coefficient.unwrap_or(of_scene),
+                };
+                let model = BoundModel::of_target(&self.scene, &target, SENSING_WINDOW).over_frames(frames);
                 let bound = model.of_beams(&plan.beams).trace_m2().ok();
                 self.bound = Some((of, bound));
                 bound
@@ -73,9 +87,10 @@ impl Target {
         }
     }
 
-    fn found(&mut self, frame: u64, fix: &Fix, frames: usize, plan: &Plan, truth: Option<Point>) {
-        let error_m = truth.map(|truth| distance_m(fix.position_m, truth));
+    fn found(&mut self, frame: u64, fix: &Fix, frames: usize, plan: &Plan, truth: Option<Truth>) {
         let bound_m2 = truth.and_then(|truth| self.bound(plan, truth, frames));
+        let truth = truth.map(|truth| truth.position_m);
+        let error_m = truth.map(|truth| distance_m(fix.position_m, truth));
         self.estimate = Some((fix.position_m, truth));
         self.last_located = Some(frame);
         self.located.add(LocatedRecord::Found {
@@ -181,16 +196,16 @@ impl SensingReceiver {
                 None => target.located.add(LocatedRecord::Missing(Status::BelowThreshold.refusal())),
             }
         }
-        Paths::keep(&mut self.paths.truth, around.truth[0]);
+        Paths::keep(&mut self.paths.truth, around.truth[0].map(|truth| truth.position_m));
         self.surplus.add(given.iter().filter(|to| to.is_none()).count() as u64);
     }
 
     /// Takes in all tracks of a frame.
-    pub fn tracked(&mut self, frame: u64, tracks: &[Track], truth: &[Option<Point>]) {
+    pub fn tracked(&mut self, frame: u64, tracks: &[Track], truth: &[Option<Truth>]) {
         let places: Vec<_> = tracks.iter().map(Track::position_m).collect();
         for (track, to) in tracks.iter().zip(self.give(&places, truth)) {
             let Some(index) = to else { continue };
-            self.targets[index].follow(frame, *track, truth[index]);
+            self.targets[index].follow(frame, *track, truth[index].map(|truth| truth.position_m));
             if index == 0 {
                 Paths::keep(&mut self.paths.tracked, Some(track.position_m()));
             }
@@ -198,12 +213,12 @@ impl SensingReceiver {
     }
 
     /// The target that each place is given to: the nearest pair first, each target once.
-    fn give(&self, places: &[Point], truth: &[Option<Point>]) -> Vec<Option<usize>> {
+    fn give(&self, places: &[Point], truth: &[Option<Truth>]) -> Vec<Option<usize>> {
         let mut given = vec![None; places.len()];
         let mut pairs: Vec<_> = (0..places.len())
             .flat_map(|place| (0..self.targets.len()).map(move |target| (place, target)))
             .map(|(place, target)| {
-                let there = truth[target].unwrap_or_else(|| self.targets[target].expected());
+                let there = truth[target].map_or_else(|| self.targets[target].expected(), |truth| truth.position_m);
                 (distance_m(places[place], there), place, target)
             })
             .collect();
@@ -225,5 +240,40 @@ impl SensingReceiver {
     pub fn reflection(&self, span: Span) -> Option<f64> {
         let sums = self.targets[0].located.over(span);
         (sums.located.count > 0).then(|| sums.reflection / sums.located.count as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::array::Beams;
+    use crate::coding::{BLOCK_SYMBOLS, Crc, plan};
+
+    #[test]
+    fn the_bound_is_that_of_the_echo_as_it_was_simulated() {
+        let mut scene = Scene::paper();
+        let code = std::sync::Arc::new(plan(100, BLOCK_SYMBOLS, Crc::Crc11).unwrap());
+        let problem = crate::optimize::Problem::from_scene(&scene);
+        let Beams { w_c, w_0 } = problem.solve().beams;
+        let plan = Plan {
+            epoch: 0,
+            from_frame: 0,
+            beams: Beams { w_c, w_0 },
+            model: 0,
+            payload: std::sync::Arc::clone(&code),
+            protected: code,
+            predicted_sinr: 1.0,
+            predicted_mse: 1.0,
+        };
+        let mut target = Target::new("target".into(), scene.clone());
+        let truth = |reflection_coefficient| Truth { position_m: scene.geometry.target, reflection_coefficient };
+        let [told, of_scene, weaker] = [truth(Some(0.6)), truth(None), truth(Some(0.06))];
+        let mut bound = |truth| target.bound(&plan, truth, 1).unwrap();
+        assert_eq!((scene.channel.reflection_coefficient, bound(told)), (0.6, bound(of_scene)));
+        let weak = bound(weaker);
+        scene.channel.reflection_coefficient = 0.06;
+        let model = BoundModel::new(&scene, scene.geometry.target, SENSING_WINDOW);
+        assert_eq!(weak, model.of_beams(&plan.beams).trace_m2().unwrap());
+        assert!(weak > 50.0 * bound(told), "{weak}");
     }
 }
