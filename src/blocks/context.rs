@@ -14,6 +14,7 @@ use crate::exchange::Ends;
 use crate::modem::frame::Layout;
 use crate::modem::words::SensingSequence;
 use crate::optimize::channel_vector;
+use crate::recording::Device;
 use crate::scene::{Scene, SceneReceiver, dbm_to_w};
 use crate::semantic::Bank;
 use crate::stream::{Listeners, Plan, PlanBoard, Policy, Taps, Telemetry, Told};
@@ -66,6 +67,8 @@ pub struct ChainContext {
     /// Place of the receiver that it is part of among the scene's receivers of its kind, by the key `receiver` of a stage in
     /// it or before it.
     pub receiver: u8,
+    /// The radio at its beginning; empty where there is none.
+    pub device: Device,
 }
 
 /// What the blocks of one run share.

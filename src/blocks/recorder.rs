@@ -5,7 +5,8 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::{Context, settings};
-use crate::recording::SampleWriter;
+use crate::exchange::Trouble;
+use crate::recording::{Reception, SampleWriter};
 use crate::stream::{Block, Flow, Frame, Shape, Stage, erase};
 use crate::{Error, Result};
 
@@ -21,9 +22,14 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let Some(folder) = context.ends.recording.clone() else {
         return Err(Error::input("nothing is recorded; accepted: with --record FOLDER"));
     };
-    let (rate_hz, carrier_hz) = (context.scene.sample_rate_hz(), context.scene.waveform.carrier_hz);
-    let create = move |shape| SampleWriter::create(&folder, &name, shape, rate_hz, carrier_hz);
-    Ok(erase(Recorder { create: Some(Box::new(create)), writer: None }))
+    let reception = Reception {
+        rate_hz: context.scene.sample_rate_hz(),
+        carrier_hz: context.scene.waveform.carrier_hz,
+        device: context.chain.device.clone(),
+    };
+    let create = move |shape| SampleWriter::create(&folder, &name, shape, reception);
+    let trouble = context.ends.trouble.clone();
+    Ok(erase(Recorder { create: Some(Box::new(create)), writer: None, trouble }))
 }
 
 type Create = Box<dyn FnOnce([usize; 2]) -> Result<SampleWriter> + Send>;
@@ -31,6 +37,8 @@ type Create = Box<dyn FnOnce([usize; 2]) -> Result<SampleWriter> + Send>;
 struct Recorder {
     create: Option<Create>,
     writer: Option<SampleWriter>,
+    /// Where it says that the disk takes no more, which ends the run.
+    trouble: Trouble,
 }
 
 impl Block for Recorder {
@@ -48,8 +56,8 @@ impl Block for Recorder {
         if let Some(writer) = &mut self.writer
             && let Err(error) = writer.write(input)
         {
-            // The run goes on; without metadata nobody takes the rest for a recording.
-            eprintln!("issc: the recording ends: {error}");
+            // What is written can be played; the metadata on the disk say that it was not finished.
+            self.trouble.say(&error);
             self.writer = None;
         }
         Flow::Forward
@@ -57,7 +65,7 @@ impl Block for Recorder {
 
     fn flush(&mut self, _output: &mut Frame<Complex32>) -> Flow {
         if let Some(Err(error)) = self.writer.take().map(SampleWriter::finish) {
-            eprintln!("issc: the recording is not whole: {error}");
+            self.trouble.say(&error);
         }
         Flow::Finished
     }

@@ -32,7 +32,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let Keys { recording } = settings(keys)?;
     let path = context.ends.recording.as_ref().map_or(recording.clone(), |folder| folder.join(&recording));
     let reader = SampleReader::open(&path, CHUNK)?;
-    let (found, accepted) = (reader.meta().global.sample_rate_hz, context.scene.sample_rate_hz());
+    // Where a recording does not say its rate, the scene does.
+    let accepted = context.scene.sample_rate_hz();
+    let found = reader.sample_rate_hz().unwrap_or(accepted);
     if (found / accepted - 1.0).abs() > 1e-9 {
         return Err(Error::file(&path, format!("core:sample_rate {found}; accepted with this scene: {accepted}")));
     }
@@ -64,7 +66,7 @@ impl Block for RecordingSource {
     type Out = Complex32;
 
     fn shape(&mut self, _inlet: Shape) -> Result<Shape, String> {
-        let channels = self.reader.meta().global.channels;
+        let channels = self.reader.channels();
         self.held = Some(Box::new(Frame::new(channels, CHUNK)));
         Ok(Shape::complex(channels, CHUNK))
     }
@@ -102,6 +104,14 @@ impl Block for RecordingSource {
 
     fn stop(&mut self) {
         self.stopped = true;
+    }
+}
+
+impl Drop for RecordingSource {
+    fn drop(&mut self) {
+        if let Some(line) = self.reader.blemishes() {
+            eprintln!("issc: {line}: played as zeros");
+        }
     }
 }
 

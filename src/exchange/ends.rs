@@ -1,7 +1,7 @@
 //! The ends of an exchange inside the sample path: what the blocks of a run are given.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -33,6 +33,23 @@ pub struct ReferenceInlet {
     pub recorded: bool,
 }
 
+/// Why a recording that is made cannot go on: shared by all that write it. The first trouble counts.
+#[derive(Debug, Clone, Default)]
+pub struct Trouble(Arc<OnceLock<String>>);
+
+impl Trouble {
+    /// Says it.
+    pub fn say(&self, what: impl std::fmt::Display) {
+        // What comes after the first trouble follows from it.
+        let _ = self.0.set(what.to_string());
+    }
+
+    /// What was said first.
+    pub fn said(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
 /// All ends of a run.
 #[derive(Default)]
 pub struct Ends {
@@ -46,4 +63,6 @@ pub struct Ends {
     pub left_out: Arc<LeftOut>,
     /// The folder of a recording that is made or played.
     pub recording: Option<PathBuf>,
+    /// Where those that write a recording say that they cannot.
+    pub trouble: Trouble,
 }

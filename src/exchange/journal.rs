@@ -8,13 +8,14 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::peer::now_us;
-use super::{Envelope, FarTransmitter, FrameBits, FrameMessage, Message, PlanMessage, Reference};
+use super::{Envelope, FarTransmitter, FrameBits, FrameMessage, Message, PlanMessage, Reference, Trouble};
 use crate::modem::frame::FrameClock;
-use crate::stream::{Event, LeftOut, Plan, PlanBoard};
+use crate::stream::{Event, Head, LeftOut, Plan, PlanBoard};
 use crate::{Error, Result};
 
 const FRAMES_FILE: &str = "frames.jsonl";
@@ -23,24 +24,42 @@ const REPORT_FILE: &str = "report.jsonl";
 /// Frames that may wait to be written, and to be played.
 const FRAMES: usize = 256;
 
+/// How long lines may wait for the disk.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// Most frames of a run: their samples' times stay far from the last ones there are.
+const MOST_FRAMES: u64 = 1 << 40;
+
 /// Lines of one file.
 struct Lines {
     file: BufWriter<File>,
     sequence: u64,
+    /// When the lines so far were handed to the system.
+    settled: Instant,
 }
 
 impl Lines {
     fn create(folder: &Path, name: &str) -> Result<Self> {
         let path = folder.join(name);
         let file = File::create(&path).map_err(|error| Error::file(&path, error))?;
-        Ok(Self { file: BufWriter::new(file), sequence: 0 })
+        Ok(Self { file: BufWriter::new(file), sequence: 0, settled: Instant::now() })
     }
 
+    /// Adds a line, which [`Lines::settle`] and the end hand to the system.
     fn write(&mut self, message: &Message) -> std::io::Result<()> {
         let envelope = Envelope { sequence: self.sequence, sent_us: now_us(), message };
         self.sequence += 1;
         serde_json::to_writer(&mut self.file, &envelope)?;
         self.file.write_all(b"\n")
+    }
+
+    /// Hands what was written some time ago to the system, so that little is lost where the process is killed.
+    fn settle(&mut self) -> std::io::Result<()> {
+        if self.settled.elapsed() < SETTLED {
+            return Ok(());
+        }
+        self.settled = Instant::now();
+        self.file.flush()
     }
 }
 
@@ -50,11 +69,16 @@ pub struct Journal {
     frames: JoinHandle<std::io::Result<()>>,
     events: Lines,
     written: std::io::Result<()>,
+    trouble: Trouble,
 }
 
 impl Journal {
     /// Begins in a folder.
-    pub fn create(folder: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// Where the files cannot be made. What cannot be written later goes to `trouble`.
+    pub fn create(folder: &Path, trouble: Trouble) -> Result<Self> {
+        let told = trouble.clone();
         let mut lines = Lines::create(folder, FRAMES_FILE)?;
         let (references, taken) = bounded::<Reference>(FRAMES);
         let write = move || {
@@ -63,14 +87,22 @@ impl Journal {
                     lines.write(&Message::Plan((&*plan).into()))?;
                 }
                 lines.write(&Message::Frame((&bits).into()))?;
+                lines.settle()?;
             }
             lines.file.flush()
+        };
+        let write = move || {
+            let written = write();
+            if let Err(error) = &written {
+                trouble.say(format!("{FRAMES_FILE}: {error}"));
+            }
+            written
         };
         let frames = thread::Builder::new()
             .name("journal".into())
             .spawn(write)
             .map_err(|error| Error::device(format!("no thread for the journal: {error}")))?;
-        Ok(Self { references, frames, events: Lines::create(folder, REPORT_FILE)?, written: Ok(()) })
+        Ok(Self { references, frames, events: Lines::create(folder, REPORT_FILE)?, written: Ok(()), trouble: told })
     }
 
     /// Where frames go.
@@ -81,7 +113,10 @@ impl Journal {
     /// Keeps an event that a replay of the receivers does not make again ([`Audience::recording`](crate::stream::Audience)).
     pub fn tell(&mut self, event: &Event) {
         if self.written.is_ok() {
-            self.written = self.events.write(&Message::Event(*event));
+            self.written = self.events.write(&Message::Event(*event)).and_then(|()| self.events.settle());
+            if let Err(error) = &self.written {
+                self.trouble.say(format!("{REPORT_FILE}: {error}"));
+            }
         }
     }
 
@@ -111,10 +146,14 @@ enum Item {
 }
 
 impl Recorded {
-    /// Reads the files of a folder.
-    pub fn read(folder: &Path) -> Result<Self> {
+    /// Reads the files of a folder. Where the recording was not finished, the last line of each may be there in part, and is
+    /// left out then.
+    ///
+    /// # Errors
+    /// Names file and line.
+    pub fn read(folder: &Path, finished: bool) -> Result<Self> {
         let (mut items, mut events, mut first) = (Vec::new(), Vec::new(), None);
-        each_line(&folder.join(FRAMES_FILE), |message| {
+        each_line(&folder.join(FRAMES_FILE), finished, |message| {
             match message {
                 Message::Plan(plan) => {
                     let plan: Plan = PlanMessage::plan(plan)?;
@@ -123,14 +162,18 @@ impl Recorded {
                 }
                 Message::Frame(frame) => {
                     // The text of a frame is kept: its bits, one per byte, would take ten times the memory.
-                    frame.bits()?;
+                    let bits = frame.bits()?;
+                    if bits.number > MOST_FRAMES || bits.sample_time > Head::MOST_TIME {
+                        let (number, time) = (bits.number, bits.sample_time);
+                        return Err(format!("frame {number} at sample {time}; accepted: up to {MOST_FRAMES} and 2^63"));
+                    }
                     items.push(Item::Frame(frame));
                 }
                 _ => return Err("neither a plan nor a frame".into()),
             }
             Ok(())
         })?;
-        each_line(&folder.join(REPORT_FILE), |message| match message {
+        each_line(&folder.join(REPORT_FILE), finished, |message| match message {
             Message::Event(event) => {
                 events.push(event);
                 Ok(())
@@ -189,9 +232,10 @@ fn left_out_frame(event: &Event) -> Option<u64> {
 }
 
 /// Reads a file of messages; an error names the line.
-fn each_line(path: &Path, mut take: impl FnMut(Message) -> Result<(), String>) -> Result<()> {
+fn each_line(path: &Path, finished: bool, mut take: impl FnMut(Message) -> Result<(), String>) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::file(path, error))?;
-    for (sequence, line) in text.lines().enumerate() {
+    let whole = if finished { &text[..] } else { &text[..text.rfind('\n').map_or(0, |end| end + 1)] };
+    for (sequence, line) in whole.lines().enumerate() {
         let wrong = |what: String| Error::input(format!("{}:{}: {what}", path.display(), sequence + 1));
         let envelope: Envelope = serde_json::from_str(line).map_err(|_| wrong("damaged".into()))?;
         if envelope.sequence != sequence as u64 {

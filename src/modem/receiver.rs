@@ -30,6 +30,10 @@ const MARGIN: usize = 64;
 /// Lags on either side at which the preamble is correlated to refine the timing.
 const TIMING_LAGS: usize = 12;
 
+/// Samples between the times that starts of frames are counted from. Below twice as many a 64-bit float tells times apart to
+/// a 500 000th of a sample, so that starts are as exact at the end of a long stream as at its beginning.
+const ERA: u64 = 1 << 32;
+
 /// All lags of the timing search.
 const LAGS: usize = 2 * TIMING_LAGS + 1;
 
@@ -65,8 +69,10 @@ pub struct FrameStatus {
     pub header: FrameHeader,
     /// Frame number, unwrapped.
     pub number: u64,
-    /// Sample of the stream at which the frame's first pulse begins.
-    pub start_sample: f64,
+    /// Sample of the stream at or before which the frame's first pulse begins.
+    pub start_sample: u64,
+    /// What its beginning is later than that sample, in samples from 0 to 1.
+    pub start_fraction: f64,
     /// Measured SINR of the payload, linear; the sensing stream counts as noise unless it was taken out.
     pub sinr: f64,
     /// Variance of noise, and of the interference that counts as noise, on the unit-gain symbols.
@@ -94,7 +100,7 @@ impl FrameStatus {
 enum State {
     Searching,
     Locked {
-        /// Start of the next frame in stream samples.
+        /// Start of the next frame, in samples since `FrameReceiver::era`.
         start: f64,
         misses: u32,
         /// Number of the next frame, once a header was read.
@@ -116,6 +122,9 @@ pub struct FrameReceiver {
     /// Samples from stream sample `origin` on.
     samples: Vec<Complex32>,
     origin: u64,
+    /// The sample that starts of frames are counted from: a multiple of [`ERA`], at least one of them before `origin` except
+    /// at the stream's beginning.
+    era: u64,
     /// Running estimate, in cycles per symbol.
     carrier: Option<f64>,
     work: Vec<Complex32>,
@@ -151,6 +160,7 @@ impl FrameReceiver {
             state: State::Searching,
             samples: Vec::with_capacity(chunk + SEARCH + 2 * window),
             origin: 0,
+            era: 0,
             carrier: None,
             work: vec![Complex32::default(); window],
             symbols: vec![Complex32::default(); longest],
@@ -191,8 +201,9 @@ impl FrameReceiver {
                     match self.searcher.search(&self.samples[..count]) {
                         Some(at) => {
                             self.carrier = None;
-                            self.state =
-                                State::Locked { start: (self.origin + at as u64) as f64, misses: 0, next: None };
+                            self.era = (self.origin / ERA).saturating_sub(1) * ERA;
+                            let start = (self.origin - self.era + at as u64) as f64;
+                            self.state = State::Locked { start, misses: 0, next: None };
                         }
                         None => self.forget(count.saturating_sub(self.searcher.overlap())),
                     }
@@ -201,7 +212,8 @@ impl FrameReceiver {
                     }
                 }
                 State::Locked { start, misses, next } => {
-                    let keep = (start as u64).saturating_sub(self.origin + 2 * MARGIN as u64);
+                    let start = self.renew_era(start);
+                    let keep = (self.era + start as u64).saturating_sub(self.origin + 2 * MARGIN as u64);
                     self.forget((keep as usize).min(self.samples.len()));
                     if !self.has_frame(start) {
                         return None;
@@ -229,11 +241,24 @@ impl FrameReceiver {
         self.origin += count as u64;
     }
 
+    /// Counts from a later sample where a start is far from the one that it is counted from; that start, so counted.
+    fn renew_era(&mut self, start: f64) -> f64 {
+        if start < (2 * ERA) as f64 {
+            return start;
+        }
+        let renewed = start - ERA as f64;
+        self.era += ERA;
+        if let State::Locked { start, .. } = &mut self.state {
+            *start = renewed;
+        }
+        renewed
+    }
+
     /// Whether all samples of the longest frame at `start` are there.
     fn has_frame(&self, start: f64) -> bool {
         let longest = Layout::with_sounding(self.config.transmit_antennas).symbols() + 2 * SPAN_SYMBOLS;
         let end = start + (self.config.samples_per_symbol * longest + MARGIN) as f64;
-        end <= (self.origin + self.samples.len() as u64) as f64
+        end <= (self.origin - self.era + self.samples.len() as u64) as f64
     }
 
     /// Reads the frame at about `start` and moves on to the next.
@@ -256,7 +281,9 @@ impl FrameReceiver {
         }
         let guess = layouts[order[0]].symbols() as f64;
         self.state = if misses + 1 >= MAX_MISSES || next.is_none() {
-            self.forget(((start as u64 - self.origin) as usize + 2 * MARGIN).min(self.samples.len()));
+            self.forget(
+                ((self.era + start as u64).saturating_sub(self.origin) as usize + 2 * MARGIN).min(self.samples.len()),
+            );
             State::Searching
         } else {
             State::Locked { start: start + period * guess, misses: misses + 1, next: next.map(|number| number + 1) }
@@ -267,7 +294,7 @@ impl FrameReceiver {
     /// Timing and carrier from the preamble: the correlation with both copies, interpolated between samples.
     fn refine(&mut self, start: f64) -> f64 {
         let base = start.floor();
-        self.correlate_lags((base as u64).saturating_sub(self.origin) as usize);
+        self.correlate_lags((self.era + base as u64).saturating_sub(self.origin) as usize);
         let sums = &self.lags;
         let power = |x: f64| {
             let [first, second] = interpolate(sums, x);
@@ -315,7 +342,7 @@ impl FrameReceiver {
         let sps = self.config.samples_per_symbol;
         let count = layout.symbols();
         let base = start.floor();
-        let first = (base as u64).checked_sub(self.origin)? as usize;
+        let first = (self.era + base as u64).checked_sub(self.origin)? as usize;
         let needed = self.filter.samples_for(count) + 1;
         let work = &mut self.work[..needed];
         work.copy_from_slice(self.samples.get(first..first + needed)?);
@@ -362,7 +389,8 @@ impl FrameReceiver {
         Some(FrameStatus {
             header,
             number,
-            start_sample: start,
+            start_sample: self.era + base as u64,
+            start_fraction: start - base,
             sinr: wanted / impairment,
             noise_variance: variance as f32,
             sensing_share: demapped.then_some(share),

@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 use num_complex::Complex32;
 
 use super::meta::utc_now;
-use super::{Annotation, Capture, Digest, Metadata};
+use super::{Annotation, Capture, Device, Digest, Metadata};
 use crate::stream::Frame;
 use crate::{Error, Result};
 
 /// Bytes between writes to the file.
 const BUFFER: usize = 1 << 20;
 
-/// A recording under way; its metadata are written at the end.
+/// Captures up to which the metadata are written again at each gap. A recording with more of them is whole all the same,
+/// but where its process is killed only what came before this gap can be played.
+const WRITTEN_CAPTURES: usize = 1000;
+
+/// A recording under way.
 pub struct SampleWriter {
     path: PathBuf,
     data: BufWriter<File>,
@@ -27,29 +31,51 @@ pub struct SampleWriter {
     interleaved: Vec<Complex32>,
 }
 
+/// What is recorded, beside the samples.
+#[derive(Debug, Clone)]
+pub struct Reception {
+    /// Samples per second.
+    pub rate_hz: f64,
+    /// Centre frequency.
+    pub carrier_hz: f64,
+    /// What received it.
+    pub device: Device,
+}
+
 impl SampleWriter {
-    /// Begins `name.sigmf-data` in a folder, for frames of so many channels and samples.
-    pub fn create(folder: &Path, name: &str, shape: [usize; 2], rate_hz: f64, carrier_hz: f64) -> Result<Self> {
+    /// Begins `name.sigmf-data` and `name.sigmf-meta` in a folder, for frames of so many channels and samples.
+    ///
+    /// # Errors
+    /// Where the files cannot be written.
+    pub fn create(folder: &Path, name: &str, shape: [usize; 2], reception: Reception) -> Result<Self> {
         let path = folder.join(format!("{name}.sigmf-data"));
-        let data = File::create(&path).map_err(|error| Error::file(&path, error))?;
+        let data = File::create(&path).map_err(|error| failed(&path, &error))?;
         let [channels, samples] = shape;
-        Ok(Self {
+        let writer = Self {
             path,
             data: BufWriter::with_capacity(BUFFER, data),
-            meta: Metadata::new(channels, rate_hz),
-            carrier_hz,
+            meta: Metadata::new(channels, reception.rate_hz, reception.device),
+            carrier_hz: reception.carrier_hz,
             digest: Digest::new(),
             written: 0,
             next: None,
             interleaved: vec![Complex32::default(); channels * samples],
-        })
+        };
+        writer.write_meta().map_err(|error| failed(&writer.path, &error))?;
+        Ok(writer)
     }
 
     /// Adds a frame.
+    ///
+    /// # Errors
+    /// Where the disk is full or gone; what was written before can be played.
     pub fn write(&mut self, frame: &Frame<Complex32>) -> std::io::Result<()> {
         let (time, count, channels) = (frame.head.sample_time, frame.head.valid, frame.channels());
+        if count == 0 {
+            return Ok(());
+        }
         if self.next != Some(time) {
-            self.begin_capture(time);
+            self.begin_capture(time)?;
         }
         for channel in 0..channels {
             let to = self.interleaved[channel..].iter_mut().step_by(channels);
@@ -62,7 +88,7 @@ impl SampleWriter {
         self.data.write_all(bytes)
     }
 
-    fn begin_capture(&mut self, time: u64) {
+    fn begin_capture(&mut self, time: u64) -> std::io::Result<()> {
         if let Some(expected) = self.next {
             let label = Some(format!("{} samples are missing before this one", time.saturating_sub(expected)));
             self.meta.annotations.push(Annotation { sample_start: self.written, sample_count: Some(1), label });
@@ -72,17 +98,52 @@ impl SampleWriter {
             global_index: Some(time),
             frequency_hz: Some(self.carrier_hz),
             datetime: Some(utc_now()),
+            ..Capture::default()
         });
+        // The metadata know of a capture before the file has a sample of it, and of none whose beginning it does not reach.
+        let captures = self.meta.captures.len();
+        if captures <= WRITTEN_CAPTURES {
+            self.data.flush()?;
+            self.meta.global.samples = (captures == WRITTEN_CAPTURES).then_some(self.written);
+            self.write_meta()?;
+        }
+        Ok(())
     }
 
-    /// Writes what is left, and the metadata.
+    /// Writes what is left, and the metadata of a finished recording.
+    ///
+    /// # Errors
+    /// Where the disk is full or gone; what was written before can be played.
     pub fn finish(mut self) -> Result<()> {
-        let failed = |path: &Path, error: std::io::Error| Error::device(format!("{}: {error}", path.display()));
-        self.data.flush().map_err(|error| failed(&self.path, error))?;
+        self.data.flush().map_err(|error| failed(&self.path, &error))?;
         self.meta.global.samples = Some(self.written);
         self.meta.global.digest = Some(format!("{:016x}", self.digest.0));
-        let path = self.path.with_extension("sigmf-meta");
-        let text = serde_json::to_string_pretty(&self.meta).expect("metadata are valid JSON");
-        std::fs::write(&path, text + "\n").map_err(|error| failed(&path, error))
+        self.meta.global.finished = true;
+        self.write_meta().map_err(|error| failed(&self.path, &error))
     }
+
+    fn write_meta(&self) -> std::io::Result<()> {
+        let text = serde_json::to_string_pretty(&self.meta).expect("metadata are valid JSON");
+        write_whole(&self.path.with_extension("sigmf-meta"), (text + "\n").as_bytes())
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::device(format!("{}: {error}", path.display()))
+}
+
+/// Writes a file that is there whole or, where that fails, as it was before: under a temporary name, `.NAME.part`, first.
+///
+/// # Errors
+/// Where the folder or the disk does not take it; the temporary file is gone then.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        drop(std::fs::remove_file(&part));
+    }
+    written
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::chain::{Chain, Outlet, StopSwitch};
 use super::flowgraph::{ChainText, Flowgraph, StageText};
 use crate::blocks::{ChainContext, Context, Port, Registry, Role};
+use crate::recording::Device;
 use crate::stream::{AnyFrame, Item, Policy, Shape, Stage, link};
 use crate::{Cause, Error, Result};
 
@@ -135,6 +136,7 @@ impl Program {
             name: text.name.clone(),
             policy: text.link.unwrap_or(usual),
             receiver: feeder.map_or(0, |(place, _)| place.receiver),
+            device: Device::default(),
         }
     }
 

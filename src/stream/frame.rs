@@ -19,6 +19,12 @@ pub struct Head {
     pub last: bool,
 }
 
+impl Head {
+    /// Times of samples are at most this, a little below 2^63, so that times near them have room too. Recordings whose times
+    /// are later are refused.
+    pub const MOST_TIME: u64 = (1 << 63) - (1 << 32);
+}
+
 /// What a frame's samples are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item {

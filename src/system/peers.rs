@@ -12,7 +12,8 @@ use super::report::Collector;
 use crate::blocks::ReceivedPicture;
 use crate::control::SessionLog;
 use crate::exchange::{
-    Ends, FarTransmitter, Hub, Message, Outputs, PictureMessage, ReferenceInlet, ReferenceOutlet, Role, Terms, Uplink,
+    Ends, FarTransmitter, Hub, Message, Outputs, PictureMessage, ReferenceInlet, ReferenceOutlet, Role, Terms, Trouble,
+    Uplink,
 };
 use crate::modem::frame::FrameClock;
 use crate::runtime::{LinkText, StopSwitch};
@@ -75,6 +76,7 @@ pub struct Peers {
     far: Option<Arc<FarTransmitter>>,
     pictures: u64,
     recording: Option<Recording>,
+    trouble: Trouble,
     past: Option<(Vec<Event>, SessionLog, Plan)>,
 }
 
@@ -93,7 +95,7 @@ impl Peers {
     pub fn join(
         origin: Origin,
         listens: Option<(&LinkText, Terms)>,
-        mut recording: Option<Recording>,
+        recording: Option<Recording>,
         folder: Option<PathBuf>,
         environment: Environment,
     ) -> Result<(Self, Ends)> {
@@ -130,9 +132,12 @@ impl Peers {
             (all.hub, all.far_pictures) = (Some(hub), Some(taken));
             (all.peers, all.wait) = (link.peers.clone(), Duration::from_secs_f64(link.wait_s));
         }
-        if let Some(recording) = &mut recording {
-            ends.outlets.push(ReferenceOutlet { sender: recording.journal().references(), waits: true });
+        if let Some(recording) = &recording {
+            recording.provide(&environment.plans.newest())?;
+            ends.trouble = recording.trouble();
+            ends.outlets.extend(recording.references().map(|sender| ReferenceOutlet { sender, waits: true }));
         }
+        all.trouble = ends.trouble.clone();
         (all.recording, all.far) = (recording, ends.far.clone());
         Ok((all, ends))
     }
@@ -190,9 +195,9 @@ impl Peers {
         self.far_pictures.as_ref()?.try_recv().ok()
     }
 
-    /// Whether a peer is gone without which the run has to end.
+    /// Whether a peer is gone without which the run has to end, or the recording cannot go on.
     pub fn failed(&self) -> bool {
-        self.far.as_ref().is_some_and(|far| far.failure().is_some())
+        self.trouble.said().is_some() || self.far.as_ref().is_some_and(|far| far.failure().is_some())
     }
 
     /// Once all chains have ended: whether everybody elsewhere has said their last.

@@ -5,12 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::blocks::{Registry, Role};
 use crate::control::SessionLog;
-use crate::exchange::{Journal, PlanMessage, Recorded};
+use crate::exchange::{Journal, PlanMessage, Recorded, Reference, Trouble};
+use crate::recording::write_whole;
 use crate::runtime::{ChainText, Flowgraph, StageText};
 use crate::stream::{Event, Plan};
 use crate::{Error, Result};
@@ -18,11 +20,14 @@ use crate::{Error, Result};
 /// Version of the folder's form.
 const VERSION: u32 = 1;
 
-/// What a folder says last: without it the recording was not finished.
+/// What a folder says of its run: from the beginning on, and last of all once more.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
     version: u32,
+    /// Whether the recording came to its end.
+    #[serde(default = "came_to_its_end")]
+    finished: bool,
     /// Seed of the sensing stream.
     pub seed: u64,
     /// Whether the transmitter was in the recorded process.
@@ -37,17 +42,24 @@ pub struct Outcome {
     pub log: SessionLog,
 }
 
+/// Outcomes of before there were others were written at the end alone.
+fn came_to_its_end() -> bool {
+    true
+}
+
 /// Roles of stages whose output is the bits of frames.
 const FRAMES: [Role; 2] = [Role::Creates, Role::Repeats];
 
 /// A recording that is made.
 pub struct Recording {
     folder: PathBuf,
-    journal: Journal,
+    /// Until the end.
+    journal: Option<Journal>,
     seed: u64,
     transmits: bool,
     probing: bool,
     pictures: bool,
+    trouble: Trouble,
 }
 
 /// What a recording is of.
@@ -71,8 +83,8 @@ impl Recording {
             return Err(Error::file(folder, "not empty; accepted with --record: a new or an empty folder"));
         }
         let [flowgraph, scene] = subject.texts;
-        std::fs::write(folder.join("flowgraph.toml"), flowgraph).map_err(wrong)?;
-        std::fs::write(folder.join("scene.toml"), scene).map_err(wrong)?;
+        write(&folder.join("flowgraph.toml"), flowgraph.as_bytes())?;
+        write(&folder.join("scene.toml"), scene.as_bytes())?;
         if let Some(bits) = subject.probing {
             std::fs::copy(bits, folder.join("probing.bits")).map_err(wrong)?;
         }
@@ -80,15 +92,18 @@ impl Recording {
             let pictures = folder.join("pictures");
             std::fs::create_dir(&pictures).map_err(wrong)?;
             for (number, picture) in subject.pictures.iter().enumerate() {
-                let file = pictures.join(format!("{number:06}.png"));
-                picture.save(&file).map_err(|error| Error::file(&file, error))?;
+                let (file, mut png) = (pictures.join(format!("{number:06}.png")), std::io::Cursor::new(Vec::new()));
+                picture.write_to(&mut png, image::ImageFormat::Png).map_err(|error| Error::file(&file, error))?;
+                write(&file, png.get_ref())?;
             }
         }
         let transmits = graph.has(registry, Role::Creates);
         insert_recorders(graph, registry);
+        let trouble = Trouble::default();
         Ok(Self {
             folder: folder.to_owned(),
-            journal: Journal::create(folder)?,
+            journal: Some(Journal::create(folder, trouble.clone())?),
+            trouble,
             seed: subject.seed,
             transmits,
             probing: subject.probing.is_some(),
@@ -96,21 +111,43 @@ impl Recording {
         })
     }
 
-    /// Where frames and events go.
-    pub fn journal(&mut self) -> &mut Journal {
-        &mut self.journal
+    /// Where frames go.
+    pub fn references(&self) -> Option<Sender<Reference>> {
+        self.journal.as_ref().map(Journal::references)
     }
 
     /// Keeps an event.
     pub fn tell(&mut self, event: &Event) {
-        self.journal.tell(event);
+        self.journal.iter_mut().for_each(|journal| journal.tell(event));
+    }
+
+    /// Where all that write it say that they cannot go on.
+    pub fn trouble(&self) -> Trouble {
+        self.trouble.clone()
+    }
+
+    /// Writes what a replay needs where the run does not come to its end: the first plan.
+    pub fn provide(&self, plan: &Plan) -> Result<()> {
+        self.write_outcome(false, &SessionLog::default(), plan)
     }
 
     /// Writes what a replay cannot find again.
-    pub fn finish(self, log: &SessionLog, plan: &Plan) -> Result<()> {
-        self.journal.finish()?;
+    ///
+    /// # Errors
+    /// Where the disk did not take all of it; what is there can be played as one that was not finished.
+    pub fn finish(mut self, log: &SessionLog, plan: &Plan) -> Result<()> {
+        let journal = self.journal.take().map_or(Ok(()), Journal::finish);
+        if let Some(what) = self.trouble.said() {
+            return Err(Error::device(format!("the recording is not whole: {what}; what is there can be played")));
+        }
+        journal?;
+        self.write_outcome(true, log, plan)
+    }
+
+    fn write_outcome(&self, finished: bool, log: &SessionLog, plan: &Plan) -> Result<()> {
         let outcome = Outcome {
             version: VERSION,
+            finished,
             seed: self.seed,
             transmits: self.transmits,
             probing: self.probing,
@@ -118,10 +155,13 @@ impl Recording {
             plan: plan.into(),
             log: log.clone(),
         };
-        let path = self.folder.join("outcome.json");
         let text = serde_json::to_string_pretty(&outcome).expect("an outcome is valid JSON");
-        std::fs::write(&path, text + "\n").map_err(|error| Error::device(format!("{}: {error}", path.display())))
+        write(&self.folder.join("outcome.json"), (text + "\n").as_bytes())
     }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes).map_err(|error| Error::device(format!("{}: {error}", path.display())))
 }
 
 fn stage(kind: &str, keys: &[(&str, String)]) -> StageText {
@@ -209,7 +249,7 @@ impl Replay {
     pub fn read(folder: &Path, registry: &Registry) -> Result<Self> {
         let path = folder.join("outcome.json");
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::file(&path, format!("{error}; accepted with --replay: a folder that --record made, to its end"))
+            Error::file(&path, format!("{error}; accepted with --replay: a folder that --record made"))
         })?;
         let outcome: Outcome =
             serde_json::from_str(&text).map_err(|error| Error::file(&path, format!("damaged: {error}")))?;
@@ -223,10 +263,19 @@ impl Replay {
         };
         let (text, name) = read("flowgraph.toml")?;
         let mut graph = Flowgraph::from_toml(&text, &name)?;
+        let has_frames = FRAMES.iter().any(|role| graph.has(registry, *role));
         insert_recordings(&mut graph, registry);
         let (text, name) = read("scene.toml")?;
         let scene = crate::config::from_toml(&text, &name)?;
-        Ok(Self { graph, scene, outcome, recorded: Recorded::read(folder)?, folder: folder.to_owned() })
+        let recorded = Recorded::read(folder, outcome.finished)?;
+        let frames = recorded.frames();
+        if has_frames && frames == 0 {
+            return Err(Error::file(&folder.join("frames.jsonl"), "no frame in it; accepted: what was sent"));
+        }
+        if !outcome.finished {
+            eprintln!("issc: {}: the recording was not finished: {frames} frames", folder.display());
+        }
+        Ok(Self { graph, scene, outcome, recorded, folder: folder.to_owned() })
     }
 
     /// The newest plan of the run.
