@@ -48,6 +48,9 @@
 
 #![warn(missing_docs)]
 
+#[macro_use]
+mod say;
+
 pub mod array;
 pub mod blocks;
 pub mod channel;

@@ -1,16 +1,5 @@
 //! The command line: one subcommand per file, one variant per subcommand.
 
-/// Prints a line on the standard output. Where its reader has left (`| head`) the line is left out and the command goes
-/// on to its end and its own exit status; a panic, as of `println!`, would look like a fault of the program.
-macro_rules! say {
-    ($($text:tt)*) => { $crate::cli::say_line(format_args!($($text)*)) };
-}
-
-/// Prints a line on the standard error, if anybody reads it.
-macro_rules! remark {
-    ($($text:tt)*) => { $crate::cli::remark_line(format_args!($($text)*)) };
-}
-
 mod blocks;
 mod calibrate;
 mod check;
@@ -33,8 +22,6 @@ mod set;
 mod show;
 mod status;
 
-use std::fmt::Arguments as Text;
-use std::io::{ErrorKind, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -86,22 +73,6 @@ enum Command {
     Status(status::Arguments),
     /// Change a running system.
     Set(set::Arguments),
-}
-
-fn say_line(text: Text<'_>) {
-    match writeln!(stdout().lock(), "{text}") {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        Err(error) => {
-            // A full disk: what was asked for is not there, and nobody may believe that it is.
-            remark!("issc: standard output: {error}");
-            std::process::exit(1);
-        }
-    }
-}
-
-fn remark_line(text: Text<'_>) {
-    drop(writeln!(stderr().lock(), "{text}"));
 }
 
 /// Runs the program: exit status 0 = done, 2 = the input is wrong, 1 = it failed otherwise.

@@ -225,7 +225,7 @@ impl Shared {
             }
         }
         if !said_all && !self.closed.load(Ordering::SeqCst) {
-            eprintln!("issc: link: the {role} is lost; it may come back");
+            remark!("issc: link: the {role} is lost; it may come back");
         }
         let mut state = self.lock();
         while let Some(place) = state.members.iter().position(|member| member.role == role) {

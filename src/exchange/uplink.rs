@@ -176,10 +176,10 @@ impl Shared {
             if self.ended.load(Ordering::SeqCst) {
                 return;
             }
-            eprintln!("issc: link: the transmitter at {} is lost; looking for it", self.address);
+            remark!("issc: link: the transmitter at {} is lost; looking for it", self.address);
             match self.meet(SEARCH) {
                 Ok((found, plans)) => {
-                    eprintln!("issc: link: the transmitter at {} is back", self.address);
+                    remark!("issc: link: the transmitter at {} is back", self.address);
                     plans.into_iter().for_each(|plan| publish(Some(plan), outputs));
                     incoming = found;
                     if self.ready.load(Ordering::SeqCst)

@@ -179,7 +179,7 @@ impl Radio {
                     self.watch();
                 }
                 Err(error) => {
-                    eprintln!("issc: {error}");
+                    remark!("issc: {error}");
                     self.counters.failed("the streams did not start");
                 }
             }
@@ -378,7 +378,7 @@ impl Radio {
         }
         for &channel in &self.profile.tx.channels {
             if self.transmits() && self.device.silence(channel).is_err() {
-                eprintln!("issc: check the transmitter: channel {channel}'s gain is not at its minimum");
+                remark!("issc: check the transmitter: channel {channel}'s gain is not at its minimum");
             }
         }
     }

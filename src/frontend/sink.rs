@@ -36,7 +36,7 @@ pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> R
         let radio = radios.get(context, &profile)?;
         if let Some(radio) = &radio {
             radio.add_transmitter(&permission)?;
-            eprintln!("issc: transmitting: {}", radio.transmission(&permission, &context.scene));
+            remark!("issc: transmitting: {}", radio.transmission(&permission, &context.scene));
         }
         radio
     } else {

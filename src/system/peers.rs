@@ -211,9 +211,9 @@ impl Peers {
     pub fn leave(&mut self) {
         if let Some(uplink) = &self.uplink {
             uplink.finish();
-            eprintln!("issc: {}; {} pictures received", uplink.line(), self.pictures);
+            remark!("issc: {}; {} pictures received", uplink.line(), self.pictures);
         }
-        self.hub.take().iter().flat_map(Hub::lines).for_each(|line| eprintln!("issc: {line}"));
+        self.hub.take().iter().flat_map(Hub::lines).for_each(|line| remark!("issc: {line}"));
     }
 
     /// Ends the recording; an error where a peer was lost. The log is the past's in a replay.

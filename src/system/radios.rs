@@ -140,9 +140,9 @@ mod with {
         pub fn finish(&self) -> Result<()> {
             for radio in &self.radios {
                 let counts: Vec<_> = radio.counters.table().map(|(name, count)| format!("{count} {name}")).into();
-                eprintln!("issc: radio {}: {}", radio.profile.name, counts.join(", "));
+                remark!("issc: radio {}: {}", radio.profile.name, counts.join(", "));
                 if let Some(calibration) = radio.calibration() {
-                    eprintln!("issc: radio {}: {}", radio.profile.name, calibration.line());
+                    remark!("issc: radio {}: {}", radio.profile.name, calibration.line());
                 }
             }
             self.result()

@@ -349,7 +349,7 @@ impl<'a> Conductor<'a> {
         note(self.writer.take().map_or(Ok(()), EventWriter::finish));
         let lost = self.events_lost.load(Ordering::Relaxed);
         if lost > 0 {
-            eprintln!("issc: {lost} events found no room: the report lacks them");
+            remark!("issc: {lost} events found no room: the report lacks them");
         }
         let (log, finished) = self.peers.finish(log, &self.plans);
         note(finished);
