@@ -3,13 +3,14 @@
 //!
 //! `cargo run --release --example codec [PICTURE]`
 
-use issc::control::{load_pictures, read_picture};
+use issc::control::load_pictures;
+use issc::pictures::{Reading, read_picture};
 use issc::semantic::{Bank, Decoder, Encoder, metrics};
 
 fn main() -> issc::Result<()> {
     let picture = match std::env::args_os().nth(1) {
-        Some(file) => read_picture(file.as_ref())?,
-        None => load_pictures(&[])?.swap_remove(0),
+        Some(file) => read_picture(file.as_ref(), Reading::default())?.0,
+        None => load_pictures(&[], Reading::default())?.pictures.swap_remove(0),
     };
     let pixels = f64::from(picture.width() * picture.height());
     let bank = Bank::shipped();

@@ -25,8 +25,8 @@
 //!
 //! # Layers
 //! Each uses only what stands below it (`tests/layers.rs` holds the edges):
-//! [`cli`] – [`system`] and [`lab`] – [`control`] and [`plot`] – [`runtime`] and `frontend` – [`blocks`], [`exchange`] and
-//! [`recording`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`], [`semantic`], [`sensing`], [`channel`]) –
+//! [`cli`] – [`system`] and [`lab`] – [`control`] and [`plot`] – [`runtime`] and `frontend` – [`blocks`], [`exchange`],
+//! [`recording`] and [`pictures`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`], [`semantic`], [`sensing`], [`channel`]) –
 //! mathematics ([`optimize`], [`mod@array`], [`scene`]).
 //!
 //! # Notation
@@ -67,6 +67,7 @@ pub mod keys;
 pub mod lab;
 pub mod modem;
 pub mod optimize;
+pub mod pictures;
 pub mod plot;
 pub mod recording;
 pub mod runtime;

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("stream", 2, &[]),
     ("exchange", 3, &[]),
     ("recording", 3, &[]),
+    ("pictures", 3, &[]),
     ("blocks", 3, &["exchange", "recording"]),
     ("frontend", 4, &[]),
     ("runtime", 4, &[]),

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use issc::system::{Run, System, SystemSpec};
 use serde_json::{Value, json};
 
+#[path = "pictures/mutate.rs"]
+mod mutate;
+
 /// One proof's partial results and its page.
 struct Proof {
     name: &'static str,
@@ -163,5 +166,128 @@ fn memory() {
         ratios[4] < 1.02,
     );
     proof.claim("and is told what it lost", format!("{lost} events of 6 000 frames"), lost > 0);
+    proof.end();
+}
+
+/// Sizes and means of the pictures of a folder over white, by Pillow: one JSON object.
+const PILLOW: &str = r#"
+import json, pathlib, sys
+from PIL import Image, ImageOps, ImageStat
+found = {}
+for file in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    if file.suffix in (".py", ".rs", ".md") or file.stem == "huge":
+        continue
+    picture = ImageOps.exif_transpose(Image.open(file))
+    if picture.mode.startswith("I"):
+        picture = picture.point(lambda sample: sample / 257).convert("L")
+    if "A" in picture.mode or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, (255,) * 4), picture)
+    picture = picture.convert("RGB")
+    found[file.name] = [*picture.size, *ImageStat.Stat(picture).mean]
+print(json.dumps(found))
+"#;
+
+/// Most memory that this process had so far, in bytes.
+fn peak_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    1024 * peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+}
+
+/// Damaged pictures are read or refused in bounded time and memory; whole ones look as another decoder shows them.
+#[test]
+#[ignore = "minutes; ./prove pictures"]
+fn pictures() {
+    use issc::pictures::{Reading, picture_of, read_picture};
+    static PANICS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    const FILES: u64 = 2000;
+    let mut proof = Proof::begin("pictures", 19);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pictures");
+    let begin = Instant::now();
+    let refused = read_picture(&folder.join("huge.png"), Reading::default()).unwrap_err().to_string();
+    let took_ms = 1e3 * begin.elapsed().as_secs_f64();
+    proof.claim(
+        "400 megapixels are refused from the header in less than 50 ms",
+        format!("{took_ms:.1} ms: {}", refused.rsplit('/').next().unwrap_or_default()),
+        took_ms < 50.0 && refused.contains("20000x20000"),
+    );
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {
+        PANICS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }));
+    let mut results = Vec::new();
+    for kind in ["jpg", "png", "webp", "bmp", "tif", "gif"] {
+        let files: Vec<_> = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path()).collect();
+        let mut files: Vec<_> =
+            files.into_iter().filter(|file| file.extension().is_some_and(|it| it == kind)).collect();
+        files.sort();
+        let files: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+        results.push(proof.part(&format!("damaged {kind}"), || {
+            let mut mutations = mutate::Mutations::new(19);
+            let (mut read, mut longest_s, mut many_lines) = (0, 0.0f64, 0);
+            PANICS.store(0, std::sync::atomic::Ordering::Relaxed);
+            for number in 0..FILES as usize {
+                let damaged = mutations.of(&files[number % files.len()]);
+                for lenient in [false, true] {
+                    let begin = Instant::now();
+                    match picture_of("damaged", &damaged, Reading { lenient }) {
+                        Ok(_) => read += 1,
+                        Err(error) => many_lines += u32::from(error.to_string().lines().count() != 1),
+                    }
+                    longest_s = longest_s.max(begin.elapsed().as_secs_f64());
+                }
+            }
+            let panics = PANICS.load(std::sync::atomic::Ordering::Relaxed);
+            json!({ "read": read, "longest_s": longest_s, "panics": panics, "many_lines": many_lines, "peak": peak_bytes() })
+        }));
+        let found = results.last().unwrap();
+        let number = |key: &str| found[key].as_f64().unwrap();
+        proof.claim(
+            &format!("{FILES} damaged {kind} files, strict and lenient: no panic, one line, 10 s, 512 MB"),
+            format!(
+                "{} of {} shown, {} panics, longest {:.3} s, peak {:.0} MB",
+                number("read"),
+                2 * FILES,
+                number("panics"),
+                number("longest_s"),
+                number("peak") / 1e6
+            ),
+            number("panics") == 0.0
+                && number("many_lines") == 0.0
+                && number("longest_s") <= 10.0
+                && number("peak") <= 512e6,
+        );
+    }
+    std::panic::set_hook(usual);
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let asked = std::process::Command::new(python).args(["-c", PILLOW]).arg(&folder).output();
+    let asked = asked.ok().filter(|output| output.status.success());
+    let claim = "size equal and mean within 2 levels of Pillow's, every picture of tests/pictures";
+    match asked {
+        None => proof.claim(claim, "not compared: there is no Python with Pillow here".into(), true),
+        Some(output) => {
+            let found: serde_json::Map<String, Value> = serde_json::from_slice(&output.stdout).unwrap();
+            let (mut worst, mut of, mut sizes) = (0.0f64, "", true);
+            for (name, figures) in &found {
+                let (picture, _) = read_picture(&folder.join(name), Reading::default()).unwrap();
+                let pixels = f64::from(picture.width() * picture.height());
+                let figure = |at: usize| figures[at].as_f64().unwrap();
+                sizes &= [figure(0), figure(1)] == [picture.width(), picture.height()].map(f64::from);
+                for at in 0..3 {
+                    let mean = picture.pixels().map(|pixel| f64::from(pixel.0[at])).sum::<f64>() / pixels;
+                    let off = (mean - figure(2 + at)).abs();
+                    if off > worst {
+                        (worst, of) = (off, name);
+                    }
+                }
+            }
+            proof.claim(
+                claim,
+                format!("{} pictures, at most {worst:.2} levels ({of})", found.len()),
+                sizes && worst <= 2.0 && found.len() > 30,
+            );
+        }
+    }
     proof.end();
 }

@@ -1,21 +1,24 @@
 //! `issc decode FILE -o IMAGE`: a coded file to pictures or a video, whatever happened to it.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
 
-use crate::control::PictureWriter;
+use super::inputs;
+use crate::pictures::{PictureWriter, is_standard};
 use crate::semantic::{Decoder, file};
 use crate::{Error, Result};
 
 /// Options of `issc decode`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The coded file.
+    /// The coded file; - is the standard input.
     file: PathBuf,
     /// The picture (PNG or JPEG by its suffix); the pictures of a sequence are numbered before the suffix. Or a video
-    /// (.mp4 and others, by `ffmpeg`).
+    /// (.mp4 and others, by `ffmpeg`). - writes PNG to the standard output, one picture after another, and the report to the
+    /// standard error.
     #[arg(short, long)]
     output: PathBuf,
     /// Pictures per second of a video.
@@ -31,7 +34,7 @@ pub struct Arguments {
 
 /// Runs `issc decode`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let bytes = std::fs::read(&arguments.file).map_err(|e| Error::file(&arguments.file, e))?;
+    let bytes = read(&arguments.file)?;
     let mut decoder = Decoder::new(super::encode::bank(arguments.bank.as_deref())?);
     let single = file::records(&bytes).nth(1).is_none();
     let (mut writer, mut pictures, mut failure) = (None, 0, None);
@@ -61,15 +64,28 @@ pub fn run(arguments: Arguments) -> Result<()> {
     writer.finish()?;
     let bits = 8 * bytes.len();
     let bits_per_pixel = bits as f64 / pixels;
-    if arguments.json {
-        let report = json!({"bits": bits, "bits_per_pixel": bits_per_pixel, "lost_segments": lost, "time_s": time_s});
-        say!("{report}");
+    let report = if arguments.json {
+        json!({"bits": bits, "bits_per_pixel": bits_per_pixel, "lost_segments": lost, "time_s": time_s}).to_string()
     } else {
-        say!("pictures       {pictures}");
-        say!("bits           {bits}");
-        say!("bits per pixel {bits_per_pixel:.4}");
-        say!("lost segments  {lost} of {slices}");
-        say!("time           {:.1} ms", 1e3 * time_s);
-    }
+        [
+            format!("pictures       {pictures}"),
+            format!("bits           {bits}"),
+            format!("bits per pixel {bits_per_pixel:.4}"),
+            format!("lost segments  {lost} of {slices}"),
+            format!("time           {:.1} ms", 1e3 * time_s),
+        ]
+        .join("\n")
+    };
+    inputs::print_beside(&arguments.output, &report);
     Ok(())
+}
+
+/// A coded file's bytes, or those of the standard input.
+fn read(file: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = match is_standard(file) {
+        true => std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes),
+        false => std::fs::read(file),
+    };
+    read.map_err(|error| Error::file(file, error))
 }

@@ -5,22 +5,27 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::control::each_picture;
+use super::inputs;
+use crate::pictures::{Reading, each_picture, write_whole};
 use crate::semantic::{Bank, Encoder, file};
 use crate::{Error, Result};
 
 /// Options of `issc encode`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Pictures (PNG or JPEG), folders of them, videos (by `ffmpeg`); several become a sequence in one file.
+    /// Pictures (JPEG, PNG, WebP, BMP, TIFF, the first frame of a GIF; - is the standard input), folders of them, videos (by
+    /// `ffmpeg`); several become a sequence in one file. They are shown upright, transparent ones over white.
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Source model: index or name.
     #[arg(long)]
     model: String,
-    /// The coded file.
+    /// The coded file; - is the standard output, and the report then goes to the standard error.
     #[arg(short, long)]
     output: PathBuf,
+    /// Take pictures that are cut short as far as they go, and say so.
+    #[arg(long)]
+    lenient: bool,
     /// Folder of a model bank of your own (weights.safetensors and card.toml).
     #[arg(long)]
     bank: Option<PathBuf>,
@@ -41,7 +46,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let mut encoder = Encoder::new(bank);
     let mut bytes = vec![];
     let (mut pixels, mut time_s, mut number) = (0.0, 0.0, 0u16);
-    each_picture(&arguments.images, |path, picture| {
+    let reading = Reading { lenient: arguments.lenient };
+    let notes = each_picture(&arguments.images, reading, |path, picture| {
         let begin = Instant::now();
         let coded = encoder.encode(&picture, model.index, number).map_err(|e| Error::file(path, e))?;
         time_s += begin.elapsed().as_secs_f64();
@@ -50,17 +56,20 @@ pub fn run(arguments: Arguments) -> Result<()> {
         number = number.wrapping_add(1);
         Ok(())
     })?;
-    std::fs::write(&arguments.output, &bytes).map_err(|e| Error::file(&arguments.output, e))?;
+    inputs::say(&notes);
+    write_whole(&arguments.output, &bytes)?;
     let bits = 8 * bytes.len();
     let bits_per_pixel = bits as f64 / pixels;
-    if arguments.json {
-        let report = json!({"bits": bits, "bits_per_pixel": bits_per_pixel, "lost_segments": 0, "time_s": time_s});
-        say!("{report}");
+    let report = if arguments.json {
+        json!({"bits": bits, "bits_per_pixel": bits_per_pixel, "lost_segments": 0, "time_s": time_s}).to_string()
     } else {
-        say!("model          {} ({})", model.index, model.name);
-        say!("bits           {bits}");
-        say!("bits per pixel {bits_per_pixel:.4}");
-        say!("time           {:.1} ms", 1e3 * time_s);
-    }
+        format!(
+            "model          {} ({})\nbits           {bits}\nbits per pixel {bits_per_pixel:.4}\ntime           {:.1} ms",
+            model.index,
+            model.name,
+            1e3 * time_s
+        )
+    };
+    inputs::print_beside(&arguments.output, &report);
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::inputs;
 use crate::Result;
 use crate::control::load_pictures;
 use crate::lab::figures;
+use crate::pictures::Reading;
 
 /// Options of `issc figures`.
 #[derive(Debug, clap::Args)]
@@ -25,8 +26,9 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Result<()> {
     let scene = inputs::scene(&arguments.scene)?;
     inputs::make_folder(&arguments.out)?;
-    let pictures = load_pictures(&arguments.pictures)?;
-    for (name, chart) in figures::charts(&scene, &pictures)? {
+    let read = load_pictures(&arguments.pictures, Reading::default())?;
+    inputs::say(&read.notes);
+    for (name, chart) in figures::charts(&scene, &read.pictures)? {
         chart.write(&arguments.out, name)?;
         say!("{}", arguments.out.join(name).with_extension("png").display());
     }

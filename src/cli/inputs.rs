@@ -8,7 +8,8 @@ use image::RgbImage;
 use serde::Serialize;
 
 use crate::array::Beams;
-use crate::control::{Setting, pictures_in, read_picture};
+use crate::control::Setting;
+use crate::pictures::{Reading, read_folder};
 use crate::scene::{Scene, w_to_dbm};
 use crate::semantic::Bank;
 use crate::{Error, Result};
@@ -91,9 +92,29 @@ impl CodecArguments {
 
     /// The pictures.
     pub fn pictures(&self) -> Result<Vec<RgbImage>> {
-        let files = pictures_in(&self.images)?;
-        let take = self.limit.unwrap_or(files.len()).clamp(1, files.len());
-        (0..take).map(|i| read_picture(&files[i * files.len() / take])).collect()
+        let mut pictures = Vec::new();
+        let notes = read_folder(&self.images, self.limit, Reading::default(), |_, picture| {
+            pictures.push(picture);
+            Ok(())
+        })?;
+        say(&notes);
+        Ok(pictures)
+    }
+}
+
+/// Says what was skipped, or is not as it was asked for, a line each.
+pub(super) fn say(notes: &[String]) {
+    for note in notes {
+        remark!("issc: {note}");
+    }
+}
+
+/// Prints a report: to the standard output, unless that carries the result itself.
+pub(super) fn print_beside(output: &Path, report: &str) {
+    if crate::pictures::is_standard(output) {
+        remark!("{report}");
+    } else {
+        say!("{report}");
     }
 }
 

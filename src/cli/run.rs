@@ -48,10 +48,15 @@ struct SystemArguments {
     /// Signal time per wall-clock time to keep to: 1 = real time. As fast as it goes by default.
     #[arg(long, value_name = "FACTOR")]
     pace: Option<f64>,
-    /// Pictures to send: files, folders or videos (by `ffmpeg`); the shipped ones by default.
+    /// Pictures to send: files (JPEG, PNG, WebP, BMP, TIFF, the first frame of a GIF), folders or videos (by `ffmpeg`); the
+    /// shipped ones by default. They are sent upright, transparent ones over white.
     #[arg(long = "picture", value_name = "PATH")]
     pictures: Vec<PathBuf>,
-    /// Send the list of pictures this often; without end by default.
+    /// Take pictures that are cut short as far as they go, and say so.
+    #[arg(long)]
+    lenient: bool,
+    /// Send the list of pictures this often, all of it unless --frames or --seconds says less. By default a list with a
+    /// video once, any other without end.
     #[arg(long, value_name = "N")]
     repeat: Option<u64>,
     /// Probing bits of the sensing stream: a file whose bits are sent over and over.
@@ -91,6 +96,9 @@ impl SystemArguments {
             spec = spec.at(frame, command);
         }
         spec = self.pictures.into_iter().fold(spec.seed(self.seed), SystemSpec::picture);
+        if self.lenient {
+            spec = spec.lenient();
+        }
         if let Some(seconds) = self.seconds {
             spec = spec.seconds(seconds);
         }

@@ -1,16 +1,15 @@
-//! Pictures in files and videos, and those to send: read at the start, encoded on a thread of their own the first time
-//! a model is asked for.
+//! Pictures to send: read at the start, encoded on a thread of their own the first time a model is asked for.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Sender, unbounded};
 use image::RgbImage;
 
-use super::video::{VideoReader, VideoWriter, is_video};
 use crate::blocks::{Feed, PictureFeed};
+use crate::pictures::{self, Reading};
 use crate::semantic::{Bank, Decoder, Encoder, Picture};
 use crate::stream::Wake;
 use crate::{Error, Result};
@@ -22,88 +21,36 @@ const SAMPLES: [(&str, &[u8]); 2] =
 /// Most pixels of all pictures of a run, which stay in memory.
 const PIXELS_IN_A_RUN: u64 = 1 << 28;
 
-/// Hands over the pictures of files, folders (their PNG and JPEG files by name) and videos, one after another.
-pub fn each_picture(paths: &[PathBuf], mut take: impl FnMut(&Path, RgbImage) -> Result<()>) -> Result<()> {
-    for path in paths {
-        if is_video(path) {
-            let mut video = VideoReader::open(path)?;
-            while let Some(picture) = video.next()? {
-                take(path, picture)?;
-            }
-        } else if path.is_dir() {
-            for file in pictures_in(path)? {
-                take(&file, read_picture(&file)?)?;
-            }
-        } else {
-            take(path, read_picture(path)?)?;
-        }
-    }
-    Ok(())
-}
-
-/// Where pictures go.
-pub enum PictureWriter {
-    /// One picture to this file.
-    One(PathBuf),
-    /// Any number of them, numbered before the suffix.
-    Numbered(PathBuf, usize),
-    /// A video.
-    Video(VideoWriter),
-}
-
-impl PictureWriter {
-    /// A video where the suffix is a video's, else PNG or JPEG files: a single one of exactly this name, or numbered ones.
-    pub fn create(file: &Path, single: bool, pictures_per_s: f64) -> Result<Self> {
-        if is_video(file) {
-            return VideoWriter::create(file, pictures_per_s).map(Self::Video);
-        }
-        if !is_picture(file) {
-            return Err(Error::file(
-                file,
-                "accepted are names that end in .png, .jpg, .jpeg or, for a video, .mp4 and the like",
-            ));
-        }
-        Ok(if single { Self::One(file.to_owned()) } else { Self::Numbered(file.to_owned(), 0) })
-    }
-
-    /// Adds a picture.
-    pub fn put(&mut self, picture: &RgbImage) -> Result<()> {
-        let file = match self {
-            Self::One(file) => file.clone(),
-            Self::Numbered(file, number) => {
-                *number += 1;
-                numbered(file, *number - 1)
-            }
-            Self::Video(video) => return video.push(picture),
-        };
-        picture.save(&file).map_err(|error| Error::file(&file, error))
-    }
-
-    /// Ends a video; nothing is left to do for files.
-    pub fn finish(self) -> Result<()> {
-        if let Self::Video(video) = self { video.finish() } else { Ok(()) }
-    }
-}
-
-fn numbered(file: &Path, number: usize) -> PathBuf {
-    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    file.with_file_name(format!("{}-{number:04}.{}", part(file.file_stem()), part(file.extension())))
+/// Pictures to send.
+#[derive(Debug, Clone, Default)]
+pub struct Pictures {
+    /// The pictures, in their order.
+    pub pictures: Vec<RgbImage>,
+    /// Where each is from.
+    pub names: Vec<String>,
+    /// Lines on what was skipped, or is not whole.
+    pub notes: Vec<String>,
+    /// Whether a video is among them.
+    pub has_video: bool,
+    /// The pictures' pace in pictures per second, where they are those of one video that says so.
+    pub pictures_per_s: Option<f64>,
 }
 
 /// Reads the pictures of a run: files, folders and videos; the shipped ones where none are named.
-pub fn load_pictures(paths: &[PathBuf]) -> Result<Vec<RgbImage>> {
+pub fn load_pictures(paths: &[PathBuf], reading: Reading) -> Result<Pictures> {
     if paths.is_empty() {
-        return SAMPLES
-            .iter()
-            .map(|(name, bytes)| {
-                let read = image::load_from_memory(bytes);
-                read.map(|picture| picture.to_rgb8())
-                    .map_err(|error| Error::internal(format!("picture {name}: {error}")))
-            })
-            .collect();
+        return shipped();
     }
-    let (mut pictures, mut pixels) = (Vec::new(), 0);
-    each_picture(paths, |path, picture| {
+    let mut read = Pictures {
+        has_video: paths.iter().any(|path| pictures::is_video(path)),
+        pictures_per_s: match paths {
+            [one] if pictures::is_video(one) => pictures::pictures_per_s(one),
+            _ => None,
+        },
+        ..Pictures::default()
+    };
+    let mut pixels = 0;
+    read.notes = pictures::each_picture(paths, reading, |path, picture| {
         pixels += u64::from(picture.width()) * u64::from(picture.height());
         if pixels > PIXELS_IN_A_RUN {
             let what = format!(
@@ -111,42 +58,30 @@ pub fn load_pictures(paths: &[PathBuf]) -> Result<Vec<RgbImage>> {
             );
             return Err(Error::file(path, what));
         }
-        pictures.push(picture);
+        read.pictures.push(picture);
+        read.names.push(path.display().to_string());
         Ok(())
     })?;
-    Ok(pictures)
+    Ok(read)
 }
 
-/// The picture files of a folder, by name; one at least.
-pub fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).map_err(|error| Error::file(folder, error))?;
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|file| is_picture(file)).collect();
-    files.sort();
-    if files.is_empty() {
-        return Err(Error::file(folder, "no picture in this folder; accepted: .png, .jpg and .jpeg files"));
+fn shipped() -> Result<Pictures> {
+    let mut read = Pictures::default();
+    for (name, bytes) in SAMPLES {
+        let picture = image::load_from_memory(bytes);
+        let picture = picture.map_err(|error| Error::internal(format!("picture {name}: {error}")))?;
+        read.pictures.push(picture.to_rgb8());
+        read.names.push(name.into());
     }
-    Ok(files)
-}
-
-fn is_picture(file: &Path) -> bool {
-    let extension = file.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-    matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
-}
-
-/// Reads one picture file.
-pub fn read_picture(file: &Path) -> Result<RgbImage> {
-    let bytes = std::fs::read(file).map_err(|error| Error::file(file, error))?;
-    let picture = image::load_from_memory(&bytes).map_err(|error| {
-        Error::file(file, format!("not a picture that can be read ({error}); accepted: PNG and JPEG"))
-    })?;
-    Ok(picture.to_rgb8())
+    Ok(read)
 }
 
 #[derive(Default)]
 struct State {
     coded: HashMap<(usize, usize), Arc<Picture>>,
     asked: HashSet<(usize, usize)>,
-    failed: bool,
+    /// Why a picture cannot be sent, which ends the run.
+    failure: Option<Error>,
     /// Sources that asked for a picture that was not coded yet.
     waiting: Vec<Wake>,
 }
@@ -165,8 +100,10 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl PictureLibrary {
-    /// Sends `pictures` over and over, `total` in all. Fails where one cannot be encoded at all.
-    pub fn new(bank: Arc<Bank>, pictures: Vec<RgbImage>, total: u64) -> Result<Self> {
+    /// Sends pictures over and over, `total` in all. One that cannot be encoded ends the run: [`failure`](Self::failure)
+    /// names it.
+    pub fn new(bank: Arc<Bank>, pictures: Pictures, total: u64) -> Result<Self> {
+        let Pictures { pictures, names, .. } = pictures;
         let pictures = Arc::new(pictures);
         let (orders, taken) = unbounded::<(usize, usize)>();
         let state = Arc::new(Mutex::new(State::default()));
@@ -180,13 +117,21 @@ impl PictureLibrary {
                     let mut state = locked(&shelf);
                     match coded {
                         Ok(picture) => drop(state.coded.insert((source, model), Arc::new(picture))),
-                        Err(_) => state.failed = true,
+                        Err(error) => {
+                            let name = names.get(source).cloned().unwrap_or_default();
+                            state.failure.get_or_insert_with(|| error.within(name));
+                        }
                     }
                     state.waiting.drain(..).for_each(|source| source.wake());
                 }
             })
             .map_err(|error| Error::device(format!("no thread for the picture encoder: {error}")))?;
         Ok(Self { bank, pictures, total, state, orders })
+    }
+
+    /// Why a picture could not be encoded.
+    pub fn failure(&self) -> Option<Error> {
+        locked(&self.state).failure.clone()
     }
 
     /// The original of a source.
@@ -218,7 +163,7 @@ impl PictureFeed for PictureLibrary {
         }
         let source = (number % self.pictures.len() as u64) as usize;
         let mut state = locked(&self.state);
-        if state.failed {
+        if state.failure.is_some() {
             return Feed::End;
         }
         if let Some(picture) = state.coded.get(&(source, model)) {

@@ -18,11 +18,10 @@ use crate::blocks::{
     ChainContext, Codec, Context, ReceivedPicture, Registry, Role as BlockRole, Run as RunContext, Sinks,
 };
 use crate::control::socket::LiveRequest;
-use crate::control::{
-    DECISION_FRAMES, Optimizer, PictureLibrary, PictureWriter, Planned, Planner, Session, Setting, load_pictures,
-};
+use crate::control::{DECISION_FRAMES, Optimizer, PictureLibrary, Planned, Planner, Session, Setting, load_pictures};
 use crate::exchange::{Role, Terms};
 use crate::modem::frame::FrameClock;
+use crate::pictures::{PictureWriter, Reading};
 use crate::runtime::{Flowgraph, Program, StopSwitch};
 use crate::scene::Scene;
 use crate::semantic::Bank;
@@ -35,7 +34,7 @@ const EVENTS: usize = 1 << 15;
 /// Pictures received that may wait for the report.
 const PICTURES: usize = 64;
 
-/// Pace of a video of received pictures.
+/// Pace of a video of received pictures, where what is sent has none.
 const PICTURES_PER_S: f64 = 25.0;
 
 /// A system that is ready to start: everything is read, planned and opened, and nothing is sent yet.
@@ -80,7 +79,8 @@ impl System {
         let scene = Arc::new(Scene::from_toml(&read.scene.to_string(), &read.graph.scene)?);
         check_scene(&scene)?;
         let bank = Bank::shipped();
-        let Sent { seed, library, pixels, probing_bits, recording } = spec.sent(&mut read, &bank, &registry)?;
+        let Sent { seed, library, pixels, probing_bits, recording, mut notes, is_finite, pictures_per_s } =
+            spec.sent(&mut read, &bank, &registry)?;
         let Read { graph, name: graph_name, replay, .. } = read;
         let link = graph.link.as_ref().filter(|_| spec.opens);
         let terms = Terms::new(&scene, seed, probing_bits.as_deref());
@@ -92,7 +92,7 @@ impl System {
         let serves = served(&graph, &graph_name, &scene)?;
         let planner = Planner::new(&scene.serving(serves), &bank, pixels);
         let (first, given, note, optimizer) = spec.first_plan(planner, origin.plans()?, &scene)?;
-        let mut notes: Vec<_> = note.into_iter().collect();
+        notes.extend(note);
         let plans = Arc::new(PlanBoard::new(first, 0));
         plans.publish(given);
         let (telemetry, Listeners { report, control }) = Telemetry::new(EVENTS);
@@ -105,7 +105,8 @@ impl System {
         let (peers, ends) = Peers::join(origin, link.map(|link| (link, terms)), recording, folder, environment)?;
         let (pictures_out, received) = bounded(PICTURES);
         let world = Arc::new(ArcSwap::from_pointee(Vec::new()));
-        let frames = spec.frames.or(if spec.seconds.is_some() { None } else { graph.frames });
+        // The flowgraph's own length is for runs that nothing else ends.
+        let frames = spec.frames.or(if spec.seconds.is_some() || is_finite { None } else { graph.frames });
         notes.extend(scene.bound_note().map(str::to_owned));
         notes.extend(spec.late_command(frames, &scene));
         let snapshots = Arc::new(Snapshots::new(spec.snapshots));
@@ -151,7 +152,7 @@ impl System {
         } else {
             return Err(Error::input("--at changes a transmitter; accepted: in the process that has one"));
         };
-        let writer = |file: &PathBuf| PictureWriter::create(file, false, PICTURES_PER_S);
+        let writer = |file: &PathBuf| PictureWriter::create(file, false, pictures_per_s.unwrap_or(PICTURES_PER_S));
         Ok(Self {
             program,
             scene,
@@ -194,8 +195,8 @@ impl System {
         self.frames
     }
 
-    /// What is not as it was asked for or may mislead, a line each: a first plan that is not feasible, a bound that is
-    /// not a physical one, commands that come after the end.
+    /// What is not as it was asked for or may mislead, a line each: pictures that were skipped or are not whole, a first
+    /// plan that is not feasible, a bound that is not a physical one, commands that come after the end.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -275,9 +276,10 @@ impl SystemSpec {
     fn sent(&self, read: &mut Read, bank: &Arc<Bank>, registry: &Registry) -> Result<Sent> {
         let replayed = read.replay.as_ref().map(|replay| (&replay.outcome, &replay.folder));
         let seed = replayed.map_or(self.seed, |(outcome, _)| outcome.seed);
-        let pictures = match replayed {
-            Some((outcome, folder)) if outcome.pictures => load_pictures(&[folder.join("pictures")])?,
-            _ => load_pictures(&self.pictures)?,
+        let reading = Reading { lenient: self.lenient };
+        let mut pictures = match replayed {
+            Some((outcome, folder)) if outcome.pictures => load_pictures(&[folder.join("pictures")], reading)?,
+            _ => load_pictures(&self.pictures, reading)?,
         };
         let probing = match replayed {
             Some((outcome, folder)) if outcome.probing => Some(folder.join("probing.bits")),
@@ -288,15 +290,26 @@ impl SystemSpec {
             texts: [&read.text, &scene],
             seed,
             probing: probing.as_deref(),
-            pictures: if self.pictures.is_empty() { &[] } else { &pictures },
+            pictures: if self.pictures.is_empty() { &[] } else { &pictures.pictures },
         };
         let graph = &mut read.graph;
         let recording =
             self.record.as_ref().map(|folder| Recording::begin(folder, graph, &subject, registry)).transpose()?;
-        let total = self.repeat.map_or(u64::MAX, |rounds| rounds.saturating_mul(pictures.len() as u64));
+        // A video has an end, and so has a run that sends one, unless something else is asked for.
+        let once = pictures.has_video && self.frames.is_none() && self.seconds.is_none();
+        let rounds = self.repeat.or(once.then_some(1));
+        let total = rounds.map_or(u64::MAX, |rounds| rounds.saturating_mul(pictures.pictures.len() as u64));
         Ok(Sent {
             seed,
-            pixels: pictures.iter().map(|picture| (picture.width() * picture.height()) as usize).max().unwrap_or(1),
+            notes: std::mem::take(&mut pictures.notes),
+            is_finite: rounds.is_some(),
+            pictures_per_s: pictures.pictures_per_s,
+            pixels: pictures
+                .pictures
+                .iter()
+                .map(|picture| (picture.width() * picture.height()) as usize)
+                .max()
+                .unwrap_or(1),
             library: Arc::new(PictureLibrary::new(Arc::clone(bank), pictures, total)?),
             probing_bits: probing.as_deref().map(read_bits).transpose()?,
             recording,
@@ -378,6 +391,12 @@ struct Sent {
     pixels: usize,
     probing_bits: Option<Arc<[u8]>>,
     recording: Option<Recording>,
+    /// Lines on pictures that were skipped or are not whole.
+    notes: Vec<String>,
+    /// Whether the pictures end.
+    is_finite: bool,
+    /// The pace of the video that is sent.
+    pictures_per_s: Option<f64>,
 }
 
 /// What a run is made of.

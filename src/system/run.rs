@@ -334,6 +334,7 @@ impl<'a> Conductor<'a> {
             Vec::new()
         });
         note(self.stop.failure().map_or(Ok(()), Err));
+        note(self.library.failure().map_or(Ok(()), Err));
         let (lines, shown) = self.gallery.close();
         for (receiver, line) in lines {
             self.collector.picture_came(receiver, line);

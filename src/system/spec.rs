@@ -49,6 +49,7 @@ pub struct SystemSpec {
     pub(super) frames: Option<u64>,
     pub(super) pace: Option<f64>,
     pub(super) pictures: Vec<PathBuf>,
+    pub(super) lenient: bool,
     pub(super) repeat: Option<u64>,
     pub(super) probing: Option<PathBuf>,
     pub(super) seed: u64,
@@ -95,6 +96,7 @@ impl SystemSpec {
             frames: None,
             pace: None,
             pictures: Vec::new(),
+            lenient: false,
             repeat: None,
             probing: None,
             seed: 1,
@@ -139,7 +141,13 @@ impl SystemSpec {
         self
     }
 
-    /// Sends the list of pictures so often; without end where nothing is said.
+    /// Takes pictures that are cut short as far as they go, with a line in [`System::notes`](super::System::notes).
+    pub fn lenient(self) -> Self {
+        Self { lenient: true, ..self }
+    }
+
+    /// Sends the list of pictures so often, all of it unless [`frames`](Self::frames) or [`seconds`](Self::seconds) say
+    /// less. Where nothing is said a list with a video is sent once, any other without end.
     pub fn repeat(self, rounds: u64) -> Self {
         Self { repeat: Some(rounds), ..self }
     }

@@ -6,14 +6,24 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use image::RgbImage;
 
+use super::write::{Part, failed, is_special};
 use crate::semantic::bitstream::PIXELS_MAX;
 use crate::{Error, Result};
 
-const SUFFIXES: [&str; 9] = ["mp4", "mkv", "webm", "mov", "avi", "m4v", "mpg", "y4m", "gif"];
+const SUFFIXES: [&str; 8] = ["mp4", "mkv", "webm", "mov", "avi", "m4v", "mpg", "y4m"];
 
 /// Whether the file's suffix is a video's.
 pub fn is_video(file: &Path) -> bool {
-    file.extension().is_some_and(|suffix| SUFFIXES.iter().any(|known| suffix.eq_ignore_ascii_case(known)))
+    SUFFIXES.iter().any(|known| has_suffix(file, known))
+}
+
+/// Whether the file's suffix is one that a video is only written to: a GIF that is read is a picture, its first frame.
+pub fn is_video_output(file: &Path) -> bool {
+    has_suffix(file, "gif")
+}
+
+fn has_suffix(file: &Path, known: &str) -> bool {
+    file.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case(known))
 }
 
 /// `ffmpeg` with these arguments.
@@ -21,10 +31,9 @@ fn start(file: &Path, arguments: &[&str], stdin: Stdio, stdout: Stdio) -> Result
     let mut command = Command::new("ffmpeg");
     command.args(["-nostdin", "-loglevel", "quiet"]).args(arguments);
     command.stdin(stdin).stdout(stdout).stderr(Stdio::null()).spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::file(
-            file,
-            "video needs the program `ffmpeg`, which is not installed; accepted without it: PNG and JPEG",
-        ),
+        std::io::ErrorKind::NotFound => {
+            Error::file(file, "video needs the program `ffmpeg`, which is not installed; accepted without it: pictures")
+        }
         _ => Error::file(file, format!("ffmpeg does not start: {error}")),
     })
 }
@@ -33,6 +42,21 @@ fn start(file: &Path, arguments: &[&str], stdin: Stdio, stdout: Stdio) -> Result
 fn argument(file: &Path) -> Result<String> {
     let name = file.to_str().ok_or_else(|| Error::file(file, "ffmpeg takes only names in UTF-8"))?;
     Ok(format!("file:{name}"))
+}
+
+/// Pictures per second of a video, where `ffprobe`, which comes with `ffmpeg`, can say.
+pub fn pictures_per_s(file: &Path) -> Option<f64> {
+    let name = argument(file).ok()?;
+    let asked = ["-v", "quiet", "-select_streams", "v:0", "-show_entries", "stream=avg_frame_rate", "-of", "csv=p=0"];
+    let output = Command::new("ffprobe").args(asked).arg(name).stdin(Stdio::null()).output().ok()?;
+    rate(std::str::from_utf8(&output.stdout).ok()?)
+}
+
+/// A rate as a fraction, e.g. 30000/1001.
+fn rate(text: &str) -> Option<f64> {
+    let (above, below) = text.trim().split_once('/')?;
+    let rate = above.parse::<f64>().ok()? / below.parse::<f64>().ok()?;
+    (rate.is_finite() && rate > 0.0).then_some(rate)
 }
 
 /// The pictures of a video.
@@ -106,6 +130,8 @@ fn read_ppm(pipe: &mut impl BufRead) -> Option<RgbImage> {
 /// A video being written.
 pub struct VideoWriter {
     file: std::path::PathBuf,
+    /// Where it stands until it is whole; nothing where it goes to a device or a pipe.
+    part: Option<Part>,
     program: Child,
     pipe: Option<ChildStdin>,
 }
@@ -113,13 +139,14 @@ pub struct VideoWriter {
 impl VideoWriter {
     /// Starts a video; codec and container follow from the file's suffix. A file of this name is replaced.
     pub fn create(file: &Path, pictures_per_s: f64) -> Result<Self> {
-        let (name, rate) = (argument(file)?, pictures_per_s.to_string());
+        let part = (!is_special(file)).then(|| Part::of(file));
+        let (name, rate) = (argument(part.as_ref().map_or(file, |part| &part.path))?, pictures_per_s.to_string());
         // Common codecs want even sides and colour at half resolution.
         let even = "pad=ceil(iw/2)*2:ceil(ih/2)*2,format=yuv420p";
         let arguments = ["-y", "-f", "image2pipe", "-c:v", "ppm", "-framerate", &rate, "-i", "-", "-vf", even, &name];
         let mut program = start(file, &arguments, Stdio::piped(), Stdio::null())?;
         let pipe = program.stdin.take();
-        Ok(Self { file: file.to_owned(), program, pipe })
+        Ok(Self { file: file.to_owned(), part, program, pipe })
     }
 
     /// Adds a picture.
@@ -134,7 +161,10 @@ impl VideoWriter {
     pub fn finish(mut self) -> Result<()> {
         drop(self.pipe.take());
         match self.program.wait() {
-            Ok(status) if status.success() => Ok(()),
+            Ok(status) if status.success() => {
+                let kept = self.part.take().map_or(Ok(()), Part::keep);
+                kept.map_err(|error| failed(&self.file, &error))
+            }
             _ => Err(self.failed()),
         }
     }
@@ -169,6 +199,13 @@ mod tests {
     #[test]
     fn videos_are_told_by_their_suffix() {
         assert!(is_video(Path::new("a/b.MP4")) && is_video(Path::new("b.webm")));
-        assert!(!is_video(Path::new("mp4")) && !is_video(Path::new("b.png")));
+        assert!(!is_video(Path::new("mp4")) && !is_video(Path::new("b.png")) && !is_video(Path::new("b.gif")));
+        assert!(is_video_output(Path::new("b.GIF")));
+    }
+
+    #[test]
+    fn a_rate_is_a_fraction_above_nothing() {
+        assert_eq!((rate("30/1\n"), rate("0/0"), rate("N/A"), rate("")), (Some(30.0), None, None, None));
+        assert!((rate("30000/1001").unwrap() - 29.97).abs() < 1e-3);
     }
 }
