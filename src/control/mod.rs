@@ -15,7 +15,9 @@ mod video;
 pub use command::{Command, parse_at, read_weights};
 pub use first_last::FirstLast;
 pub use optimizer::{Observation, Optimizer};
-pub use pictures::{PictureLibrary, PictureWriter, each_picture, load_pictures, pictures_in, read_picture};
+pub use pictures::{
+    PictureLibrary, PictureWriter, each_picture, load_pictures, pictures_in, read_picture, save_picture,
+};
 pub use planner::{Planned, Planner};
 pub use session::{DECISION_FRAMES, FollowReport, PowerCheck, Retune, Session, SessionLog};
 pub use sets::Setting;

@@ -11,6 +11,7 @@ use image::RgbImage;
 
 use super::video::{VideoReader, VideoWriter, is_video};
 use crate::blocks::{Feed, PictureFeed};
+use crate::recording::write_whole;
 use crate::semantic::{Bank, Decoder, Encoder, Picture};
 use crate::stream::Wake;
 use crate::{Error, Result};
@@ -76,13 +77,25 @@ impl PictureWriter {
             }
             Self::Video(video) => return video.push(picture),
         };
-        picture.save(&file).map_err(|error| Error::file(&file, error))
+        save_picture(picture, &file)
     }
 
     /// Ends a video; nothing is left to do for files.
     pub fn finish(self) -> Result<()> {
         if let Self::Video(video) = self { video.finish() } else { Ok(()) }
     }
+}
+
+/// Writes a picture in the format of its name; where that fails, what was there before stays.
+///
+/// # Errors
+/// Where the name is of no known format, and where the folder or the disk does not take the file.
+pub fn save_picture(picture: &RgbImage, file: &Path) -> Result<()> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    let format = image::ImageFormat::from_path(file);
+    let written = format.and_then(|format| picture.write_to(&mut bytes, format));
+    written.map_err(|error| Error::file(file, error))?;
+    write_whole(file, bytes.get_ref()).map_err(|error| Error::file(file, error))
 }
 
 fn numbered(file: &Path, number: usize) -> PathBuf {

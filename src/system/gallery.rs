@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use image::{RgbImage, imageops};
 
 use super::report::{ImageReport, Quality, SentPicture};
-use crate::control::{PictureLibrary, PictureWriter};
+use crate::control::{PictureLibrary, PictureWriter, save_picture};
 use crate::runtime::StopSwitch;
 use crate::stream::digest;
 use crate::{Error, Result};
@@ -47,10 +47,7 @@ impl Shown {
     /// # Errors
     /// Where a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let save = |picture: &RgbImage, name: &str| {
-            let path = folder.join(name);
-            picture.save(&path).map_err(|error| Error::file(&path, error))
-        };
+        let save = |picture: &RgbImage, name: &str| save_picture(picture, &folder.join(name));
         save(&self.beside(), "sent-and-received.png")?;
         save(&self.sent, "sent.png")?;
         save(&self.received, "received.png")
