@@ -1,11 +1,14 @@
 //! Long proofs, one test each: `./prove NAME` runs one. They are left out of the ordinary tests.
 
+mod mutations;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use issc::system::{Run, System, SystemSpec};
+use rand::SeedableRng;
 use serde_json::{Value, json};
 
 #[path = "pictures/mutate.rs"]
@@ -289,5 +292,51 @@ fn pictures() {
             );
         }
     }
+    proof.end();
+}
+
+/// Two hundred thousand mutated metadata files of a recording: read, or refused in one line with exit status 2.
+#[test]
+#[ignore = "minutes; ./prove fuzz"]
+fn fuzz() {
+    const FILES: u64 = 200_000;
+    let mut proof = Proof::begin("fuzz", 19);
+    let found = proof.part("metadata of recordings", || {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("r");
+        let spec = SystemSpec::shipped("loopback").unwrap().frames(2).record(&place);
+        System::build(spec).unwrap().start().unwrap().join().unwrap();
+        let path = place.join("air.sigmf-meta");
+        let whole = fs::read(&path).unwrap();
+        let mut rng = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(19);
+        let (mut read, mut refused, mut otherwise, mut slowest) = (0u64, 0u64, 0u64, 0f64);
+        for _ in 0..FILES {
+            fs::write(&path, mutations::metadata(&whole, &mut rng)).unwrap();
+            let began = Instant::now();
+            match issc::recording::SampleReader::open(&path, 2048) {
+                Ok(mut reader) => {
+                    read += 1;
+                    let mut frame = issc::stream::Frame::new(reader.channels(), 2048);
+                    while let Ok(true) = reader.read(&mut frame) {}
+                }
+                Err(error) if error.exit_status() == 2 && error.to_string().lines().count() == 1 => refused += 1,
+                Err(_) => otherwise += 1,
+            }
+            slowest = slowest.max(began.elapsed().as_secs_f64());
+        }
+        json!({ "read": read, "refused": refused, "otherwise": otherwise, "slowest_s": slowest })
+    });
+    let count = |key: &str| found[key].as_u64().unwrap();
+    proof.claim(
+        "200 000 mutated metadata files of recordings: read, or refused in one line; none takes 10 s",
+        format!(
+            "{} read, {} refused, {} otherwise, slowest {:.3} s",
+            count("read"),
+            count("refused"),
+            count("otherwise"),
+            found["slowest_s"].as_f64().unwrap()
+        ),
+        count("read") + count("refused") == FILES && found["slowest_s"].as_f64().unwrap() < 10.0,
+    );
     proof.end();
 }

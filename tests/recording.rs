@@ -91,7 +91,11 @@ fn damaged_cut_and_foreign_recordings_are_refused_in_one_line() {
         let (from, to) = (from.to_owned(), to.to_owned());
         move |bytes: &mut Vec<u8>| *bytes = String::from_utf8(bytes.clone()).unwrap().replace(&from, &to).into_bytes()
     };
-    damaged("air.sigmf-meta", &replace("cf32_le", "ru8"), "core:datatype ru8; accepted: cf32_le, ci16_le");
+    damaged(
+        "air.sigmf-meta",
+        &replace("cf32_le", "ru8"),
+        "core:datatype ru8: real samples, where complex ones are needed; accepted: cf32, cf64",
+    );
     damaged("air.sigmf-meta", &replace("200000000.0", "1000000.0"), "core:sample_rate 1000000; accepted");
     damaged("frames.jsonl", &half, "frames.jsonl:");
     damaged("frames.jsonl", &replace("\"sequence\":2", "\"sequence\":7"), "message 7 where 2 is due");
@@ -99,8 +103,8 @@ fn damaged_cut_and_foreign_recordings_are_refused_in_one_line() {
     damaged("outcome.json", &half, "outcome.json: damaged");
     damaged("outcome.json", &replace("\"version\": 1", "\"version\": 9"), "version 9; accepted: 1");
     std::fs::remove_file(good.join("outcome.json")).unwrap();
-    refused(&good, "a folder that --record made, to its end");
-    refused(folder.path(), "a folder that --record made, to its end");
+    refused(&good, "a folder that --record made");
+    refused(folder.path(), "a folder that --record made");
     let again = issc(&["run", "--record", good.to_str().unwrap()]);
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&again.stderr).contains("not empty"));

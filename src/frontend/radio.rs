@@ -17,6 +17,7 @@ use super::watchdog::{self, Vitals};
 use super::{Counters, Permission, Profile, RadioOptions, Surroundings, lock};
 use crate::blocks::FIRST_SAMPLE;
 use crate::channel::World;
+use crate::recording::Device;
 use crate::scene::Scene;
 use crate::stream::Event;
 use crate::{Error, Result};
@@ -121,6 +122,17 @@ impl Radio {
     /// What its transmitter may do, where it has one.
     pub fn permission(&self) -> Option<&Permission> {
         self.permission.get()
+    }
+
+    /// What a recording says of it.
+    pub(super) fn noted(&self) -> Device {
+        let calibration = match &self.calibrated {
+            Calibrated::No => None,
+            Calibrated::File(calibration) => Some(calibration.line()),
+            Calibrated::AtStart(_) => Some("at the start of the run".into()),
+        };
+        let name = format!("{} ({})", self.device.describe(), self.profile.name);
+        Device { name: Some(name), gain_db: Some(self.profile.rx.gain_db), calibration }
     }
 
     /// The calibration in force, once started.

@@ -44,6 +44,9 @@ pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> R
     if let Some(radio) = &radio {
         radio.add_receiver(&channels)?;
     }
+    if let Some(radio) = &radio {
+        context.chain.device = radio.noted();
+    }
     Ok(erase(Source {
         channels: channels.len(),
         factor: sqrt_w(profile.rx.full_scale_dbm),

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::recording::{Recording, Replay, newer_plan};
 use super::report::Collector;
 use crate::blocks::ReceivedPicture;
-use crate::control::SessionLog;
+use crate::control::{PictureLibrary, SessionLog};
 use crate::exchange::{
     Ends, FarTransmitter, Hub, Message, Outputs, PictureMessage, ReferenceInlet, ReferenceOutlet, Role, Terms, Trouble,
     Uplink,
@@ -149,9 +149,20 @@ impl Peers {
 
     /// Waits for the receivers without which a run does not begin, and tells the transmitter that this one is ready. What
     /// the control plane would hear goes to the transmitter.
-    pub fn begin(&self, collector: &mut Collector, feedback: Option<Receiver<Told>>, stop: &StopSwitch) -> Result<()> {
+    pub fn begin(
+        &self,
+        collector: &mut Collector,
+        library: &PictureLibrary,
+        feedback: Option<Receiver<Told>>,
+        stop: &StopSwitch,
+    ) -> Result<()> {
         if let Some((events, ..)) = &self.past {
-            events.iter().for_each(|event| collector.take(&Told { receiver: 0, event: *event }));
+            for event in events {
+                collector.take(&Told { receiver: 0, event: *event });
+                if let Event::PictureSent { source, .. } = *event {
+                    collector.add_source_samples(library.source_samples(source));
+                }
+            }
         }
         if let Some(hub) = &self.hub {
             hub.wait_for(&self.peers, self.wait, || !stop.is_pulled())?;

@@ -197,7 +197,7 @@ impl<'a> Conductor<'a> {
 
     /// Runs all chains to their end and makes the report.
     fn conduct(mut self) -> Result<Ended> {
-        self.peers.begin(&mut self.collector, self.fed_back.take(), &self.stop)?;
+        self.peers.begin(&mut self.collector, &self.library, self.fed_back.take(), &self.stop)?;
         self.state = State::Running;
         let started = Instant::now();
         let (program, session, stop) = (self.program.take(), self.session.take(), self.stop.clone());
