@@ -92,7 +92,10 @@ pub fn decode(bytes: &[u8], lenient: bool) -> What<Decoded> {
     }
     let wrong = |error: ImageError| match (&missing, is_end(&error)) {
         (Some(missing), _) => format!("{}; nothing of it can be shown", refused(missing)),
-        (None, true) => refused(&format!("it ends at byte {} before its picture does", bytes.len())),
+        (None, true) => {
+            let nothing = if lenient { "; nothing of it can be shown" } else { "" };
+            refused(&format!("it ends at byte {} before its picture does{nothing}", bytes.len()))
+        }
         (None, false) => format!("a {} that cannot be read: {}", kind.name(), one_line(&error)),
     };
     let mut decoder = decoder(kind, Cursor::new(bytes)).map_err(wrong)?;

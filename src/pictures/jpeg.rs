@@ -84,7 +84,11 @@ impl Markers {
             markers.end = at;
         }
         if markers.components.is_empty() {
-            let missing = if markers.whole { "it has no frame" } else { "cut short before its size" };
+            let missing = if markers.whole {
+                "it has no frame"
+            } else {
+                "a JPEG cut short: it ends before its size; nothing of it can be shown"
+            };
             return Err(missing.into());
         }
         Ok(markers)

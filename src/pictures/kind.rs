@@ -84,13 +84,13 @@ fn png_missing(bytes: &[u8]) -> Option<String> {
     while let Some(head) = bytes.get(at..at + 8) {
         let length = u32::from_be_bytes(head[..4].try_into().expect("four bytes")) as usize;
         let name = &head[4..];
-        if name == b"IEND" {
-            return None;
-        }
         let end = at + 12 + length;
         if end > bytes.len() {
             let lacks = end - bytes.len();
             return Some(format!("chunk {} at byte {at} lacks {lacks} of its bytes", name.escape_ascii()));
+        }
+        if name == b"IEND" {
+            return None;
         }
         at = end;
     }

@@ -51,7 +51,7 @@ pub fn picture_of(name: &str, bytes: &[u8], reading: Reading) -> Result<(RgbImag
     let decoded = std::panic::catch_unwind(|| decode(bytes, reading.lenient))
         .unwrap_or_else(|_| Err("damaged: its parts contradict each other".into()));
     let Decoded { picture, cut } = decoded.map_err(|what| {
-        let cut = what.contains(" cut short: ") && !reading.lenient;
+        let cut = what.contains(" cut short: ") && !what.contains("nothing of it") && !reading.lenient;
         let hint = if cut { "; accepted with --lenient: what there is of it" } else { "" };
         Error::input(format!("{name}: {what}{hint}"))
     })?;
