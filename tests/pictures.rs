@@ -162,7 +162,7 @@ fn a_file_that_is_cut_short_is_refused_for_every_kind() {
 #[test]
 fn lenient_shows_the_rows_that_are_there_and_says_how_many() {
     let picture =
-        RgbImage::from_fn(160, 128, |x, y| image::Rgb([(x + y) as u8, (x * y / 64) as u8, (7 * x ^ 3 * y) as u8]));
+        RgbImage::from_fn(160, 128, |x, y| image::Rgb([(x + y) as u8, (x * y / 64) as u8, ((7 * x) ^ (3 * y)) as u8]));
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.png", "a.jpg", "a.bmp", "a.gif"] {
         let path = folder.path().join(name);

@@ -71,7 +71,7 @@ fn samples(meta: &Metadata, bytes: u64, each: u64) -> Result<u64, String> {
     if let Some(due) = global.samples.filter(|due| due.checked_mul(each) != Some(bytes)) {
         return Err(format!("{bytes} bytes of samples; accepted by its metadata: {due} times {each} (issc:samples)"));
     }
-    if bytes % each != 0 {
+    if !bytes.is_multiple_of(each) {
         let (channels, datatype) = (global.channels, &global.datatype);
         return Err(format!(
             "{bytes} bytes of samples; accepted with core:num_channels {channels} of {datatype}: a multiple of {each}"
