@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// Entries kept at either end.
 pub const KEPT: usize = 1000;
 
-/// The first and the last [`KEPT`] of the entries pushed.
+/// The first and the last thousand of the entries pushed.
 #[derive(Debug, Clone)]
 pub struct FirstLast<T> {
     first: Vec<T>,
