@@ -286,6 +286,9 @@ fn encode_and_decode_work_in_a_pipe() {
     assert!(refused.status.code() == Some(2) && said(&refused).contains("standard input: not a picture"));
 }
 
+/// Room for a picture as small as those of these tests.
+const WIDE: &str = "scene.constraints.bandwidth_ratio_max=1";
+
 #[test]
 fn lenient_is_a_flag_of_encode_and_run() {
     let folder = tempfile::tempdir().unwrap();
@@ -294,8 +297,8 @@ fn lenient_is_a_flag_of_encode_and_run() {
     for (arguments, says) in [
         (&["encode", &file, "--model", "3", "-o", "-"][..], "accepted with --lenient"),
         (&["encode", &file, "--model", "3", "-o", "-", "--lenient"], "shown by its first"),
-        (&["run", "--picture", &file, "--frames", "4"], "accepted with --lenient"),
-        (&["run", "--picture", &file, "--frames", "4", "--lenient"], "shown by its first"),
+        (&["run", "--picture", &file, "--frames", "4", "--set", WIDE], "accepted with --lenient"),
+        (&["run", "--picture", &file, "--frames", "4", "--set", WIDE, "--lenient"], "shown by its first"),
     ] {
         let output = issc(arguments, b"");
         assert!(said(&output).contains(says), "{arguments:?}: {}", said(&output));

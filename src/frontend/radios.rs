@@ -115,7 +115,7 @@ impl Radios {
             scene: Arc::clone(&context.scene),
             seed: context.run.seed,
             world: Arc::clone(&context.world),
-            telemetry: context.sinks.telemetry.clone(),
+            telemetry: context.sinks.telemetry.without_control(),
             feeds: Arc::clone(&self.feeds),
             far: context.ends.far.clone(),
         };

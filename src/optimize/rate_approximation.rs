@@ -55,7 +55,7 @@ pub fn approximate_rate(
         nu += numerator / (damped + present);
         let change = (next - rate).abs().max((tangent - log_errors).abs() * 1e-3);
         (rate, log_errors) = (next, tangent);
-        if change < 1e-12 && numerator.abs() < 1e-12 {
+        if change < 1e-12 && (numerator.abs() < 1e-12 || numerator.is_nan()) {
             break;
         }
     }
@@ -63,7 +63,8 @@ pub fn approximate_rate(
     Some(ApproximatedRate {
         channel_rate: rate,
         bit_error_rate: 10f64.powf(log_errors),
-        predicted_mse: 10f64.powf(d_s + nu.exp()),
+        // e^ν, written out: where no errors are left its tangents are 0/0.
+        predicted_mse: 10f64.powf(d_s + d_c / (1.0 + (-e_1 * (log_errors - e_2)).exp())),
         iterations,
     })
 }

@@ -203,7 +203,8 @@ pub struct Told {
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     report: Sender<Told>,
-    control: Sender<Told>,
+    /// Absent at whoever outlives the chains: the control plane ends once nobody can tell it anything.
+    control: Option<Sender<Told>>,
     receiver: u8,
     dropped: Arc<AtomicU64>,
 }
@@ -222,12 +223,17 @@ impl Telemetry {
     pub fn new(depth: usize) -> (Self, Listeners) {
         let ((report, reported), (control, controlled)) = (bounded(depth), bounded(depth));
         let listeners = Listeners { report: reported, control: controlled };
-        (Self { report, control, receiver: 0, dropped: Arc::default() }, listeners)
+        (Self { report, control: Some(control), receiver: 0, dropped: Arc::default() }, listeners)
     }
 
     /// The same channels for the receiver at this place among those of its kind.
     pub fn of_receiver(&self, receiver: u8) -> Self {
         Self { receiver, ..self.clone() }
+    }
+
+    /// The same channels without the control plane's, for what stays when all chains have ended, as a radio does.
+    pub fn without_control(&self) -> Self {
+        Self { control: None, ..self.clone() }
     }
 
     /// Reports an event.
@@ -240,8 +246,9 @@ impl Telemetry {
         let audience = told.event.audience();
         let everybody_else = Audience { control: false, ..audience };
         for (sender, concerned) in
-            [(&self.control, audience.control), (&self.report, everybody_else != Audience::default())]
+            [(self.control.as_ref(), audience.control), (Some(&self.report), everybody_else != Audience::default())]
         {
+            let Some(sender) = sender else { continue };
             // Nobody listens to the control channel where there is no control plane any more: that is no loss.
             if concerned && matches!(sender.try_send(told), Err(TrySendError::Full(_))) {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
