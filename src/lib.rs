@@ -48,6 +48,7 @@
 
 #![warn(missing_docs)]
 
+mod part;
 #[macro_use]
 mod say;
 

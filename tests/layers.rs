@@ -22,6 +22,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("exchange", 3, &[]),
     ("recording", 3, &[]),
     ("pictures", 3, &[]),
+    ("part", 0, &[]),
     ("say", 0, &[]),
     ("blocks", 3, &["exchange", "recording"]),
     ("frontend", 4, &[]),

@@ -409,7 +409,7 @@ fn assert_whole(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
         let text = || fs::read_to_string(entry.path()).unwrap();
-        if name.starts_with('.') && name.ends_with(".part") {
+        if name.starts_with(".issc-") && name.contains(".part") {
             continue;
         }
         match entry.path().extension().and_then(std::ffi::OsStr::to_str) {

@@ -6,7 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use image::RgbImage;
 
-use super::write::{Part, failed, is_special};
+use super::write::failed;
+use crate::part::{Part, is_special};
 use crate::semantic::bitstream::PIXELS_MAX;
 use crate::{Error, Result};
 
@@ -140,7 +141,7 @@ impl VideoWriter {
     /// Starts a video; codec and container follow from the file's suffix. A file of this name is replaced.
     pub fn create(file: &Path, pictures_per_s: f64) -> Result<Self> {
         let part = (!is_special(file)).then(|| Part::of(file));
-        let (name, rate) = (argument(part.as_ref().map_or(file, |part| &part.path))?, pictures_per_s.to_string());
+        let (name, rate) = (argument(part.as_ref().map_or(file, Part::path))?, pictures_per_s.to_string());
         // Common codecs want even sides and colour at half resolution.
         let even = "pad=ceil(iw/2)*2:ceil(ih/2)*2,format=yuv420p";
         let arguments = ["-y", "-f", "image2pipe", "-c:v", "ppm", "-framerate", &rate, "-i", "-", "-vf", even, &name];

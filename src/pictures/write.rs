@@ -1,16 +1,14 @@
 //! Pictures and other files that are written: under a temporary name until they are whole, so that what stands under a
 //! file's own name always is.
 
-use std::fs;
 use std::io::{self, Cursor, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use image::{ImageFormat, RgbImage};
 
 use super::read::is_standard;
 use super::video::{VideoWriter, is_video, is_video_output};
-use crate::{Error, Result};
+use crate::{Error, Result, part};
 
 /// Quality of a JPEG that is written, 1 to 100.
 const JPEG_QUALITY: u8 = 90;
@@ -30,48 +28,6 @@ pub(super) fn failed(file: &Path, error: &io::Error) -> Error {
     }
 }
 
-/// A file that is not whole yet, in the folder where it will stand. It is removed where it never becomes whole.
-pub(super) struct Part {
-    /// Where it will stand.
-    file: PathBuf,
-    /// Where it stands until then, with the same suffix.
-    pub(super) path: PathBuf,
-    kept: bool,
-}
-
-impl Part {
-    /// A part of this file, which a link may lead to.
-    pub(super) fn of(file: &Path) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-        let suffix = file.extension().map_or(String::new(), |suffix| format!(".{}", suffix.to_string_lossy()));
-        let path = file.with_file_name(format!(".issc-{}-{number}.part{suffix}", std::process::id()));
-        Self { file, path, kept: false }
-    }
-
-    /// Gives it its own name.
-    pub(super) fn keep(mut self) -> io::Result<()> {
-        fs::rename(&self.path, &self.file)?;
-        self.kept = true;
-        Ok(())
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.kept {
-            // It may never have been made.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Whether there is something else than a file of this name: a device, a pipe.
-pub(super) fn is_special(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|metadata| !metadata.is_file())
-}
-
 /// Writes a file as a whole or not at all; `-` is the standard output.
 ///
 /// # Errors
@@ -83,13 +39,7 @@ pub fn write_whole(file: &Path, bytes: &[u8]) -> Result<()> {
             output.write_all(bytes)?;
             return output.flush();
         }
-        if is_special(file) {
-            // Not `fs::write`, which would want to make it.
-            return fs::OpenOptions::new().write(true).open(file)?.write_all(bytes);
-        }
-        let part = Part::of(file);
-        fs::write(&part.path, bytes)?;
-        part.keep()
+        part::write_whole(file, bytes)
     };
     write().map_err(|error| failed(file, &error))
 }
@@ -187,7 +137,10 @@ fn numbered(file: &Path, number: usize) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::part::is_special;
 
     #[test]
     fn a_file_is_whole_or_not_there_and_nothing_else_is_left() {
@@ -196,7 +149,6 @@ mod tests {
         write_whole(&file, b"one").unwrap();
         write_whole(&file, b"two").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"two");
-        drop(Part::of(&file));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let error = write_whole(&folder.path().join("no/a.bin"), b"x").unwrap_err();
         assert_eq!(error.exit_status(), 2, "{error}");

@@ -16,7 +16,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
-use crate::recording::write_whole;
+use crate::part::{Part, write_whole};
 use crate::{Error, Result};
 pub use heat::Heat;
 
@@ -129,16 +129,12 @@ fn write(drawing: &impl Drawing, folder: &Path, name: &str) -> Result<()> {
     let path = |extension: &str| folder.join(format!("{name}.{extension}"));
     let failed = |error: String| Error::device(format!("{}: {error}", path("png").display()));
     // Drawn under a temporary name, so that no part of a drawing has the final one.
-    let part = |extension: &str| folder.join(format!(".{name}.part.{extension}"));
-    let there = |extension: &str| {
-        std::fs::rename(part(extension), path(extension)).map_err(|error| Error::file(&path(extension), error))
-    };
-    let png = part("png");
-    drawing.draw(BitMapBackend::new(&png, drawing.size()).into_drawing_area()).map_err(failed)?;
-    there("png")?;
-    let svg = part("svg");
-    drawing.draw(SVGBackend::new(&svg, drawing.size()).into_drawing_area()).map_err(failed)?;
-    there("svg")?;
+    let (png, svg) = (Part::of(&path("png")), Part::of(&path("svg")));
+    drawing.draw(BitMapBackend::new(png.path(), drawing.size()).into_drawing_area()).map_err(failed)?;
+    drawing.draw(SVGBackend::new(svg.path(), drawing.size()).into_drawing_area()).map_err(failed)?;
+    for (part, extension) in [(png, "png"), (svg, "svg")] {
+        part.keep().map_err(|error| Error::file(&path(extension), error))?;
+    }
     write_whole(&path("csv"), drawing.csv().as_bytes()).map_err(|error| Error::file(&path("csv"), error))
 }
 

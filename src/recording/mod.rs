@@ -27,7 +27,7 @@ mod writer;
 pub use datatype::SampleType;
 pub use meta::{Annotation, Capture, Device, Global, Metadata};
 pub use reader::SampleReader;
-pub use writer::{Reception, SampleWriter, write_whole};
+pub use writer::{Reception, SampleWriter};
 
 /// Samples to their digest, eight bytes at a time.
 #[derive(Debug, Clone, Copy)]

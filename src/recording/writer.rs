@@ -124,26 +124,10 @@ impl SampleWriter {
 
     fn write_meta(&self) -> std::io::Result<()> {
         let text = serde_json::to_string_pretty(&self.meta).expect("metadata are valid JSON");
-        write_whole(&self.path.with_extension("sigmf-meta"), (text + "\n").as_bytes())
+        crate::part::write_whole(&self.path.with_extension("sigmf-meta"), (text + "\n").as_bytes())
     }
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Error {
     Error::device(format!("{}: {error}", path.display()))
-}
-
-/// Writes a file that is there whole or, where that fails, as it was before: under a temporary name, `.NAME.part`, first.
-///
-/// # Errors
-/// Where the folder or the disk does not take it; the temporary file is gone then.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        drop(std::fs::remove_file(&part));
-    }
-    written
 }

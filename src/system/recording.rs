@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use crate::blocks::{Registry, Role};
 use crate::control::SessionLog;
 use crate::exchange::{Journal, PlanMessage, Recorded, Reference, Trouble};
-use crate::recording::write_whole;
+use crate::part::write_whole;
 use crate::runtime::{ChainText, Flowgraph, StageText};
 use crate::stream::{Event, Plan};
 use crate::{Error, Result};
