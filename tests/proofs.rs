@@ -295,48 +295,123 @@ fn pictures() {
     proof.end();
 }
 
-/// Two hundred thousand mutated metadata files of a recording: read, or refused in one line with exit status 2.
+/// What reading a recording came to.
+#[derive(Default)]
+struct Tally {
+    read: u64,
+    refused: u64,
+    otherwise: u64,
+    slowest_s: f64,
+}
+
+impl Tally {
+    /// Counts one attempt: read, refused in one line with exit status 2, or neither.
+    fn count(&mut self, attempt: impl FnOnce() -> issc::Result<()>) {
+        let began = Instant::now();
+        match attempt() {
+            Ok(()) => self.read += 1,
+            Err(error) if error.exit_status() == 2 && error.to_string().lines().count() == 1 => self.refused += 1,
+            Err(error) => {
+                println!("otherwise: {error}");
+                self.otherwise += 1;
+            }
+        }
+        self.slowest_s = self.slowest_s.max(began.elapsed().as_secs_f64());
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "read": self.read,
+            "refused": self.refused,
+            "otherwise": self.otherwise,
+            "slowest_s": self.slowest_s,
+            "peak": peak_bytes(),
+        })
+    }
+}
+
+/// Reads all samples of a recording.
+fn read_samples(path: &Path) -> issc::Result<()> {
+    let mut reader = issc::recording::SampleReader::open(path, 2048)?;
+    let mut frame = issc::stream::Frame::new(reader.channels(), 2048);
+    while let Ok(true) = reader.read(&mut frame) {}
+    Ok(())
+}
+
+/// Damaged recordings, file by file: read, or refused in one line with exit status 2.
 #[test]
 #[ignore = "minutes; ./prove fuzz"]
 fn fuzz() {
-    const FILES: u64 = 200_000;
+    const METADATA: u64 = 200_000;
+    const FILES: u64 = 2000;
     let mut proof = Proof::begin("fuzz", 19);
-    let found = proof.part("metadata of recordings", || {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("r");
-        let spec = SystemSpec::shipped("loopback").unwrap().frames(2).record(&place);
-        System::build(spec).unwrap().start().unwrap().join().unwrap();
-        let path = place.join("air.sigmf-meta");
-        let whole = fs::read(&path).unwrap();
-        let mut rng = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(19);
-        let (mut read, mut refused, mut otherwise, mut slowest) = (0u64, 0u64, 0u64, 0f64);
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("r");
+    let spec = SystemSpec::shipped("loopback").unwrap().frames(2).record(&place);
+    System::build(spec).unwrap().start().unwrap().join().unwrap();
+    let mut claim = |what: &str, count: u64, found: Value| {
+        let number = |key: &str| found[key].as_f64().unwrap();
+        proof.claim(
+            &format!("{count} {what}: read, or refused in one line; none takes 10 s or 512 MB"),
+            format!(
+                "{} read, {} refused, {} otherwise, slowest {:.3} s, peak {:.0} MB",
+                found["read"],
+                found["refused"],
+                found["otherwise"],
+                number("slowest_s"),
+                number("peak") / 1e6
+            ),
+            found["otherwise"] == 0 && number("slowest_s") < 10.0 && number("peak") <= 512e6,
+        );
+    };
+    let meta = place.join("air.sigmf-meta");
+    let whole = fs::read(&meta).unwrap();
+    let mut rng = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(19);
+    let mut tally = Tally::default();
+    for _ in 0..METADATA {
+        fs::write(&meta, mutations::metadata(&whole, &mut rng)).unwrap();
+        tally.count(|| read_samples(&meta));
+    }
+    claim("mutated metadata files", METADATA, tally.json());
+    fs::write(&meta, &whole).unwrap();
+
+    let archive = folder.path().join("a.sigmf");
+    let mut tar = tar::Builder::new(Vec::new());
+    for name in ["air.sigmf-meta", "air.sigmf-data"] {
+        tar.append_path_with_name(place.join(name), name).unwrap();
+    }
+    let bytes = tar.into_inner().unwrap();
+    let mut mutations = mutate::Mutations::new(19);
+    let mut tally = Tally::default();
+    for _ in 0..FILES {
+        fs::write(&archive, mutations.of(&bytes)).unwrap();
+        tally.count(|| read_samples(&archive));
+    }
+    claim("mutated archives", FILES, tally.json());
+
+    let collection = place.join("all.sigmf-collection");
+    let streams = [json!({ "name": "air", "hash": "0" })];
+    let text =
+        serde_json::to_string_pretty(&json!({ "collection": { "core:version": "1.2.0", "core:streams": streams } }));
+    let text = text.unwrap().into_bytes();
+    let mut tally = Tally::default();
+    for _ in 0..FILES {
+        fs::write(&collection, mutations::metadata(&text, &mut rng)).unwrap();
+        tally.count(|| read_samples(&collection));
+    }
+    claim("mutated collections", FILES, tally.json());
+    fs::remove_file(&collection).unwrap();
+
+    for name in ["outcome.json", "frames.jsonl", "report.jsonl"] {
+        let file = place.join(name);
+        let whole = fs::read(&file).unwrap();
+        let mut tally = Tally::default();
         for _ in 0..FILES {
-            fs::write(&path, mutations::metadata(&whole, &mut rng)).unwrap();
-            let began = Instant::now();
-            match issc::recording::SampleReader::open(&path, 2048) {
-                Ok(mut reader) => {
-                    read += 1;
-                    let mut frame = issc::stream::Frame::new(reader.channels(), 2048);
-                    while let Ok(true) = reader.read(&mut frame) {}
-                }
-                Err(error) if error.exit_status() == 2 && error.to_string().lines().count() == 1 => refused += 1,
-                Err(_) => otherwise += 1,
-            }
-            slowest = slowest.max(began.elapsed().as_secs_f64());
+            fs::write(&file, mutations.of(&whole)).unwrap();
+            tally.count(|| System::build(SystemSpec::from_recording(&place))?.start()?.join().map(drop));
         }
-        json!({ "read": read, "refused": refused, "otherwise": otherwise, "slowest_s": slowest })
-    });
-    let count = |key: &str| found[key].as_u64().unwrap();
-    proof.claim(
-        "200 000 mutated metadata files of recordings: read, or refused in one line; none takes 10 s",
-        format!(
-            "{} read, {} refused, {} otherwise, slowest {:.3} s",
-            count("read"),
-            count("refused"),
-            count("otherwise"),
-            found["slowest_s"].as_f64().unwrap()
-        ),
-        count("read") + count("refused") == FILES && found["slowest_s"].as_f64().unwrap() < 10.0,
-    );
+        claim(&format!("replays with a mutated {name}"), FILES, tally.json());
+        fs::write(&file, &whole).unwrap();
+    }
     proof.end();
 }

@@ -177,14 +177,16 @@ fn big_endian_floats_and_doubles_replay_to_the_same_positions() {
 
 #[test]
 fn integers_of_32_16_and_8_bits_replay_to_the_same_positions_within_the_quantisation() {
-    // The noise of rounding to b bits is 2^−2b/3 of full scale squared; the echo's noise lies some 30 dB below full scale, so
-    // that of 16 bits is 50 dB below it and moves a position by far less than its deviation of millimetres.
+    // Rounding to 8 bits at three quarters of full scale adds noise of -76.9 dBW to each row, as much as the receiver's own,
+    // -77.0 dBW. It moved the 120 positions of seeds 1 to 10 by 6.2 mm RMS an axis, 15 mm at most (their bound is 6.7 mm):
+    // five deviations are accepted. Each bit more is 6.02 dB less, so that 16 bits moved them by 25 um RMS, 68 um at most.
+    // With 32 bits the conversion's own floats are what is left: 1 um RMS, 4 um at most.
     for (datatype, within_m, number) in [
         ("ci32_le", 1e-5, (|x| ((x * 2_147_483_648.0) as i32).to_le_bytes().to_vec()) as fn(f64) -> Vec<u8>),
-        ("ci16_le", 1e-3, |x| ((x * 32_768.0).round() as i16).to_le_bytes().to_vec()),
-        ("cu16_be", 1e-3, |x| ((x * 32_768.0).round() as i32 + 32_768).to_be_bytes()[2..].to_vec()),
-        ("ci8", 0.05, |x| ((x * 128.0).round() as i8).to_le_bytes().to_vec()),
-        ("cu8", 0.05, |x| vec![((x * 128.0).round() + 128.0) as u8]),
+        ("ci16_le", 1.3e-4, |x| ((x * 32_768.0).round() as i16).to_le_bytes().to_vec()),
+        ("cu16_be", 1.3e-4, |x| ((x * 32_768.0).round() as i32 + 32_768).to_be_bytes()[2..].to_vec()),
+        ("ci8", 0.031, |x| ((x * 128.0).round() as i8).to_le_bytes().to_vec()),
+        ("cu8", 0.031, |x| vec![((x * 128.0).round() + 128.0) as u8]),
     ] {
         let copy = Copy::new();
         convert(&copy, datatype, number);

@@ -16,7 +16,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
-use crate::part::{Part, write_whole};
+use crate::part::{self, Part, write_whole};
 use crate::{Error, Result};
 pub use heat::Heat;
 
@@ -133,9 +133,9 @@ fn write(drawing: &impl Drawing, folder: &Path, name: &str) -> Result<()> {
     drawing.draw(BitMapBackend::new(png.path(), drawing.size()).into_drawing_area()).map_err(failed)?;
     drawing.draw(SVGBackend::new(svg.path(), drawing.size()).into_drawing_area()).map_err(failed)?;
     for (part, extension) in [(png, "png"), (svg, "svg")] {
-        part.keep().map_err(|error| Error::file(&path(extension), error))?;
+        part.keep().map_err(|error| part::failed(&path(extension), &error))?;
     }
-    write_whole(&path("csv"), drawing.csv().as_bytes()).map_err(|error| Error::file(&path("csv"), error))
+    write_whole(&path("csv"), drawing.csv().as_bytes()).map_err(|error| part::failed(&path("csv"), &error))
 }
 
 /// What a chart is drawn on: the drawn scales of both axes.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::{Paths, Report};
+use super::{Paths, Report, Shown};
 use crate::Result;
 use crate::array::{direction_rad, distance_m};
 use crate::blocks::snapshots::{Echo, Snapshots, Symbols};
@@ -16,8 +16,18 @@ use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene, decibel};
 use crate::sensing::maps::{Map, Profiles};
 use crate::sensing::{EchoFrame, Planar, SensingConfig};
 
-/// Writes what can be drawn of a run into a folder that is there.
-pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshots) -> Result<()> {
+/// Writes what can be shown and drawn of a run into a folder that is there.
+///
+/// # Errors
+/// Where a file cannot be written; those before it are there, and whole.
+pub fn write(
+    folder: &Path,
+    scene: &Scene,
+    report: &Report,
+    shown: Option<&Shown>,
+    snapshots: &Snapshots,
+) -> Result<()> {
+    shown.map_or(Ok(()), |shown| shown.write(folder))?;
     if let Some((chart, limit)) = snapshots.symbols.read(constellation) {
         chart.write_square(folder, "constellation", limit)?;
     }
