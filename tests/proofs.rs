@@ -415,3 +415,101 @@ fn fuzz() {
     }
     proof.end();
 }
+
+/// The keys of one of several targets.
+macro_rules! target {
+    ($name:literal, $index:literal) => {
+        [
+            (concat!($name, ", frames with a position"), concat!("/targets/", $index, "/frames"), 1.0),
+            (concat!($name, ", position error of a frame, mm RMS"), concat!("/targets/", $index, "/rmse_m"), 1e3),
+            (concat!($name, ", bound, mm RMS"), concat!("/targets/", $index, "/hcrb_rmse_m"), 1e3),
+            (
+                concat!($name, ", position error of the track, mm RMS"),
+                concat!("/targets/", $index, "/track/rmse_m"),
+                1e3,
+            ),
+        ]
+    };
+}
+
+/// A statistical figure of the documentation: which command prints it, `SEED` standing for the seed, and under which keys.
+const FIGURES: &[(&str, &[&[Figure]])] = &[
+    ("run loopback --seed SEED", &[RUN, &[("SINR, dB", "/sinr_db/measured", 1.0)]]),
+    ("run loopback --set scene=outdoor --frames 1200 --seed SEED", &[RUN, &[("tracks", "/track/tracks", 1.0)]]),
+    ("run coherent --seed SEED", &[RUN]),
+    ("run clutter --seed SEED", &[RUN]),
+    ("run several --seed SEED", &[&target!("mast", 0), &target!("van", 1), &target!("kiosk", 2)]),
+    ("sense --scene coherent --moving --frames 1 --trials 1000 --seed SEED", &[SENSE]),
+    ("sense --scene coherent --moving --frames 4 --trials 1000 --seed SEED", &[SENSE]),
+    ("sense --scene coherent --moving --frames 16 --trials 1000 --seed SEED", &[SENSE]),
+    ("link --modulation qpsk --rate 1 --snr-db 2.3 --blocks 20000 --seed SEED", &[LINK]),
+    ("link --modulation qpsk --rate 1 --snr-db 2.3 --rescue --blocks 20000 --seed SEED", &[LINK]),
+    ("link --modulation 64qam --rate 3 --snr-db 10.3 --rescue --shaped --blocks 20000 --seed SEED", &[LINK]),
+    ("run follow --seed SEED", &[RUN]),
+];
+
+/// What it is, its key in the report, and what that is multiplied by.
+type Figure = (&'static str, &'static str, f64);
+
+const RUN: &[Figure] = &[
+    ("frames with a position", "/target/frames", 1.0),
+    ("position error of a frame, mm RMS", "/target/rmse_m", 1e3),
+    ("bound, mm RMS", "/target/hcrb_rmse_m", 1e3),
+    ("position error of the track, mm RMS", "/track/rmse_m", 1e3),
+    ("blocks lost", "/block_error_rate", 1.0),
+];
+const SENSE: &[Figure] = &[
+    ("position error, m RMS", "/rmse_m", 1.0),
+    ("bound, m RMS", "/hcrb_rmse_m", 1.0),
+    ("without a position", "/no_position", 1.0),
+    ("path rate, m/s RMS", "/path_rate_rmse_m_s", 1.0),
+];
+const LINK: &[Figure] = &[("blocks lost", "/block_error_rate", 1.0)];
+
+/// The median of some figures, with the smallest and the largest of them.
+fn median_and_range(mut figures: Vec<f64>) -> String {
+    figures.sort_by(f64::total_cmp);
+    let (count, half) = (figures.len(), figures.len() / 2);
+    let median = if count % 2 == 1 { figures[half] } else { 0.5 * (figures[half - 1] + figures[half]) };
+    let text = |figure: f64| match figure.abs() {
+        0.0 => "0".to_owned(),
+        ..0.01 => format!("{figure:.2e}"),
+        ..1000.0 => format!("{figure:.4}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => format!("{figure:.1}"),
+    };
+    format!("{} ({} … {})", text(median), text(figures[0]), text(figures[count - 1]))
+}
+
+/// The statistical figures of `docs/src/results.md` as median and range over eleven seeds.
+#[test]
+#[ignore = "minutes; ./prove figures"]
+fn figures() {
+    const SEEDS: u64 = 11;
+    let mut proof = Proof::begin("figures", 1);
+    for (command, keys) in FIGURES {
+        let reports: Vec<Value> = (1..=SEEDS)
+            .map(|seed| {
+                let arguments = command.replace("SEED", &seed.to_string());
+                proof.part(&arguments, || {
+                    let words = arguments.split(' ').chain(["--json"]);
+                    let output = std::process::Command::new(env!("CARGO_BIN_EXE_issc")).args(words).output().unwrap();
+                    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+                    let mut report: Value = serde_json::from_slice(&output.stdout).unwrap();
+                    // What is long is in no figure.
+                    ["images", "retunes", "paths"].iter().for_each(|key| {
+                        report.as_object_mut().unwrap().remove(*key);
+                    });
+                    report
+                })
+            })
+            .collect();
+        for (name, pointer, scale) in keys.iter().copied().flatten() {
+            let found: Vec<f64> =
+                reports.iter().filter_map(|report| Some(scale * report.pointer(pointer)?.as_f64()?)).collect();
+            let complete = found.len() == SEEDS as usize;
+            let figure = if found.is_empty() { "—".into() } else { median_and_range(found) };
+            proof.claim(&format!("`issc {}`: {name}", command.replace("SEED", "1…11")), figure, complete);
+        }
+    }
+    proof.end();
+}

@@ -406,6 +406,45 @@ fn good_samples_without_a_frame_that_was_sent_are_refused() {
     copy.refused(&["frames.jsonl", "no frame"]);
 }
 
+#[test]
+fn a_plan_of_other_antennas_or_of_a_model_that_is_not_there_is_refused() {
+    for (file, change) in [
+        ("frames.jsonl", (|plan| drop(plan["beams"]["w_c"].as_array_mut().unwrap().pop())) as fn(&mut Value)),
+        ("frames.jsonl", |plan| plan["model"] = 77.into()),
+        ("outcome.json", |plan| {
+            for beam in ["w_c", "w_0"] {
+                drop(plan["beams"][beam].as_array_mut().unwrap().pop());
+            }
+        }),
+        ("outcome.json", |plan| plan["model"] = 77.into()),
+    ] {
+        let copy = Copy::new();
+        let text = fs::read_to_string(copy.path(file)).unwrap();
+        let changed = match file {
+            "outcome.json" => {
+                let mut outcome: Value = serde_json::from_str(&text).unwrap();
+                change(&mut outcome["plan"]);
+                outcome.to_string()
+            }
+            _ => {
+                let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                change(find_plan(&mut lines[0]).expect("the first line is a plan"));
+                lines.iter().map(|line| line.to_string() + "\n").collect()
+            }
+        };
+        fs::write(copy.path(file), changed).unwrap();
+        copy.refused(&[file, "a plan with", "accepted"]);
+    }
+}
+
+/// The object with beams in a message.
+fn find_plan(value: &mut Value) -> Option<&mut Value> {
+    if value.get("beams").is_some() {
+        return Some(value);
+    }
+    value.as_object_mut()?.values_mut().find_map(find_plan)
+}
+
 /// What a run leaves whose process is killed: whole files, or files under temporary names.
 fn assert_whole(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap().flatten() {

@@ -35,7 +35,7 @@ pub fn write(
         map.write(folder, "delay-angle-map")?;
     }
     if let Some(chart) = positions(&report.paths) {
-        chart.write(folder, "positions")?;
+        chart.write_places(folder, "positions", None)?;
     }
     patterns(scene, report).write(folder, "beam-patterns")
 }
@@ -59,8 +59,8 @@ fn positions(paths: &Paths) -> Option<Chart> {
     all.retain(|series| !series.points.is_empty());
     (!all.is_empty()).then(|| Chart {
         title: "Positions of the target".into(),
-        x_label: "x, m".into(),
-        y_label: "y, m".into(),
+        x_label: "x".into(),
+        y_label: "y".into(),
         x_log: false,
         y_log: false,
         legend: Corner::UpperRight,
@@ -134,7 +134,7 @@ fn delay_angle_map(report: &Report, frame: u64, snapshot: &Echo) -> Option<Heat>
     let map = profiles.delay_angle(&sines);
     let axis = Axis {
         title: format!("Echo of frame {frame} over delay and arrival angle"),
-        label: "arrival angle φ, °",
+        label: "arrival angle, °",
         values: angles,
     };
     Some(heat(&map, axis, rings(report, frame, snapshot, config, &map)))
