@@ -2,9 +2,11 @@
 //! file's own name always is, also where the process is killed or the disk is full.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::Error;
 
 /// A file that is not whole yet, in the folder where it will stand. It is removed where it never becomes whole.
 pub(crate) struct Part {
@@ -51,6 +53,21 @@ impl Drop for Part {
 /// Whether there is something else than a file of this name: a device, a pipe.
 pub(crate) fn is_special(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|metadata| !metadata.is_file())
+}
+
+/// What became of writing this file: the disk's doing (exit status 1), or the name's that was given (2).
+pub(crate) fn failed(file: &Path, error: &io::Error) -> Error {
+    let name = file.display();
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory
+        | ErrorKind::ReadOnlyFilesystem
+        | ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput => Error::input(format!("{name}: {error}")),
+        _ => Error::device(format!("{name}: {error}; nothing of it is kept")),
+    }
 }
 
 /// Writes a file that is there whole or, where that fails, as it was before; a device or a pipe gets the bytes as they are.

@@ -174,7 +174,7 @@ fn files_and_functions_that_pages_name_exist() {
             let is_source = |span: &&str| {
                 let folder = span.split('/').next().unwrap();
                 span.contains('/')
-                    && ["src", "tests", "flowgraphs", "scenes", "examples", "benches", "hardware", "docs"]
+                    && ["src", "tests", "flowgraphs", "scenes", "examples", "benches", "hardware", "docs", "recordings"]
                         .contains(&folder)
                     && !span.contains([' ', '*', '<', 'N'])
             };

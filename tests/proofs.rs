@@ -295,48 +295,221 @@ fn pictures() {
     proof.end();
 }
 
-/// Two hundred thousand mutated metadata files of a recording: read, or refused in one line with exit status 2.
+/// What reading a recording came to.
+#[derive(Default)]
+struct Tally {
+    read: u64,
+    refused: u64,
+    otherwise: u64,
+    slowest_s: f64,
+}
+
+impl Tally {
+    /// Counts one attempt: read, refused in one line with exit status 2, or neither.
+    fn count(&mut self, attempt: impl FnOnce() -> issc::Result<()>) {
+        let began = Instant::now();
+        match attempt() {
+            Ok(()) => self.read += 1,
+            Err(error) if error.exit_status() == 2 && error.to_string().lines().count() == 1 => self.refused += 1,
+            Err(error) => {
+                println!("otherwise: {error}");
+                self.otherwise += 1;
+            }
+        }
+        self.slowest_s = self.slowest_s.max(began.elapsed().as_secs_f64());
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "read": self.read,
+            "refused": self.refused,
+            "otherwise": self.otherwise,
+            "slowest_s": self.slowest_s,
+            "peak": peak_bytes(),
+        })
+    }
+}
+
+/// Reads all samples of a recording.
+fn read_samples(path: &Path) -> issc::Result<()> {
+    let mut reader = issc::recording::SampleReader::open(path, 2048)?;
+    let mut frame = issc::stream::Frame::new(reader.channels(), 2048);
+    while let Ok(true) = reader.read(&mut frame) {}
+    Ok(())
+}
+
+/// Damaged recordings, file by file: read, or refused in one line with exit status 2.
 #[test]
 #[ignore = "minutes; ./prove fuzz"]
 fn fuzz() {
-    const FILES: u64 = 200_000;
+    const METADATA: u64 = 200_000;
+    const FILES: u64 = 2000;
     let mut proof = Proof::begin("fuzz", 19);
-    let found = proof.part("metadata of recordings", || {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("r");
-        let spec = SystemSpec::shipped("loopback").unwrap().frames(2).record(&place);
-        System::build(spec).unwrap().start().unwrap().join().unwrap();
-        let path = place.join("air.sigmf-meta");
-        let whole = fs::read(&path).unwrap();
-        let mut rng = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(19);
-        let (mut read, mut refused, mut otherwise, mut slowest) = (0u64, 0u64, 0u64, 0f64);
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("r");
+    let spec = SystemSpec::shipped("loopback").unwrap().frames(2).record(&place);
+    System::build(spec).unwrap().start().unwrap().join().unwrap();
+    let mut claim = |what: &str, count: u64, found: Value| {
+        let number = |key: &str| found[key].as_f64().unwrap();
+        proof.claim(
+            &format!("{count} {what}: read, or refused in one line; none takes 10 s or 512 MB"),
+            format!(
+                "{} read, {} refused, {} otherwise, slowest {:.3} s, peak {:.0} MB",
+                found["read"],
+                found["refused"],
+                found["otherwise"],
+                number("slowest_s"),
+                number("peak") / 1e6
+            ),
+            found["otherwise"] == 0 && number("slowest_s") < 10.0 && number("peak") <= 512e6,
+        );
+    };
+    let meta = place.join("air.sigmf-meta");
+    let whole = fs::read(&meta).unwrap();
+    let mut rng = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(19);
+    let mut tally = Tally::default();
+    for _ in 0..METADATA {
+        fs::write(&meta, mutations::metadata(&whole, &mut rng)).unwrap();
+        tally.count(|| read_samples(&meta));
+    }
+    claim("mutated metadata files", METADATA, tally.json());
+    fs::write(&meta, &whole).unwrap();
+
+    let archive = folder.path().join("a.sigmf");
+    let mut tar = tar::Builder::new(Vec::new());
+    for name in ["air.sigmf-meta", "air.sigmf-data"] {
+        tar.append_path_with_name(place.join(name), name).unwrap();
+    }
+    let bytes = tar.into_inner().unwrap();
+    let mut mutations = mutate::Mutations::new(19);
+    let mut tally = Tally::default();
+    for _ in 0..FILES {
+        fs::write(&archive, mutations.of(&bytes)).unwrap();
+        tally.count(|| read_samples(&archive));
+    }
+    claim("mutated archives", FILES, tally.json());
+
+    let collection = place.join("all.sigmf-collection");
+    let streams = [json!({ "name": "air", "hash": "0" })];
+    let text =
+        serde_json::to_string_pretty(&json!({ "collection": { "core:version": "1.2.0", "core:streams": streams } }));
+    let text = text.unwrap().into_bytes();
+    let mut tally = Tally::default();
+    for _ in 0..FILES {
+        fs::write(&collection, mutations::metadata(&text, &mut rng)).unwrap();
+        tally.count(|| read_samples(&collection));
+    }
+    claim("mutated collections", FILES, tally.json());
+    fs::remove_file(&collection).unwrap();
+
+    for name in ["outcome.json", "frames.jsonl", "report.jsonl"] {
+        let file = place.join(name);
+        let whole = fs::read(&file).unwrap();
+        let mut tally = Tally::default();
         for _ in 0..FILES {
-            fs::write(&path, mutations::metadata(&whole, &mut rng)).unwrap();
-            let began = Instant::now();
-            match issc::recording::SampleReader::open(&path, 2048) {
-                Ok(mut reader) => {
-                    read += 1;
-                    let mut frame = issc::stream::Frame::new(reader.channels(), 2048);
-                    while let Ok(true) = reader.read(&mut frame) {}
-                }
-                Err(error) if error.exit_status() == 2 && error.to_string().lines().count() == 1 => refused += 1,
-                Err(_) => otherwise += 1,
-            }
-            slowest = slowest.max(began.elapsed().as_secs_f64());
+            fs::write(&file, mutations.of(&whole)).unwrap();
+            tally.count(|| System::build(SystemSpec::from_recording(&place))?.start()?.join().map(drop));
         }
-        json!({ "read": read, "refused": refused, "otherwise": otherwise, "slowest_s": slowest })
-    });
-    let count = |key: &str| found[key].as_u64().unwrap();
-    proof.claim(
-        "200 000 mutated metadata files of recordings: read, or refused in one line; none takes 10 s",
-        format!(
-            "{} read, {} refused, {} otherwise, slowest {:.3} s",
-            count("read"),
-            count("refused"),
-            count("otherwise"),
-            found["slowest_s"].as_f64().unwrap()
-        ),
-        count("read") + count("refused") == FILES && found["slowest_s"].as_f64().unwrap() < 10.0,
-    );
+        claim(&format!("replays with a mutated {name}"), FILES, tally.json());
+        fs::write(&file, &whole).unwrap();
+    }
+    proof.end();
+}
+
+/// The keys of one of several targets.
+macro_rules! target {
+    ($name:literal, $index:literal) => {
+        [
+            (concat!($name, ", frames with a position"), concat!("/targets/", $index, "/frames"), 1.0),
+            (concat!($name, ", position error of a frame, mm RMS"), concat!("/targets/", $index, "/rmse_m"), 1e3),
+            (concat!($name, ", bound, mm RMS"), concat!("/targets/", $index, "/hcrb_rmse_m"), 1e3),
+            (
+                concat!($name, ", position error of the track, mm RMS"),
+                concat!("/targets/", $index, "/track/rmse_m"),
+                1e3,
+            ),
+        ]
+    };
+}
+
+/// A statistical figure of the documentation: which command prints it, `SEED` standing for the seed, and under which keys.
+const FIGURES: &[(&str, &[&[Figure]])] = &[
+    ("run loopback --seed SEED", &[RUN, &[("SINR, dB", "/sinr_db/measured", 1.0)]]),
+    ("run loopback --set scene=outdoor --frames 1200 --seed SEED", &[RUN, &[("tracks", "/track/tracks", 1.0)]]),
+    ("run coherent --seed SEED", &[RUN]),
+    ("run clutter --seed SEED", &[RUN]),
+    ("run several --seed SEED", &[&target!("mast", 0), &target!("van", 1), &target!("kiosk", 2)]),
+    ("sense --scene coherent --moving --frames 1 --trials 1000 --seed SEED", &[SENSE]),
+    ("sense --scene coherent --moving --frames 4 --trials 1000 --seed SEED", &[SENSE]),
+    ("sense --scene coherent --moving --frames 16 --trials 1000 --seed SEED", &[SENSE]),
+    ("link --modulation qpsk --rate 1 --snr-db 2.3 --blocks 20000 --seed SEED", &[LINK]),
+    ("link --modulation qpsk --rate 1 --snr-db 2.3 --rescue --blocks 20000 --seed SEED", &[LINK]),
+    ("link --modulation 64qam --rate 3 --snr-db 10.3 --rescue --shaped --blocks 20000 --seed SEED", &[LINK]),
+    ("run follow --seed SEED", &[RUN]),
+];
+
+/// What it is, its key in the report, and what that is multiplied by.
+type Figure = (&'static str, &'static str, f64);
+
+const RUN: &[Figure] = &[
+    ("frames with a position", "/target/frames", 1.0),
+    ("position error of a frame, mm RMS", "/target/rmse_m", 1e3),
+    ("bound, mm RMS", "/target/hcrb_rmse_m", 1e3),
+    ("position error of the track, mm RMS", "/track/rmse_m", 1e3),
+    ("blocks lost", "/block_error_rate", 1.0),
+];
+const SENSE: &[Figure] = &[
+    ("position error, m RMS", "/rmse_m", 1.0),
+    ("bound, m RMS", "/hcrb_rmse_m", 1.0),
+    ("without a position", "/no_position", 1.0),
+    ("path rate, m/s RMS", "/path_rate_rmse_m_s", 1.0),
+];
+const LINK: &[Figure] = &[("blocks lost", "/block_error_rate", 1.0)];
+
+/// The median of some figures, with the smallest and the largest of them.
+fn median_and_range(mut figures: Vec<f64>) -> String {
+    figures.sort_by(f64::total_cmp);
+    let (count, half) = (figures.len(), figures.len() / 2);
+    let median = if count % 2 == 1 { figures[half] } else { 0.5 * (figures[half - 1] + figures[half]) };
+    let text = |figure: f64| match figure.abs() {
+        0.0 => "0".to_owned(),
+        ..0.01 => format!("{figure:.2e}"),
+        ..1000.0 => format!("{figure:.4}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+        _ => format!("{figure:.1}"),
+    };
+    format!("{} ({} … {})", text(median), text(figures[0]), text(figures[count - 1]))
+}
+
+/// The statistical figures of `docs/src/results.md` as median and range over eleven seeds.
+#[test]
+#[ignore = "minutes; ./prove figures"]
+fn figures() {
+    const SEEDS: u64 = 11;
+    let mut proof = Proof::begin("figures", 1);
+    for (command, keys) in FIGURES {
+        let reports: Vec<Value> = (1..=SEEDS)
+            .map(|seed| {
+                let arguments = command.replace("SEED", &seed.to_string());
+                proof.part(&arguments, || {
+                    let words = arguments.split(' ').chain(["--json"]);
+                    let output = std::process::Command::new(env!("CARGO_BIN_EXE_issc")).args(words).output().unwrap();
+                    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+                    let mut report: Value = serde_json::from_slice(&output.stdout).unwrap();
+                    // What is long is in no figure.
+                    ["images", "retunes", "paths"].iter().for_each(|key| {
+                        report.as_object_mut().unwrap().remove(*key);
+                    });
+                    report
+                })
+            })
+            .collect();
+        for (name, pointer, scale) in keys.iter().copied().flatten() {
+            let found: Vec<f64> =
+                reports.iter().filter_map(|report| Some(scale * report.pointer(pointer)?.as_f64()?)).collect();
+            let complete = found.len() == SEEDS as usize;
+            let figure = if found.is_empty() { "—".into() } else { median_and_range(found) };
+            proof.claim(&format!("`issc {}`: {name}", command.replace("SEED", "1…11")), figure, complete);
+        }
+    }
     proof.end();
 }

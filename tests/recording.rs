@@ -30,6 +30,21 @@ fn assert_replayed(run: &[&str], folder: &Path) -> Value {
 }
 
 #[test]
+fn the_shipped_recording_replays_to_positions_at_the_bound_and_a_picture() {
+    // Where what is sent has changed on purpose, it is made again: docs/src/recordings.md has the command.
+    let report = report(&["run", "--json", "--replay", "recordings/loopback"]);
+    let target = &report["target"];
+    assert_eq!((&report["frames_decoded"], &target["frames"]), (&Value::from(10), &Value::from(10)));
+    // Ten positions: the sum of 20 squared errors over their variances lies above 3 times its mean in 7 of a million.
+    let (error, bound) = (target["rmse_m"].as_f64().unwrap(), target["hcrb_rmse_m"].as_f64().unwrap());
+    assert!(error < 3f64.sqrt() * bound, "{error} m at a bound of {bound} m");
+    assert_eq!(report["images_whole"], 1);
+    let files = std::fs::read_dir("recordings/loopback").unwrap().flatten();
+    let bytes: u64 = files.map(|file| file.metadata().unwrap().len()).sum();
+    assert!(bytes < 2_000_000, "{bytes}");
+}
+
+#[test]
 fn a_recording_of_the_loopback_replays_to_the_identical_report() {
     let folder = tempfile::tempdir().unwrap();
     let changes = ["--at", "40:power_dbm=-3", "--at", "70:world.target=[104,47]", "--at", "70:target=[104,47]"];

@@ -196,6 +196,24 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The page `docs/src/kinds.md`: every kind, with its keys.
+    pub fn markdown(&self) -> String {
+        let mut page = String::from(
+            "# Kinds of stages\n\nThis page is the output of `issc blocks --markdown`; a test holds it against the program.\n",
+        );
+        for Kind { name, summary, role, inlet, outlet, keys, .. } in self.kinds() {
+            page += &format!("\n## {name}\n\nRole: {role}. Takes {inlet}. Gives {outlet}.\n\n{summary}\n");
+            if !keys.is_empty() {
+                page += "\n| key | type | unit | accepted | default | meaning |\n|---|---|---|---|---|---|\n";
+            }
+            for Key { name, value, unit, range, default, doc } in *keys {
+                let (range, default) = (range.replace('|', "\\|"), default.unwrap_or("required"));
+                page += &format!("| `{name}` | {value} | {unit} | {range} | {default} | {doc} |\n");
+            }
+        }
+        page
+    }
+
     /// Those of this program. The kinds of radios describe themselves here and are made in a running system only,
     /// which puts the front end's ways to make them in their places.
     pub fn shipped() -> Self {

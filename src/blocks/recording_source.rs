@@ -110,7 +110,7 @@ impl Block for RecordingSource {
 impl Drop for RecordingSource {
     fn drop(&mut self) {
         if let Some(line) = self.reader.blemishes() {
-            eprintln!("issc: {line}: played as zeros");
+            remark!("issc: {line}: played as zeros");
         }
     }
 }

@@ -41,7 +41,7 @@ impl From<&Kind> for Description {
 pub fn run(arguments: Arguments) -> Result<()> {
     let registry = Registry::shipped();
     if arguments.markdown {
-        say!("{}", markdown(registry.kinds()).trim_end());
+        say!("{}", registry.markdown().trim_end());
         return Ok(());
     }
     let chosen = arguments.name.as_deref().map(|name| registry.find(name)).transpose()?;
@@ -69,26 +69,4 @@ fn print(kind: &Kind) {
         let default = default.map_or("required".into(), |default| format!("default: {default}"));
         say!("\n{name} ({value}{unit}; {default})\n    {doc}\n    accepted: {range}");
     }
-}
-
-/// The page `docs/src/kinds.md`: what `print` says of every kind.
-fn markdown(kinds: &[Kind]) -> String {
-    let mut page = String::from(
-        "# Kinds of stages\n\nThis page is the output of `issc blocks --markdown`; a test holds it against the program.\n",
-    );
-    for kind in kinds {
-        let Kind { name, summary, role, inlet, outlet, keys, .. } = kind;
-        page += &format!("\n## {name}\n\nRole: {role}. Takes {inlet}. Gives {outlet}.\n\n{summary}\n");
-        if !keys.is_empty() {
-            page += "\n| key | type | unit | accepted | default | meaning |\n|---|---|---|---|---|---|\n";
-        }
-        for Key { name, value, unit, range, default, doc } in *keys {
-            page += &format!(
-                "| `{name}` | {value} | {unit} | {} | {} | {doc} |\n",
-                range.replace('|', "\\|"),
-                default.unwrap_or("required")
-            );
-        }
-    }
-    page
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::inputs;
 use crate::lab::codec_curve::{self, Measured};
-use crate::part::write_whole;
+use crate::part::{failed, write_whole};
 use crate::semantic::ModelInfo;
 use crate::{Error, Result};
 
@@ -46,7 +46,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
         let pictures = format!("{} pictures of {}", pictures.len(), folder_name(&arguments.codec.images));
         let card = codec_curve::card(&bank, &results, pictures);
         let text = toml::to_string(&card).map_err(|e| Error::internal(format!("card: {e}")))?;
-        write_whole(path, text.as_bytes()).map_err(|e| Error::file(path, e))?;
+        write_whole(path, text.as_bytes()).map_err(|error| failed(path, &error))?;
     }
     if arguments.json {
         say!("{}", codec_curve::report(&results, pictures.len()));

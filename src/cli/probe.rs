@@ -50,7 +50,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let probed = probe::probe(&profile, &args, &scene, permission.as_ref(), arguments.cabled)?;
     if let Some(path) = &arguments.write {
         let text = probed.into_profile(&Profile::text(&arguments.profile)?).map_err(Error::internal)?;
-        crate::part::write_whole(path, text.as_bytes()).map_err(|error| Error::file(path, error))?;
+        crate::part::write_whole(path, text.as_bytes()).map_err(|error| crate::part::failed(path, &error))?;
     }
     if arguments.json {
         super::inputs::print_json(&probed)?;

@@ -1,6 +1,6 @@
 //! `issc run`: a flowgraph from its first frame to its report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::progress::Progress;
@@ -155,23 +155,21 @@ pub fn run(arguments: Arguments) -> Result<()> {
         None => {}
     }
     let (snapshots, scene, frames) = (Arc::clone(system.snapshots()), Arc::clone(system.scene()), system.frames());
+    out.as_deref().map_or(Ok(()), inputs::make_folder)?;
     let run = system.start()?;
     Progress::new(frames).show(&run);
     let Ended { report, shown, radios, failure, .. } = run.finish()?;
     say_infeasible(&report);
-    if let Some(folder) = &out {
-        inputs::make_folder(folder)?;
-        if let Some(shown) = &shown {
-            shown.write(folder)?;
-        }
-        drawings::write(folder, &scene, &report, &snapshots)?;
-    }
+    let write = |folder: &Path| drawings::write(folder, &scene, &report, shown.as_ref(), &snapshots);
+    let drawn = out.as_deref().map_or(Ok(()), write);
     if json {
         inputs::print_json(&report)?;
     } else {
         show::terminal(&report, shown.as_ref());
     }
-    radios.finish().and(failure.map_or(Ok(()), Err))
+    let ended = radios.finish().and(failure.map_or(Ok(()), Err));
+    ended.as_ref().err().and(drawn.as_ref().err()).iter().for_each(|error| remark!("issc: {error}"));
+    ended.and(drawn)
 }
 
 /// Says which changes of plan were refused, and why.

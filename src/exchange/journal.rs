@@ -183,6 +183,14 @@ impl Recorded {
         Ok(Self { first, events, items })
     }
 
+    /// All plans, in their order.
+    pub fn plans(&self) -> impl Iterator<Item = &Plan> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Plan(plan) => Some(plan),
+            Item::Frame(_) => None,
+        })
+    }
+
     /// How many frames there are.
     pub fn frames(&self) -> u64 {
         self.items.iter().filter(|item| matches!(item, Item::Frame(_))).count() as u64

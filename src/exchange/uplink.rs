@@ -23,6 +23,8 @@ const SEARCH: Duration = Duration::from_secs(5);
 /// Where messages of the transmitter go.
 struct Outputs {
     plans: Arc<PlanBoard>,
+    /// Source models that plans may choose among.
+    models: usize,
     frames: Sender<FrameBits>,
     far: Arc<FarTransmitter>,
     left_out: Arc<LeftOut>,
@@ -67,11 +69,12 @@ impl Uplink {
     pub fn hear(
         &mut self,
         plans: Arc<PlanBoard>,
+        models: usize,
         far: Arc<FarTransmitter>,
         left_out: Arc<LeftOut>,
     ) -> Result<Receiver<FrameBits>> {
         let (frames, bits) = bounded(FRAMES);
-        let outputs = Outputs { plans, frames, far, left_out };
+        let outputs = Outputs { plans, models, frames, far, left_out };
         let (shared, incoming) = (Arc::clone(&self.shared), self.incoming.take());
         thread::Builder::new()
             .name("link-in".into())
@@ -195,5 +198,8 @@ impl Shared {
 }
 
 fn publish(plan: Option<Plan>, outputs: &Outputs) {
-    outputs.plans.publish(plan.into_iter().filter(|plan| plan.epoch > outputs.plans.newest().epoch).collect());
+    // One that is damaged is left out as one that was lost.
+    let newest = outputs.plans.newest();
+    let is_new = |plan: &Plan| plan.epoch > newest.epoch && plan.fits(newest.beams.w_c.len(), outputs.models).is_ok();
+    outputs.plans.publish(plan.into_iter().filter(is_new).collect());
 }

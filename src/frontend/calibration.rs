@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use num_complex::{Complex32, Complex64};
 use serde::{Deserialize, Serialize};
 
-use crate::part::write_whole;
+use crate::part::{failed, write_whole};
 use crate::scene::Scene;
 use crate::{Error, Result, config};
 
@@ -119,7 +119,7 @@ impl Calibration {
     /// Writes a file.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = toml::to_string(self).map_err(|error| Error::internal(error.to_string()))?;
-        write_whole(path, text.as_bytes()).map_err(|error| Error::file(path, error))
+        write_whole(path, text.as_bytes()).map_err(|error| failed(path, &error))
     }
 
     /// Whether it holds for this device, now; else what is wrong.

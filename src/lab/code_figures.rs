@@ -21,15 +21,15 @@ pub fn block_errors() -> Chart {
         let limit = |snr_db: f64| normal_approximation(10f64.powf(snr_db / 10.0), rate, BLOCK_SYMBOLS);
         let drawn = |name: String, points, stroke| Series { name, points, stroke, colour };
         series.extend([
-            drawn(format!("R_c {rate}"), over(&|snr_db| block_error_rate(snr_db, bits)), Stroke::Solid),
+            drawn(format!("{rate} bit per symbol"), over(&|snr_db| block_error_rate(snr_db, bits)), Stroke::Solid),
             drawn(String::new(), snr_db.into_iter().zip(LEVELS).collect(), Stroke::Marks),
             drawn(String::new(), over(&limit), Stroke::Dashed),
         ]);
     }
     Chart {
         title: "Block errors of the planned codes (dashed: normal approximation)".into(),
-        x_label: "Es/N0, dB".into(),
-        y_label: "block error rate, L = 256".into(),
+        x_label: "signal-to-noise ratio of a symbol, dB".into(),
+        y_label: "block error rate, 256 symbols a block".into(),
         x_log: false,
         y_log: true,
         legend: Corner::LowerLeft,
@@ -54,8 +54,8 @@ pub fn gap() -> Chart {
     };
     Chart {
         title: "Distance of the planned codes to the normal approximation".into(),
-        x_label: "R_c, bit per symbol".into(),
-        y_label: "gap, dB".into(),
+        x_label: "channel rate, bit per symbol".into(),
+        y_label: "distance, dB".into(),
         x_log: false,
         y_log: false,
         legend: Corner::UpperLeft,

@@ -53,7 +53,7 @@ fn distortion(models: &[SourceModel]) -> Chart {
     Chart {
         title: "Distortion over the bit error rate (Fig. 2)".into(),
         x_label: "bit error rate of the body".into(),
-        y_label: "MSE on the 0…255 scale".into(),
+        y_label: "mean squared error on the 0…255 scale".into(),
         x_log: true,
         y_log: true,
         legend: Corner::UpperLeft,
@@ -105,8 +105,8 @@ fn bound_over_power(scene: &Scene, models: &[SourceModel]) -> Chart {
     }
     Chart {
         title: format!("Position bound over the power, SINR ≥ {:.1} dB (Fig. 4)", decibel(needed)),
-        x_label: "P_T, dBm".into(),
-        y_label: "Tr HCRB, m²".into(),
+        x_label: "power budget, dBm".into(),
+        y_label: "bound on the position error squared, m²".into(),
         x_log: false,
         y_log: true,
         legend: Corner::UpperRight,
@@ -147,7 +147,7 @@ fn trade_off(scene: &Scene) -> Chart {
     }
     Chart {
         title: format!("Communication against sensing at {} dBm", scene.constraints.power_dbm),
-        x_label: "threshold on Tr HCRB, m²".into(),
+        x_label: "threshold on the bound, m²".into(),
         y_label: "SINR, dB".into(),
         x_log: true,
         y_log: false,

@@ -38,14 +38,14 @@ pub fn errors(folder: &Path, study: &Study) -> Result<()> {
     let limit = series[1..].iter().flat_map(|s| &s.points).fold(0.0, |far: f64, (x, y)| far.max(x.abs()).max(y.abs()));
     let chart = Chart {
         title: "Position errors beside the bound".into(),
-        x_label: "error in x, m".into(),
-        y_label: "error in y, m".into(),
+        x_label: "error in x".into(),
+        y_label: "error in y".into(),
         x_log: false,
         y_log: false,
         legend: Corner::UpperRight,
         series,
     };
-    chart.write_square(folder, "position-errors", if limit > 0.0 { 1.5 * limit } else { 1.0 })
+    chart.write_places(folder, "position-errors", Some(if limit > 0.0 { 1.5 * limit } else { 1.0 }))
 }
 
 fn ellipse(name: &str, covariance: Matrix2<f64>, stroke: Stroke, colour: usize) -> Series {
@@ -105,14 +105,14 @@ pub fn over_power(folder: &Path, scene: &Scene, sampling: Sampling, mut done: im
     }
     let line = |name: String, points, stroke, colour| Series { name, points, stroke, colour };
     Chart {
-        title: "Position error over the power, Π twice the smallest bound".into(),
-        x_label: "P_T, dBm".into(),
+        title: "Position error over the power, threshold twice the smallest bound".into(),
+        x_label: "power budget, dBm".into(),
         y_label: "root mean square position error, m".into(),
         x_log: false,
         y_log: true,
         legend: Corner::UpperRight,
         series: vec![
-            line("√Tr HCRB".into(), bounds, Stroke::Solid, 1),
+            line("bound".into(), bounds, Stroke::Solid, 1),
             line(format!("estimator, {} trials each", sampling.trials), found, Stroke::Marks, 0),
         ],
     }

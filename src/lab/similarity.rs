@@ -66,7 +66,7 @@ pub fn charts(scene: &Scene, bank: &Arc<Bank>, pictures: &[RgbImage]) -> Result<
     };
     let power_dbm = scene.constraints.power_dbm;
     Ok([
-        ("fig3-ms-ssim", chart("Picture quality over the power (Fig. 3)".into(), "P_T, dBm", over_power)),
+        ("fig3-ms-ssim", chart("Picture quality over the power (Fig. 3)".into(), "power budget, dBm", over_power)),
         (
             "fig3-ms-ssim-abr",
             chart(

@@ -6,8 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use image::RgbImage;
 
-use super::write::failed;
-use crate::part::{Part, is_special};
+use crate::part::{Part, failed, is_special};
 use crate::semantic::bitstream::PIXELS_MAX;
 use crate::{Error, Result};
 

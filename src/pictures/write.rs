@@ -1,32 +1,18 @@
 //! Pictures and other files that are written: under a temporary name until they are whole, so that what stands under a
 //! file's own name always is.
 
-use std::io::{self, Cursor, ErrorKind, Write};
+use std::io::{self, Cursor, Write};
 use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, RgbImage};
 
 use super::read::is_standard;
 use super::video::{VideoWriter, is_video, is_video_output};
-use crate::{Error, Result, part};
+use crate::part::{self, failed};
+use crate::{Error, Result};
 
 /// Quality of a JPEG that is written, 1 to 100.
 const JPEG_QUALITY: u8 = 90;
-
-/// What became of writing this file: the disk's doing (exit status 1), or the name's that was given (2).
-pub(super) fn failed(file: &Path, error: &io::Error) -> Error {
-    let name = if is_standard(file) { "standard output".into() } else { file.display().to_string() };
-    match error.kind() {
-        ErrorKind::NotFound
-        | ErrorKind::PermissionDenied
-        | ErrorKind::IsADirectory
-        | ErrorKind::NotADirectory
-        | ErrorKind::ReadOnlyFilesystem
-        | ErrorKind::InvalidFilename
-        | ErrorKind::InvalidInput => Error::input(format!("{name}: {error}")),
-        _ => Error::device(format!("{name}: {error}; nothing of it is kept")),
-    }
-}
 
 /// Writes a file as a whole or not at all; `-` is the standard output.
 ///
@@ -41,7 +27,7 @@ pub fn write_whole(file: &Path, bytes: &[u8]) -> Result<()> {
         }
         part::write_whole(file, bytes)
     };
-    write().map_err(|error| failed(file, &error))
+    write().map_err(|error| failed(if is_standard(file) { Path::new("standard output") } else { file }, &error))
 }
 
 /// Writes a picture: JPEG (quality 90) or PNG by the file's suffix; to the standard output, `-`, as PNG.

@@ -32,7 +32,7 @@ pub fn heat(map: &Map, axis: Axis, rings: Vec<(String, (f64, f64), i32)>) -> Hea
     let top = highest.ceil().max(UNDER_NOISE_DB);
     Heat {
         title: axis.title,
-        x_label: "path TR → target → SRE with timing error, m".into(),
+        x_label: "path transmitter – target – receiver, with the clock error, m".into(),
         y_label: axis.label.into(),
         value_label: "power over mean noise, dB".into(),
         x: map.path_m[first..last].to_vec(),

@@ -16,7 +16,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
-use crate::part::{Part, write_whole};
+use crate::part::{self, Part, write_whole};
 use crate::{Error, Result};
 pub use heat::Heat;
 
@@ -133,9 +133,9 @@ fn write(drawing: &impl Drawing, folder: &Path, name: &str) -> Result<()> {
     drawing.draw(BitMapBackend::new(png.path(), drawing.size()).into_drawing_area()).map_err(failed)?;
     drawing.draw(SVGBackend::new(svg.path(), drawing.size()).into_drawing_area()).map_err(failed)?;
     for (part, extension) in [(png, "png"), (svg, "svg")] {
-        part.keep().map_err(|error| Error::file(&path(extension), error))?;
+        part.keep().map_err(|error| part::failed(&path(extension), &error))?;
     }
-    write_whole(&path("csv"), drawing.csv().as_bytes()).map_err(|error| Error::file(&path("csv"), error))
+    write_whole(&path("csv"), drawing.csv().as_bytes()).map_err(|error| part::failed(&path("csv"), &error))
 }
 
 /// What a chart is drawn on: the drawn scales of both axes.
@@ -161,6 +161,67 @@ impl Drawing for Square<'_> {
         B::ErrorType: 'static,
     {
         self.chart.draw_over(area, -self.limit..self.limit, -self.limit..self.limit)
+    }
+}
+
+/// A chart of places: both axes are lengths on one scale, in a unit that fits.
+struct Places<'a> {
+    chart: &'a Chart,
+    reach_m: Option<f64>,
+}
+
+impl Places<'_> {
+    /// The chart in its unit, and what both axes show of it.
+    fn in_units(&self) -> (Chart, [Range<f64>; 2]) {
+        let points = || self.chart.series.iter().flat_map(|series| self.chart.drawn(series));
+        let [x, y] = match self.reach_m {
+            Some(reach) => [-reach..reach, -reach..reach],
+            None => [span(points().map(|point| point.0), 0.04), span(points().map(|point| point.1), 0.04)],
+        };
+        let reach = 0.5 * (x.end - x.start).max(y.end - y.start);
+        let (unit_m, unit) = match reach {
+            0.05.. if reach < 2500.0 => (1.0, "m"),
+            2500.0.. => (1e3, "km"),
+            _ => (1e-3, "mm"),
+        };
+        // Millimetres are told from a place nearby.
+        let middle = [0.5 * (x.start + x.end), 0.5 * (y.start + y.end)];
+        let origin = middle.map(|at| if unit_m < 1.0 { (10.0 * at).round() / 10.0 } else { 0.0 });
+        let mut chart = self.chart.clone();
+        for point in chart.series.iter_mut().flat_map(|series| &mut series.points) {
+            *point = ((point.0 - origin[0]) / unit_m, (point.1 - origin[1]) / unit_m);
+        }
+        for (label, origin) in [&mut chart.x_label, &mut chart.y_label].into_iter().zip(origin) {
+            if origin != 0.0 {
+                let sign = if origin < 0.0 { '+' } else { '−' };
+                let _ = write!(label, " {sign} {} m", origin.abs());
+            }
+            let _ = write!(label, ", {unit}");
+        }
+        let ranges = [0, 1].map(|axis| {
+            let (from, to) = (middle[axis] - origin[axis] - reach, middle[axis] - origin[axis] + reach);
+            from / unit_m..to / unit_m
+        });
+        (chart, ranges)
+    }
+}
+
+impl Drawing for Places<'_> {
+    fn size(&self) -> (u32, u32) {
+        SQUARE
+    }
+
+    fn csv(&self) -> String {
+        let [x_label, y_label] = [&self.chart.x_label, &self.chart.y_label].map(|label| format!("{label}, m"));
+        Chart { x_label, y_label, ..self.chart.clone() }.csv()
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>) -> Result<(), String>
+    where
+        B::ErrorType: 'static,
+    {
+        let (chart, [x, y]) = self.in_units();
+        chart.draw_over(area, x, y)
     }
 }
 
@@ -201,6 +262,12 @@ impl Chart {
     /// The same on square axes from −limit to limit.
     pub fn write_square(&self, folder: &Path, name: &str, limit: f64) -> Result<()> {
         write(&Square { chart: self, limit }, folder, name)
+    }
+
+    /// The same for points in metres, whose axes are named without a unit: both axes on one scale, in mm, m or km, from
+    /// −`reach_m` to `reach_m` or as far as the points.
+    pub fn write_places(&self, folder: &Path, name: &str, reach_m: Option<f64>) -> Result<()> {
+        write(&Places { chart: self, reach_m }, folder, name)
     }
 
     /// Points on the drawn (for decades: logarithmic) scale.
@@ -320,6 +387,34 @@ fn label(value: f64, log: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_have_one_scale_in_a_unit_that_fits() {
+        let of = |points: &[(f64, f64)], reach_m| {
+            let series = Series { name: "a".into(), points: points.into(), stroke: Stroke::Dots, colour: 0 };
+            let chart = Chart {
+                title: "Places".into(),
+                x_label: "x".into(),
+                y_label: "y".into(),
+                x_log: false,
+                y_log: false,
+                legend: Corner::UpperLeft,
+                series: vec![series],
+            };
+            let (drawn, ranges) = Places { chart: &chart, reach_m }.in_units();
+            let [x, y] = ranges.map(|range| range.end - range.start);
+            assert!((x / y - 1.0).abs() < 1e-9, "{x} {y}");
+            ([drawn.x_label, drawn.y_label], drawn.series[0].points[0], x)
+        };
+        let (labels, first, width) = of(&[(99.99, -50.001), (100.01, -49.999)], None);
+        assert_eq!(labels, ["x − 100 m, mm", "y + 50 m, mm"]);
+        assert!((first.0 + 10.0).abs() < 1e-6 && (first.1 + 1.0).abs() < 1e-6 && (width - 21.6).abs() < 1e-6);
+        let (labels, first, width) = of(&[(1000.0, 0.0), (7000.0, 500.0)], None);
+        assert_eq!((labels, first), (["x, km".into(), "y, km".into()], (1.0, 0.0)));
+        assert!((width - 6.48).abs() < 1e-9);
+        let (labels, _, width) = of(&[(3.0, 4.0)], Some(6.0));
+        assert_eq!((labels, width), (["x, m".into(), "y, m".into()], 12.0));
+    }
 
     #[test]
     fn a_chart_becomes_a_picture_a_vector_drawing_and_its_data() {

@@ -48,7 +48,7 @@ pub fn beam_patterns(title: String, array: &Array, beams: &Beams, directions: &[
     Chart {
         title,
         x_label: "departure angle from +x, °".into(),
-        y_label: "|α(θ)ᴴw|², dBm".into(),
+        y_label: "radiated towards the angle, dBm".into(),
         x_log: false,
         y_log: false,
         legend: Corner::LowerLeft,

@@ -38,6 +38,27 @@ pub struct Plan {
     pub predicted_mse: f64,
 }
 
+impl Plan {
+    /// Holds a plan from elsewhere to what is here: transmit antennas and source models.
+    ///
+    /// # Errors
+    /// What does not fit, in a phrase.
+    pub fn fits(&self, antennas: usize, models: usize) -> Result<(), String> {
+        for (name, beam) in [("w_c", &self.beams.w_c), ("w_0", &self.beams.w_0)] {
+            if beam.len() != antennas {
+                return Err(format!("a plan with {} weights in {name}; accepted: {antennas}", beam.len()));
+            }
+            if beam.iter().any(|weight| !weight.norm_sqr().is_finite()) {
+                return Err(format!("a plan with weights in {name} that are too large"));
+            }
+        }
+        match self.model < models {
+            true => Ok(()),
+            false => Err(format!("a plan with source model {}; accepted: 0 to {}", self.model, models - 1)),
+        }
+    }
+}
+
 /// The plans of a run: one publisher, many readers.
 pub struct PlanBoard {
     plans: ArcSwap<Vec<Arc<Plan>>>,

@@ -89,6 +89,8 @@ impl System {
             None => Origin::of_link(link, &terms)?,
         };
         let (is_here, knows_sender) = (matches!(origin, Origin::Here), origin.transmits());
+        let models = bank.models().len();
+        origin.check(scene.array.transmit_antennas, models)?;
         let serves = served(&graph, &graph_name, &scene)?;
         let planner = Planner::new(&scene.serving(serves), &bank, pixels);
         let (first, given, note, optimizer) = spec.first_plan(planner, origin.plans()?, &scene)?;
@@ -96,8 +98,8 @@ impl System {
         let plans = Arc::new(PlanBoard::new(first, 0));
         plans.publish(given);
         let (telemetry, Listeners { report, control }) = Telemetry::new(EVENTS);
-        let environment =
-            Environment { plans: Arc::clone(&plans), clock: FrameClock::new(&scene), telemetry: telemetry.clone() };
+        let (clock, telemetry_of_peers) = (FrameClock::new(&scene), telemetry.clone());
+        let environment = Environment { plans: Arc::clone(&plans), models, clock, telemetry: telemetry_of_peers };
         let folder = spec.record.clone().or(match &spec.source {
             Source::Recording(folder) => Some(folder.clone()),
             Source::Flowgraph(_) => None,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::{Paths, Report};
+use super::{Paths, Report, Shown};
 use crate::Result;
 use crate::array::{direction_rad, distance_m};
 use crate::blocks::snapshots::{Echo, Snapshots, Symbols};
@@ -16,8 +16,18 @@ use crate::scene::{Point, SPEED_OF_LIGHT_M_S, Scene, decibel};
 use crate::sensing::maps::{Map, Profiles};
 use crate::sensing::{EchoFrame, Planar, SensingConfig};
 
-/// Writes what can be drawn of a run into a folder that is there.
-pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshots) -> Result<()> {
+/// Writes what can be shown and drawn of a run into a folder that is there.
+///
+/// # Errors
+/// Where a file cannot be written; those before it are there, and whole.
+pub fn write(
+    folder: &Path,
+    scene: &Scene,
+    report: &Report,
+    shown: Option<&Shown>,
+    snapshots: &Snapshots,
+) -> Result<()> {
+    shown.map_or(Ok(()), |shown| shown.write(folder))?;
     if let Some((chart, limit)) = snapshots.symbols.read(constellation) {
         chart.write_square(folder, "constellation", limit)?;
     }
@@ -25,7 +35,7 @@ pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshot
         map.write(folder, "delay-angle-map")?;
     }
     if let Some(chart) = positions(&report.paths) {
-        chart.write(folder, "positions")?;
+        chart.write_places(folder, "positions", None)?;
     }
     patterns(scene, report).write(folder, "beam-patterns")
 }
@@ -49,8 +59,8 @@ fn positions(paths: &Paths) -> Option<Chart> {
     all.retain(|series| !series.points.is_empty());
     (!all.is_empty()).then(|| Chart {
         title: "Positions of the target".into(),
-        x_label: "x, m".into(),
-        y_label: "y, m".into(),
+        x_label: "x".into(),
+        y_label: "y".into(),
         x_log: false,
         y_log: false,
         legend: Corner::UpperRight,
@@ -124,7 +134,7 @@ fn delay_angle_map(report: &Report, frame: u64, snapshot: &Echo) -> Option<Heat>
     let map = profiles.delay_angle(&sines);
     let axis = Axis {
         title: format!("Echo of frame {frame} over delay and arrival angle"),
-        label: "arrival angle φ, °",
+        label: "arrival angle, °",
         values: angles,
     };
     Some(heat(&map, axis, rings(report, frame, snapshot, config, &map)))

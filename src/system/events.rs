@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -216,42 +216,72 @@ impl Broadcast {
     }
 }
 
-/// Writes events to a file as they happen, one JSON object a line.
+/// Bytes of lines between writes to the file, where nobody asks for them earlier.
+const LINES_BYTES: usize = 1 << 13;
+
+/// Writes events to a file as they happen, one JSON object a line. A log grows under its own name, unlike other files; what
+/// stands in it are whole lines.
 pub(super) struct EventWriter {
     path: PathBuf,
-    lines: BufWriter<Box<dyn Write + Send>>,
+    /// Nothing: the standard output.
+    file: Option<File>,
+    /// Whole lines that wait.
+    lines: Vec<u8>,
+    /// Bytes of the whole lines before them.
+    written: u64,
     failed: Option<std::io::Error>,
 }
 
 impl EventWriter {
     /// Begins a file; `-` is the standard output.
     pub fn create(path: &Path) -> Result<Self> {
-        let file: Box<dyn Write + Send> = match path.to_str() {
-            Some("-") => Box::new(std::io::stdout()),
-            _ => Box::new(File::create(path).map_err(|error| Error::file(path, error))?),
+        let file = match path.to_str() {
+            Some("-") => None,
+            _ => Some(File::create(path).map_err(|error| Error::file(path, error))?),
         };
-        Ok(Self { path: path.to_owned(), lines: BufWriter::new(file), failed: None })
+        Ok(Self { path: path.to_owned(), file, lines: Vec::new(), written: 0, failed: None })
     }
 
     /// Writes an event. After a failure the run goes on without the file, and says so at its end.
     pub fn write(&mut self, event: &Event) {
-        if self.failed.is_none() {
-            let written = serde_json::to_writer(&mut self.lines, event).map_err(std::io::Error::from);
-            self.failed = written.and_then(|()| self.lines.write_all(b"\n")).err();
+        if self.failed.is_some() {
+            return;
+        }
+        serde_json::to_writer(&mut self.lines, event).expect("an event is valid JSON");
+        self.lines.push(b'\n');
+        if self.lines.len() >= LINES_BYTES {
+            self.flush();
         }
     }
 
     /// Lets readers of the file see what was written so far.
     pub fn flush(&mut self) {
-        if self.failed.is_none() {
-            self.failed = self.lines.flush().err();
+        if self.failed.is_some() || self.lines.is_empty() {
+            return;
         }
+        let written = match &mut self.file {
+            Some(file) => file.write_all(&self.lines),
+            None => std::io::stdout().write_all(&self.lines).and_then(|()| std::io::stdout().flush()),
+        };
+        match written {
+            Ok(()) => self.written += self.lines.len() as u64,
+            Err(error) => {
+                // A full disk took part of a line. Pipes and devices cannot be cut, and need not be.
+                if let Some(file) = &self.file {
+                    let _ = file.set_len(self.written);
+                }
+                self.failed = Some(error);
+            }
+        }
+        self.lines.clear();
     }
 
     /// Ends the file.
     pub fn finish(mut self) -> Result<()> {
         self.flush();
         match self.failed {
+            // A reader that leaves has seen what it wanted.
+            Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             Some(error) => Err(Error::device(format!("{}: the events are not whole: {error}", self.path.display()))),
             None => Ok(()),
         }

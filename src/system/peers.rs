@@ -55,6 +55,23 @@ impl Origin {
         }
     }
 
+    /// Holds the plans from elsewhere that are known to what is here.
+    pub fn check(&self, antennas: usize, models: usize) -> Result<()> {
+        match self {
+            Self::Here => Ok(()),
+            Self::Elsewhere(_, plans) => {
+                let fit = plans.iter().try_for_each(|plan| plan.fits(antennas, models));
+                fit.map_err(|what| Error::peer(format!("link: {what}")))
+            }
+            Self::Recorded(replay) => {
+                let fit = replay.recorded.plans().try_for_each(|plan| plan.fits(antennas, models));
+                fit.map_err(|what| Error::input(format!("frames.jsonl: {what}")))?;
+                let fit = replay.last_plan()?.fits(antennas, models);
+                fit.map_err(|what| Error::input(format!("outcome.json: {what}")))
+            }
+        }
+    }
+
     /// Whether the transmitter is, or was, in this process.
     pub fn transmits(&self) -> bool {
         match self {
@@ -84,6 +101,8 @@ pub struct Peers {
 pub struct Environment {
     /// Its plans.
     pub plans: Arc<PlanBoard>,
+    /// How many source models there are.
+    pub models: usize,
     /// Its frames' times.
     pub clock: FrameClock,
     /// Takes what receivers elsewhere found.
@@ -111,7 +130,7 @@ impl Peers {
         match origin {
             Origin::Here => {}
             Origin::Elsewhere(mut uplink, _) => {
-                ends.inlet = inlet(uplink.hear(plans, Arc::clone(&far), left_out)?);
+                ends.inlet = inlet(uplink.hear(plans, environment.models, Arc::clone(&far), left_out)?);
                 all.uplink = Some(Arc::new(uplink));
             }
             Origin::Recorded(replay) => {

@@ -273,7 +273,7 @@ impl Replay {
             return Err(Error::file(&folder.join("frames.jsonl"), "no frame in it; accepted: what was sent"));
         }
         if !outcome.finished {
-            eprintln!("issc: {}: the recording was not finished: {frames} frames", folder.display());
+            remark!("issc: {}: the recording was not finished: {frames} frames", folder.display());
         }
         Ok(Self { graph, scene, outcome, recorded, folder: folder.to_owned() })
     }

@@ -328,7 +328,12 @@ impl<'a> Conductor<'a> {
     fn end(mut self, busy: Result<Vec<Busy>>, log: SessionLog, took: Duration) -> Result<Ended> {
         self.count();
         let mut failure = None;
-        let mut note = |result: Result<()>| failure = failure.take().or(result.err());
+        // The first is the result; the others are said.
+        let mut note = |result: Result<()>| match (&failure, result) {
+            (_, Ok(())) => {}
+            (Some(_), Err(error)) => remark!("issc: {error}"),
+            (None, Err(error)) => failure = Some(error),
+        };
         let busy = busy.unwrap_or_else(|error| {
             note(Err(error));
             Vec::new()
