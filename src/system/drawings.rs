@@ -18,10 +18,12 @@ use crate::sensing::{EchoFrame, Planar, SensingConfig};
 
 /// Writes what can be drawn of a run into a folder that is there.
 pub fn write(folder: &Path, scene: &Scene, report: &Report, snapshots: &Snapshots) -> Result<()> {
-    if let Some((chart, limit)) = snapshots.symbols.read(constellation) {
+    if let Some((chart, limit)) = snapshots.symbols.iter().find_map(|symbols| symbols.read(constellation)) {
         chart.write_square(folder, "constellation", limit)?;
     }
-    if let Some(map) = snapshots.echo.read(|frame, echo| delay_angle_map(report, frame, echo)).flatten() {
+    if let Some(map) =
+        snapshots.echo.iter().find_map(|echo| echo.read(|frame, echo| delay_angle_map(report, frame, echo)).flatten())
+    {
         map.write(folder, "delay-angle-map")?;
     }
     if let Some(chart) = positions(&report.paths) {
@@ -98,7 +100,7 @@ fn constellation(frame: u64, snapshot: &Symbols) -> (Chart, f64) {
 }
 
 /// All points of a constellation.
-fn ideal(constellation: &Constellation) -> Vec<(f64, f64)> {
+pub(super) fn ideal(constellation: &Constellation) -> Vec<(f64, f64)> {
     let width = constellation.modulation().bits_per_symbol();
     let bits: Vec<u8> =
         (0..1usize << width).flat_map(|label| (0..width).map(move |bit| (label >> bit & 1) as u8)).collect();
@@ -141,7 +143,7 @@ fn rings(
     let mut rings = Vec::new();
     let broadside = |point: Point| direction_rad(config.receiver, point).sin().asin().to_degrees();
     let ends = map.path_m[0]..map.path_m[map.path_m.len() - 1];
-    let fix = snapshot.estimate.and_then(|estimate| estimate.fix);
+    let fix = snapshot.estimates.first().and_then(|estimate| estimate.fix);
     if let Some(fix) = fix {
         let path_m = fix.delay_s * SPEED_OF_LIGHT_M_S;
         rings.push(("found: delay and direction".into(), (path_m, broadside(fix.position_m)), 6));
