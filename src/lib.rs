@@ -25,7 +25,7 @@
 //!
 //! # Layers
 //! Each uses only what stands below it (`tests/layers.rs` holds the edges):
-//! [`cli`] – [`system`] and [`lab`] – [`control`] and [`plot`] – [`runtime`] and `frontend` – [`blocks`], [`exchange`],
+//! [`cli`] – [`http`] – [`system`] and [`lab`] – [`control`] and [`plot`] – [`runtime`] and `frontend` – [`blocks`], [`exchange`],
 //! [`recording`] and [`pictures`] – [`stream`] – kernels ([`dsp`], [`modem`], [`coding`], [`semantic`], [`sensing`], [`channel`]) –
 //! mathematics ([`optimize`], [`mod@array`], [`scene`]).
 //!
@@ -64,6 +64,7 @@ pub mod error;
 pub mod exchange;
 #[cfg(feature = "soapy")]
 pub mod frontend;
+pub mod http;
 pub mod keys;
 pub mod lab;
 pub mod modem;

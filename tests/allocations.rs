@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use issc::blocks::{Context, Kind};
 use issc::stream::{Block, Flow, Frame, Shape, Stage, erase};
-use issc::system::{System, SystemSpec};
+use issc::system::{System, SystemSpec, Topic};
 use toml::Table;
 
 struct Counting;
@@ -105,8 +105,19 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
         let spec = spec
             .kind(Kind::new("meter-samples", meter::<num_complex::Complex32>))
             .kind(Kind::new("meter-bits", meter::<issc::stream::CodedFrame>));
-        let report = System::build(spec).unwrap().start().unwrap().join().unwrap();
-        assert_eq!(report.figures.frames_sent, 240);
+        // Nor where somebody looks at what the receivers hear and make of it.
+        let run = System::build(spec.watched()).unwrap().start().unwrap();
+        let watch = run.watch();
+        let mut seen = 0;
+        while !run.is_finished() {
+            for topic in Topic::ALL {
+                watch.ask(topic);
+                seen += watch.views(topic).len();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert_eq!(run.join().unwrap().figures.frames_sent, 240);
+        assert!(seen > 20, "{name}: only {seen} views");
         let frames = FRAMES.swap(0, Ordering::Relaxed);
         assert!(frames >= 4 * 170, "{name}: only {frames} frames were watched");
         let allocations = ALLOCATIONS.swap(0, Ordering::Relaxed);

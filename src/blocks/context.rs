@@ -133,7 +133,7 @@ impl Context {
                 telemetry,
                 pictures,
                 dropped_pictures: Arc::default(),
-                snapshots: Arc::new(Snapshots::new(false)),
+                snapshots: Arc::new(Snapshots::none()),
             },
             taps: Taps::default(),
             chain: ChainContext::default(),

@@ -8,7 +8,7 @@ use num_complex::Complex32;
 use serde::Deserialize;
 use toml::Table;
 
-use super::snapshots::Snapshots;
+use super::snapshots::{Echo, Heard, Snapshot};
 use super::stationary::{StationaryKeys, StationaryRemover};
 use super::{Context, settings};
 use crate::dsp::SPAN_SYMBOLS;
@@ -113,8 +113,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let remover = stationary.make(&scene, estimator.config(), window)?;
     let rows = scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
-    let snapshots = context.sinks.snapshots.for_echo();
-    snapshots.echo.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
+    let (heard, snapshot) = context.sinks.snapshots.of_sensing(context.chain.receiver);
+    heard.prepare(|heard| heard.reserve(rows));
+    snapshot.prepare(|echo| echo.reserve(estimator.config(), estimator.echo_samples(), window));
     Ok(erase(EchoLocator {
         plans: PlanReader::new(Arc::clone(&context.plans)),
         next_plans: PlanReader::new(Arc::clone(&context.plans)),
@@ -123,7 +124,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         tracker: Tracker::new(estimator.config(), track_settings),
         fixes: Vec::with_capacity(MAX_TARGETS),
         clock: FrameClock::new(&scene),
-        snapshots,
+        heard,
+        snapshot,
         left_out: Arc::clone(&context.ends.left_out),
         antennas: scene.array.transmit_antennas,
         samples_per_symbol,
@@ -150,7 +152,8 @@ struct EchoLocator {
     /// The positions found in the frame that is worked on.
     fixes: Vec<Fix>,
     clock: FrameClock,
-    snapshots: Arc<Snapshots>,
+    heard: Arc<Snapshot<Heard>>,
+    snapshot: Arc<Snapshot<Echo>>,
     /// Frames that have no echo.
     left_out: Arc<LeftOut>,
     antennas: usize,
@@ -187,6 +190,7 @@ impl Block for EchoLocator {
     }
 
     fn work(&mut self, input: &Frame<Complex32>, _output: &mut Frame<()>) -> Flow {
+        self.heard.offer(input.head.sequence, |held| held.fill(input));
         self.take_in(input);
         self.work_off(false);
         Flow::Consumed
@@ -281,7 +285,7 @@ impl EchoLocator {
         let predictions = self.tracker.confirmed().map(|track| track.predict(time_s));
         self.detector.estimator_mut().expect(predictions);
         let Some(found) = self.detector.take_in(&sent, left_part) else { return self.report_no_track(frame) };
-        self.snapshots.echo.offer(frame, |held| held.fill(&sent, found[0]));
+        self.snapshot.offer(frame, |held| held.fill(&sent, found));
         let mut estimates = [Estimate::LEARNING; MAX_TARGETS];
         let count = found.len().min(MAX_TARGETS);
         estimates[..count].copy_from_slice(&found[..count]);

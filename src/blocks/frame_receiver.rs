@@ -8,7 +8,7 @@ use num_complex::Complex32;
 use serde::Deserialize;
 use toml::Table;
 
-use super::snapshots::Snapshots;
+use super::snapshots::{Heard, Snapshot, Symbols};
 use super::{Context, digest, settings};
 use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
@@ -56,6 +56,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         transmit_antennas: context.scene.array.transmit_antennas,
     };
     let receiver = FrameReceiver::new(config, context.longest_samples())?;
+    let (heard, symbols) = context.sinks.snapshots.of_communication(context.chain.receiver);
+    heard.prepare(|heard| heard.reserve(1));
+    symbols.prepare(Symbols::reserve);
     Ok(erase(FrameReceiverBlock {
         receiver: receiver.with_sensing(match keys.sensing_stream {
             Treatment::Noise => SensingStream::AsNoise,
@@ -67,7 +70,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
         words: vec![0; BLOCKS * MAX_INFORMATION_BITS],
         telemetry: context.receivers_telemetry(),
-        snapshots: context.sinks.snapshots.for_symbols(),
+        heard,
+        symbols,
         pushed: None,
     }))
 }
@@ -79,7 +83,8 @@ struct FrameReceiverBlock {
     soft: Vec<i8>,
     words: Vec<u8>,
     telemetry: Telemetry,
-    snapshots: Arc<Snapshots>,
+    heard: Arc<Snapshot<Heard>>,
+    symbols: Arc<Snapshot<Symbols>>,
     /// Time of the input that is in the receiver already.
     pushed: Option<u64>,
 }
@@ -100,6 +105,7 @@ impl Block for FrameReceiverBlock {
         if self.pushed != Some(time) {
             self.receiver.push(time, input.row(0));
             self.pushed = Some(time);
+            self.heard.offer(input.head.sequence, |held| held.fill(input));
         }
         match self.receiver.next_frame(false) {
             Some(status) => {
@@ -145,7 +151,7 @@ impl FrameReceiverBlock {
             digests,
             sinr: status.sinr as f32,
         });
-        self.snapshots.symbols.offer(status.number, |held| {
+        self.symbols.offer(status.number, |held| {
             for (index, symbols) in held.symbols.chunks_exact_mut(BLOCK).enumerate() {
                 symbols.copy_from_slice(self.receiver.block(index));
             }

@@ -137,7 +137,30 @@ pub struct Kind {
     pub make: Arc<Make>,
 }
 
+/// A kind as `issc blocks --json` describes it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Description {
+    /// Its name.
+    pub kind: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// What it does in a system.
+    pub role: Role,
+    /// What it takes.
+    pub inlet: Port,
+    /// What it gives.
+    pub outlet: Port,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
 impl Kind {
+    /// All that can be said of it.
+    pub fn description(&self) -> Description {
+        let Self { name, summary, role, inlet, outlet, keys, .. } = *self;
+        Description { kind: name, summary, role, inlet, outlet, keys }
+    }
+
     /// A kind of the caller's own, without documented keys and of no role; the other fields can be set afterwards.
     ///
     /// ```
@@ -232,6 +255,11 @@ impl Registry {
     /// All kinds.
     pub fn kinds(&self) -> &[Kind] {
         &self.kinds
+    }
+
+    /// All that can be said of all kinds.
+    pub fn descriptions(&self) -> Vec<Description> {
+        self.kinds.iter().map(Kind::description).collect()
     }
 
     /// The kind of this name.

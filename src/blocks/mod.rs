@@ -33,7 +33,7 @@ use serde::de::DeserializeOwned;
 use toml::Table;
 
 pub use context::{ChainContext, Codec, Collected, Context, Run, Sinks, first_plan};
-pub use kind::{Key, Kind, Make, Port, Registry, Role};
+pub use kind::{Description, Key, Kind, Make, Port, Registry, Role};
 
 use crate::scene::Point;
 use crate::semantic::Picture;

@@ -1,9 +1,7 @@
 //! `issc blocks`: the kinds that a flowgraph may use, and what each takes, gives and is told by its keys.
 
-use serde::Serialize;
-
 use crate::Result;
-use crate::blocks::{Key, Kind, Port, Registry, Role};
+use crate::blocks::{Key, Kind, Registry};
 use crate::cli::inputs;
 
 /// Lists the kinds of stages that flowgraph files may use, or says all about one.
@@ -19,24 +17,6 @@ pub struct Arguments {
     markdown: bool,
 }
 
-/// A kind in JSON.
-#[derive(Serialize)]
-struct Description {
-    kind: &'static str,
-    summary: &'static str,
-    role: Role,
-    inlet: Port,
-    outlet: Port,
-    keys: &'static [Key],
-}
-
-impl From<&Kind> for Description {
-    fn from(kind: &Kind) -> Self {
-        let Kind { name, summary, role, inlet, outlet, keys, .. } = *kind;
-        Self { kind: name, summary, role, inlet, outlet, keys }
-    }
-}
-
 /// Runs `issc blocks`.
 pub fn run(arguments: Arguments) -> Result<()> {
     let registry = Registry::shipped();
@@ -46,11 +26,10 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let chosen = arguments.name.as_deref().map(|name| registry.find(name)).transpose()?;
     match (chosen, arguments.json) {
-        (Some(kind), true) => inputs::print_json(&Description::from(kind))?,
+        (Some(kind), true) => inputs::print_json(&kind.description())?,
         (Some(kind), false) => print(kind),
         (None, true) => {
-            let blocks: Vec<_> = registry.kinds().iter().map(Description::from).collect();
-            inputs::print_json(&serde_json::json!({ "blocks": blocks }))?;
+            inputs::print_json(&serde_json::json!({ "blocks": registry.descriptions() }))?;
         }
         (None, false) => registry.kinds().iter().for_each(|kind| say!("{:<22} {}", kind.name, kind.summary)),
     }

@@ -18,8 +18,8 @@ mod radio;
 mod rate_distortion;
 mod run;
 mod sense;
+mod serve;
 mod set;
-mod show;
 mod status;
 
 use std::process::ExitCode;
@@ -69,6 +69,8 @@ enum Command {
     Probe(probe::Arguments),
     /// Run a flowgraph and report what was sent, lost and found.
     Run(Box<run::Arguments>),
+    /// Hold a system that is started, stopped and changed from a page in a browser.
+    Serve(Box<serve::Arguments>),
     /// Ask a running system what it is doing.
     Status(status::Arguments),
     /// Change a running system.
@@ -95,6 +97,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Check(arguments)) => check::run(arguments),
         Some(Command::RateDistortion(arguments)) => rate_distortion::run(arguments),
         Some(Command::Run(arguments)) => run::run(*arguments),
+        Some(Command::Serve(arguments)) => serve::run(*arguments),
         Some(Command::Set(arguments)) => set::run(arguments),
         Some(Command::Status(arguments)) => status::run(arguments),
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),

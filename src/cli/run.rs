@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::inputs;
 use super::progress::Progress;
 use super::radio::RadioArguments;
-use super::{inputs, show};
+use super::serve::HttpArguments;
 use crate::control::{parse_at, socket};
+use crate::http::{self, Mode, Server, Service};
 use crate::runtime::StopSwitch;
-use crate::system::{Ended, OpenRadios, Report, Setting, System, SystemSpec, drawings};
+use crate::system::{Ended, OpenRadios, Report, Setting, System, SystemSpec, drawings, show};
 use crate::{Error, Result};
 
 /// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.
@@ -19,6 +21,11 @@ pub struct Arguments {
     /// Listen for `issc set` and `issc status` at this socket.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Show the run in a browser, and answer for it over HTTP, at this address.
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = http::ADDRESS)]
+    http: Option<String>,
+    #[command(flatten)]
+    http_arguments: HttpArguments,
     /// Write pictures and plots to this folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -35,7 +42,7 @@ pub struct Arguments {
 
 /// What a system is made of.
 #[derive(Debug, Clone, clap::Args)]
-struct SystemArguments {
+pub struct SystemArguments {
     /// A flowgraph file, or a shipped one.
     #[arg(default_value = "flowgraphs/loopback.toml")]
     flowgraph: String,
@@ -83,7 +90,8 @@ struct SystemArguments {
 }
 
 impl SystemArguments {
-    fn spec(self) -> Result<SystemSpec> {
+    /// The system as these arguments have it.
+    pub fn spec(self) -> Result<SystemSpec> {
         let mut spec = match self.replay {
             Some(folder) => SystemSpec::from_recording(folder),
             None => SystemSpec::from_flowgraph(self.flowgraph)?,
@@ -125,7 +133,7 @@ impl SystemArguments {
 pub fn run(arguments: Arguments) -> Result<()> {
     // First of all: from the first instant on a signal ends the run in order.
     let signals = Signals::catch()?;
-    let Arguments { system, control, out, events, received, json } = arguments;
+    let Arguments { system, control, http, http_arguments, out, events, received, json } = arguments;
     if json && events.as_deref().is_some_and(|file| file.as_os_str() == "-") {
         return Err(Error::input("--events - beside --json: one standard output; accepted: --events FILE"));
     }
@@ -133,6 +141,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let mut spec = system.spec()?.stopped_by(signals.stop.clone());
     if out.is_some() {
         spec = spec.snapshots();
+    }
+    if http.is_some() {
+        spec = spec.watched();
     }
     if let Some(file) = events {
         spec = spec.events(file);
@@ -156,9 +167,16 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let (snapshots, scene, frames) = (Arc::clone(system.snapshots()), Arc::clone(system.scene()), system.frames());
     out.as_deref().map_or(Ok(()), inputs::make_folder)?;
+    let service = Service::new(Mode::Guest);
+    let address = http.or_else(|| system.http().map(str::to_owned));
+    let server = address.map(|address| http_arguments.start(address, Arc::clone(&service))).transpose()?;
     let run = system.start()?;
+    if server.is_some() {
+        service.show(&run)?;
+    }
     Progress::new(frames).show(&run);
     let Ended { report, shown, radios, failure, .. } = run.finish()?;
+    drop::<Option<Server>>(server);
     say_infeasible(&report);
     let write = |folder: &Path| drawings::write(folder, &scene, &report, shown.as_ref(), &snapshots);
     let drawn = out.as_deref().map_or(Ok(()), write);
@@ -185,13 +203,15 @@ fn say_infeasible(report: &Report) {
 }
 
 /// What an interrupt or a termination does: the first ends the run in order, the second at once.
-struct Signals {
-    stop: StopSwitch,
+pub struct Signals {
+    /// Is pulled by the first.
+    pub stop: StopSwitch,
     radios: Arc<OnceLock<OpenRadios>>,
 }
 
 impl Signals {
-    fn catch() -> Result<Self> {
+    /// From now on they are caught.
+    pub fn catch() -> Result<Self> {
         let (stop, radios) = (StopSwitch::default(), Arc::<OnceLock<OpenRadios>>::default());
         let (pulled, open) = (stop.clone(), Arc::clone(&radios));
         ctrlc::set_handler(move || {

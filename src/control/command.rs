@@ -138,6 +138,14 @@ impl Command {
         }
     }
 
+    /// What the key becomes, as a person writes it; beams are `given` or `auto`.
+    pub fn value_text(&self) -> String {
+        match self {
+            Self::Weights(Some(_)) => "given".into(),
+            other => other.to_line().split_once('=').map(|(_, value)| value.to_owned()).unwrap_or_default(),
+        }
+    }
+
     /// Whether the scene has the target that this names.
     pub fn check_id(&self, scene: &Scene) -> Result<()> {
         match self {

@@ -16,5 +16,5 @@ pub use first_last::FirstLast;
 pub use optimizer::{Observation, Optimizer};
 pub use pictures::{PictureLibrary, Pictures, load_pictures};
 pub use planner::{Planned, Planner};
-pub use session::{DECISION_FRAMES, FollowReport, PowerCheck, Retune, Session, SessionLog};
+pub use session::{DECISION_FRAMES, Decision, Decisions, FollowReport, PowerCheck, Retune, Session, SessionLog};
 pub use sets::Setting;

@@ -5,8 +5,9 @@
 //! must be given up; where the beams follow the track, once the frames before `B − 32` have been sensed, and by their
 //! track. The transmitter does not send a frame that is not yet decided, so a seed decides a whole run.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select};
@@ -27,6 +28,9 @@ pub const DECISION_FRAMES: u64 = 32;
 
 /// Frames after a sounded one at which a feedback that did not come is given up.
 const FEEDBACK_FRAMES: u64 = 8;
+
+/// Commands that may wait for their frames.
+const MOST_SCHEDULED: usize = 4096;
 
 /// Share by which rounding may lift a plan's power above the budget.
 const POWER_TOLERANCE: f64 = 1e-6;
@@ -69,6 +73,47 @@ pub struct FollowReport {
     pub solve_time_s: f64,
 }
 
+/// One change of plan as whoever watches a run sees it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Decision {
+    /// The frame from which it holds.
+    pub frame: u64,
+    /// The command's key, or `sounding`.
+    pub cause: String,
+    /// What was asked for; null for a sounding.
+    pub value: Option<String>,
+    /// Whether it was made.
+    pub feasible: bool,
+    /// What could not be met.
+    pub reason: Option<String>,
+}
+
+/// What was decided lately, and what live keys are by commands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Decisions {
+    /// The last changes of plan by soundings and commands.
+    pub recent: VecDeque<Decision>,
+    /// Live keys that a command changed: the frame and the value.
+    pub values: BTreeMap<String, (u64, String)>,
+}
+
+impl Decisions {
+    /// Changes of plan that are kept.
+    const KEPT: usize = 64;
+
+    fn take(&mut self, retune: &Retune, command: Option<&Command>) {
+        let value = command.map(Command::value_text);
+        if let Some(value) = value.as_ref().filter(|_| retune.feasible) {
+            self.values.insert(retune.cause.clone(), (retune.frame, value.clone()));
+        }
+        if self.recent.len() == Self::KEPT {
+            self.recent.pop_front();
+        }
+        let Retune { frame, cause, feasible, reason } = retune.clone();
+        self.recent.push_back(Decision { frame, cause, value, feasible, reason });
+    }
+}
+
 /// Everything that the optimizer's thread did.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SessionLog {
@@ -98,6 +143,7 @@ pub struct Session {
     log: FirstLast<Retune>,
     /// How many changes of plan there were, for whoever asks while it runs.
     retunes: Arc<AtomicU64>,
+    decisions: Arc<Mutex<Decisions>>,
     /// Commands given beforehand, by frame.
     pub scheduled: Vec<(u64, Command)>,
     /// Commands given while it runs.
@@ -135,6 +181,7 @@ impl Session {
             follower: None,
             log: FirstLast::default(),
             retunes: Arc::default(),
+            decisions: Arc::default(),
             scheduled: Vec::new(),
             live: None,
             has_receiver: false,
@@ -147,6 +194,17 @@ impl Session {
     /// Counts the changes of plan by soundings and commands.
     pub fn retunes(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.retunes)
+    }
+
+    /// What was decided lately, for whoever asks while it runs.
+    pub fn decisions(&self) -> Arc<Mutex<Decisions>> {
+        Arc::clone(&self.decisions)
+    }
+
+    /// Notes a change of plan down.
+    fn note(&mut self, retune: Retune, command: Option<&Command>) {
+        self.decisions.lock().unwrap_or_else(PoisonError::into_inner).take(&retune, command);
+        self.log.push(retune);
     }
 
     /// Lets the beams follow the track, with a new plan every so many frames.
@@ -189,7 +247,9 @@ impl Session {
                     Err(_) => return self.ended(started.elapsed()),
                 },
                 recv(self.live.as_ref().unwrap_or(&nobody)) -> request => match request {
-                    Ok(request) => requests.push(request),
+                    Ok(request) => if let Some(request) = self.put_off(boundary, request) {
+                        requests.push(request);
+                    },
                     Err(_) => self.live = None,
                 },
             }
@@ -228,6 +288,29 @@ impl Session {
         !waits || received >= self.clock.start_sample(before + FEEDBACK_FRAMES) + FIRST_SAMPLE
     }
 
+    /// Notes a command for a frame to come down and answers it; gives back one that is for now.
+    fn put_off(&mut self, boundary: u64, request: LiveRequest) -> Option<LiveRequest> {
+        let Some(frame) = request.at_frame else { return Some(request) };
+        let refusal = if frame < boundary {
+            Some(format!("at_frame = {frame} is decided already; accepted: {boundary} or later"))
+        } else if self.scheduled.len() >= MOST_SCHEDULED {
+            Some(format!("{MOST_SCHEDULED} commands wait for their frames; accepted: no more"))
+        } else {
+            request.command.check(&self.scene).err().map(|error| error.to_string())
+        };
+        let answer = match refusal {
+            Some(reason) => Answer::refused(reason),
+            None => {
+                let place = self.scheduled.partition_point(|(at, _)| *at <= frame);
+                self.scheduled.insert(place, (frame, request.command));
+                Answer { accepted: true, frame: Some(frame), feasible: None, reason: None }
+            }
+        };
+        // Nobody may wait for it any more.
+        let _ = request.answer.try_send(answer);
+        None
+    }
+
     /// Settles the frames from `boundary` to the next.
     fn decide(
         &mut self,
@@ -243,9 +326,9 @@ impl Session {
                 Ok(()) => self.retune(boundary, "sounding"),
                 Err(error) => refused(boundary, "sounding", error.to_string()),
             };
-            self.log.push(retune);
+            self.note(retune, None);
         }
-        for LiveRequest { command, answer } in requests.drain(..) {
+        for LiveRequest { command, answer, .. } in requests.drain(..) {
             let retune = self.execute(boundary, &command);
             let answered = answer.try_send(Answer {
                 accepted: retune.feasible,
@@ -254,7 +337,7 @@ impl Session {
                 reason: retune.reason.clone(),
             });
             drop(answered);
-            self.log.push(retune);
+            self.note(retune, Some(&command));
         }
         if let Some(follower) = &mut self.follower {
             follower.advance(boundary.saturating_sub(DECISION_FRAMES));
@@ -264,7 +347,7 @@ impl Session {
             let now: Vec<_> = self.scheduled.drain(..due).collect();
             for (_, command) in now {
                 let retune = self.execute(frame, &command);
-                self.log.push(retune);
+                self.note(retune, Some(&command));
             }
             self.follow_tracks(frame);
         }

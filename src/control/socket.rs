@@ -41,6 +41,8 @@ pub type MakeStatus = Arc<dyn Fn() -> String + Send + Sync>;
 pub struct LiveRequest {
     /// What is asked.
     pub command: Command,
+    /// The frame from which it is to hold; the next boundary where nothing is said.
+    pub at_frame: Option<u64>,
     /// Where the answer goes.
     pub answer: mpsc::SyncSender<Answer>,
 }
@@ -134,7 +136,7 @@ fn serve(stream: UnixStream, requests: &Sender<LiveRequest>, status: &MakeStatus
             STATUS => status(),
             command => {
                 let answer = match Command::parse(command) {
-                    Ok(command) => ask(command, requests),
+                    Ok(command) => ask(command, None, requests),
                     Err(error) => Answer::refused(error.to_string()),
                 };
                 serde_json::to_string(&answer).expect("an answer is valid JSON")
@@ -146,15 +148,16 @@ fn serve(stream: UnixStream, requests: &Sender<LiveRequest>, status: &MakeStatus
 
 impl Answer {
     /// No, and why.
-    fn refused(reason: String) -> Self {
+    pub(super) fn refused(reason: String) -> Self {
         Self { accepted: false, frame: None, feasible: None, reason: Some(reason) }
     }
 }
 
-/// Gives a command to the optimizer's thread and waits for its answer.
-pub fn ask(command: Command, requests: &Sender<LiveRequest>) -> Answer {
+/// Gives a command to the optimizer's thread and waits for its answer. One for a frame to come is answered as soon as it is
+/// noted down: whether it is feasible only that frame will tell.
+pub fn ask(command: Command, at_frame: Option<u64>, requests: &Sender<LiveRequest>) -> Answer {
     let (answer, answered) = mpsc::sync_channel(1);
-    if requests.send(LiveRequest { command, answer }).is_err() {
+    if requests.send(LiveRequest { command, at_frame, answer }).is_err() {
         return Answer::refused("the run has ended".into());
     }
     answered.recv().unwrap_or_else(|_| Answer::refused("the run ended before it took effect".into()))

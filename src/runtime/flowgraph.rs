@@ -39,6 +39,9 @@ pub struct Flowgraph {
     /// Frames that a link between two chains holds; absent: 4 where the writer waits, 64 where frames are dropped.
     #[serde(default)]
     pub link_frames: Option<usize>,
+    /// Where the run is seen by HTTP: ADDRESS:PORT; absent: nowhere.
+    #[serde(default)]
+    pub http: Option<String>,
     /// How this process is joined to others of the same system; absent: it is alone.
     #[serde(default)]
     pub link: Option<LinkText>,

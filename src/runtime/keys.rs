@@ -43,6 +43,13 @@ pub const KEYS: &[Key] = &[
         Absent,
         "Frames that a link between two chains holds; where absent, 4 if its writer waits and 64 if frames are dropped.",
     ),
+    key(
+        "http",
+        "",
+        Text("ADDRESS:PORT"),
+        Absent,
+        "Where page, API and metrics of the run are served; nowhere where absent and without --http.",
+    ),
     key("link.listen", "", Text("HOST:PORT"), Absent, "Where receivers find this transmitter."),
     key("link.peers", "", Text("a list of roles"), Toml("[]"), "The receivers without which the transmitter waits."),
     key("link.connect", "", Text("HOST:PORT"), Absent, "Where this receiver finds its transmitter."),

@@ -13,7 +13,8 @@ use super::radios::{OpenRadios, Radios};
 use super::recording::{Recording, Replay, Subject};
 use super::shipped;
 use super::spec::{Source, SystemSpec};
-use crate::blocks::snapshots::Snapshots;
+use super::watch::About;
+use crate::blocks::snapshots::{Keeping, Snapshots};
 use crate::blocks::{
     ChainContext, Codec, Context, ReceivedPicture, Registry, Role as BlockRole, Run as RunContext, Sinks,
 };
@@ -63,6 +64,11 @@ pub struct System {
     pub(super) notes: Vec<String>,
     pub(super) paced: bool,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) about: About,
+    /// Whether somebody may look at what receivers hear.
+    pub(super) is_watched: bool,
+    /// Where the flowgraph wants to be seen by HTTP.
+    pub(super) http: Option<String>,
     pub(super) radios: OpenRadios,
     /// Pictures that no decoder had time for.
     pub(super) pictures_lost: Arc<AtomicU64>,
@@ -81,7 +87,7 @@ impl System {
         let bank = Bank::shipped();
         let Sent { seed, library, pixels, probing_bits, recording, mut notes, is_finite, pictures_per_s } =
             spec.sent(&mut read, &bank, &registry)?;
-        let Read { graph, name: graph_name, replay, .. } = read;
+        let Read { graph, name: graph_name, replay, scene: scene_table, text } = read;
         let link = graph.link.as_ref().filter(|_| spec.opens);
         let terms = Terms::new(&scene, seed, probing_bits.as_deref());
         let origin = match replay {
@@ -111,7 +117,10 @@ impl System {
         let frames = spec.frames.or(if spec.seconds.is_some() || is_finite { None } else { graph.frames });
         notes.extend(scene.bound_note().map(str::to_owned));
         notes.extend(spec.late_command(frames, &scene));
-        let snapshots = Arc::new(Snapshots::new(spec.snapshots));
+        let is_watched = spec.watched || graph.http.is_some();
+        let keeping = Keeping { regularly: spec.snapshots, on_request: is_watched };
+        let receivers = [scene.communication_receivers().len(), scene.sensing_receivers().len()];
+        let snapshots = Arc::new(Snapshots::new(keeping, receivers));
         let mut context = Context {
             scene: Arc::clone(&scene),
             run: RunContext { seed, frames, seconds: spec.seconds, pace: spec.pace, probing_bits },
@@ -130,6 +139,7 @@ impl System {
         };
         let pictures_lost = Arc::clone(&context.sinks.dropped_pictures);
         let program = Program::load(&graph, &graph_name, &registry, &mut context)?;
+        let about = About::new(&graph_name, text, (scene_table, &scene), program.shapes());
         let radios = radios.opened();
         if graph.has(&registry, BlockRole::Locates) {
             radios.check_sensing(!is_here)?;
@@ -176,6 +186,9 @@ impl System {
             notes,
             paced: spec.pace.is_some(),
             snapshots,
+            about,
+            is_watched,
+            http: graph.http,
             radios,
             pictures_lost,
             stop: spec.stop,
@@ -206,6 +219,11 @@ impl System {
     /// What is kept of recent frames for drawings.
     pub fn snapshots(&self) -> &Arc<Snapshots> {
         &self.snapshots
+    }
+
+    /// Where the flowgraph wants the run to be seen by HTTP, if it does.
+    pub fn http(&self) -> Option<&str> {
+        self.http.as_deref()
     }
 
     /// The radios that are open.

@@ -28,10 +28,12 @@ pub fn write(
     snapshots: &Snapshots,
 ) -> Result<()> {
     shown.map_or(Ok(()), |shown| shown.write(folder))?;
-    if let Some((chart, limit)) = snapshots.symbols.read(constellation) {
+    if let Some((chart, limit)) = snapshots.symbols.iter().find_map(|symbols| symbols.read(constellation)) {
         chart.write_square(folder, "constellation", limit)?;
     }
-    if let Some(map) = snapshots.echo.read(|frame, echo| delay_angle_map(report, frame, echo)).flatten() {
+    if let Some(map) =
+        snapshots.echo.iter().find_map(|echo| echo.read(|frame, echo| delay_angle_map(report, frame, echo)).flatten())
+    {
         map.write(folder, "delay-angle-map")?;
     }
     if let Some(chart) = positions(&report.paths) {
@@ -108,7 +110,7 @@ fn constellation(frame: u64, snapshot: &Symbols) -> (Chart, f64) {
 }
 
 /// All points of a constellation.
-fn ideal(constellation: &Constellation) -> Vec<(f64, f64)> {
+pub(super) fn ideal(constellation: &Constellation) -> Vec<(f64, f64)> {
     let width = constellation.modulation().bits_per_symbol();
     let bits: Vec<u8> =
         (0..1usize << width).flat_map(|label| (0..width).map(move |bit| (label >> bit & 1) as u8)).collect();
@@ -151,7 +153,7 @@ fn rings(
     let mut rings = Vec::new();
     let broadside = |point: Point| direction_rad(config.receiver, point).sin().asin().to_degrees();
     let ends = map.path_m[0]..map.path_m[map.path_m.len() - 1];
-    let fix = snapshot.estimate.and_then(|estimate| estimate.fix);
+    let fix = snapshot.estimates.first().and_then(|estimate| estimate.fix);
     if let Some(fix) = fix {
         let path_m = fix.delay_s * SPEED_OF_LIGHT_M_S;
         rings.push(("found: delay and direction".into(), (path_m, broadside(fix.position_m)), 6));

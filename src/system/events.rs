@@ -205,6 +205,11 @@ impl Broadcast {
         });
     }
 
+    /// Whether nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
     /// Nothing more will come.
     pub fn end(&self) {
         let mut readers = self.lock();

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use image::{RgbImage, imageops};
 
 use super::report::{ImageReport, Quality, SentPicture};
+use super::watch::Shelf;
 use crate::control::PictureLibrary;
 use crate::pictures::{PictureWriter, save_picture};
 use crate::runtime::StopSwitch;
@@ -86,11 +87,23 @@ pub(super) struct Gallery {
 
 impl Gallery {
     /// A gallery that saves pictures with `writer`. A panic in its thread ends the run.
-    pub fn open(library: Arc<PictureLibrary>, writer: Option<PictureWriter>, stop: &StopSwitch) -> Result<Self> {
+    pub fn open(
+        library: Arc<PictureLibrary>,
+        writer: Option<PictureWriter>,
+        shelf: Arc<Shelf>,
+        stop: &StopSwitch,
+    ) -> Result<Self> {
         let (jobs, taken) = bounded(WAITING);
         let (lines_out, lines) = unbounded();
-        let mut keeper =
-            Keeper { library, writer, written: Ok(()), error_free: VecDeque::new(), lines: lines_out, shown: None };
+        let mut keeper = Keeper {
+            library,
+            writer,
+            shelf,
+            written: Ok(()),
+            error_free: VecDeque::new(),
+            lines: lines_out,
+            shown: None,
+        };
         let work = move || {
             taken.into_iter().for_each(|job| keeper.take(job));
             keeper.finish()
@@ -138,6 +151,7 @@ struct ErrorFree {
 struct Keeper {
     library: Arc<PictureLibrary>,
     writer: Option<PictureWriter>,
+    shelf: Arc<Shelf>,
     written: Result<()>,
     error_free: VecDeque<Arc<ErrorFree>>,
     lines: Sender<(u8, ImageReport)>,
@@ -148,6 +162,9 @@ impl Keeper {
     fn take(&mut self, job: Job) {
         if let (Came::Here(Some(image)), Some(writer), Ok(())) = (&job.came, &mut self.writer, &self.written) {
             self.written = writer.put(image);
+        }
+        if let Came::Here(Some(image)) = &job.came {
+            self.shelf.put(job.receiver, job.number, job.sent.map(|sent| sent.source), image);
         }
         let Some(sent) = job.sent else { return };
         let mut line = ImageReport::missing(job.number, &sent);

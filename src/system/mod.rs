@@ -6,6 +6,7 @@
 //! | [`SystemSpec`] | flowgraph, scene, seed, changes | builder methods, [`System::build`] |
 //! | [`System`] | everything read, planned and opened | [`System::start`] |
 //! | [`Run`] | threads at work | [`Run::subscribe`], [`Run::command`], [`Run::status`], [`Run::stop`], [`Run::join`] |
+//! | [`Watch`] | a run seen from beside its owner | [`Watch::views`], [`Watch::picture`], what a run's owner can do but wait |
 //!
 //! [`Status`], [`Report`] and [`Event`] serialise with the keys that `issc status`, `issc run --json` and
 //! `issc run --events` print.
@@ -20,7 +21,10 @@ mod recording;
 mod report;
 mod run;
 mod shipped;
+pub mod show;
 mod spec;
+mod views;
+mod watch;
 
 pub use build::System;
 pub use events::{Detection, Event, Rival, Subscription};
@@ -34,6 +38,8 @@ pub use report::{
 pub use run::{Ended, Run};
 pub use shipped::{flowgraph, read_scene, scene};
 pub use spec::{MakeOptimizer, SystemSpec};
+pub use views::{Array, Topic, View};
+pub use watch::{About, SeenChain, SeenReceiver, SeenStage, Side, Watch};
 
 pub use crate::control::socket::Answer;
-pub use crate::control::{Command, Observation, Optimizer, Setting};
+pub use crate::control::{Command, Decision, Decisions, Observation, Optimizer, Setting};

@@ -14,8 +14,9 @@ use super::gallery::{Came, Gallery, Job, Shown};
 use super::peers::Peers;
 use super::radios::OpenRadios;
 use super::report::{Collector, Outcome, Report, State, Status};
+use super::watch::{Seen, Shelf, Watch};
 use crate::blocks::ReceivedPicture;
-use crate::control::socket::{self, Answer, ControlSocket, LiveRequest};
+use crate::control::socket::{Answer, ControlSocket, LiveRequest};
 use crate::control::{Command, PictureLibrary, Session, SessionLog};
 use crate::runtime::{Busy, LinkCount, Program, StopSwitch};
 use crate::stream::{PlanBoard, Told};
@@ -29,9 +30,7 @@ const STATUS_AGE: Duration = Duration::from_millis(50);
 
 /// A system that runs on threads of its own. One that is dropped is stopped.
 pub struct Run {
-    commands: Option<Sender<LiveRequest>>,
-    shared: Arc<Shared>,
-    stop: StopSwitch,
+    watch: Watch,
     thread: Option<JoinHandle<Result<Ended>>>,
 }
 
@@ -50,19 +49,30 @@ pub struct Ended {
 }
 
 /// What a run shows while it goes on.
-struct Shared {
-    broadcast: Broadcast,
-    status: ArcSwap<Status>,
+pub(super) struct Shared {
+    pub broadcast: Broadcast,
+    pub status: ArcSwap<Status>,
+    pub seen: Seen,
 }
 
 impl System {
     /// Starts the system on threads of its own.
     pub fn start(self) -> Result<Run> {
         let (commands, stop) = (self.commands.clone(), self.stop.clone());
+        let seen = Seen {
+            about: self.about.clone(),
+            scene: Arc::clone(&self.scene),
+            bank: Arc::clone(&self.bank),
+            library: Arc::clone(&self.library),
+            plans: Arc::clone(&self.plans),
+            snapshots: Arc::clone(&self.snapshots),
+            shelf: Arc::new(Shelf::new(self.is_watched)),
+            decisions: self.session.as_ref().map(Session::decisions).unwrap_or_default(),
+        };
         let collector =
             Collector::new(Arc::clone(&self.scene), Arc::clone(&self.bank), Arc::clone(&self.plans), self.knows_sender);
         let status = ArcSwap::from_pointee(collector.status(State::Waiting, 0.0));
-        let shared = Arc::new(Shared { broadcast: Broadcast::default(), status });
+        let shared = Arc::new(Shared { broadcast: Broadcast::default(), status, seen });
         let socket = match (&self.control, &commands) {
             (Some(path), Some(requests)) => {
                 let shown = Arc::clone(&shared);
@@ -81,33 +91,35 @@ impl System {
             ended
         });
         let thread = conductor.map_err(|error| Error::internal(format!("no thread for the run: {error}")))?;
-        Ok(Run { commands, shared, stop, thread: Some(thread) })
+        Ok(Run { watch: Watch { commands, shared, stop }, thread: Some(thread) })
     }
 }
 
 impl Run {
     /// A reader of the run's events, from now on. A slow one loses its oldest events; the run never waits for it.
     pub fn subscribe(&self) -> Subscription {
-        self.shared.broadcast.subscribe()
+        self.watch.subscribe()
+    }
+
+    /// Another way to see and to steer this run.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
     }
 
     /// Carries out a live command and waits for its answer: the frame from which it holds, or why it was refused. Fails
     /// where this process has no transmitter.
     pub fn command(&self, command: Command) -> Result<Answer> {
-        match &self.commands {
-            Some(requests) => Ok(socket::ask(command, requests)),
-            None => Err(Error::input("commands change a transmitter; accepted: in the process that has one")),
-        }
+        self.watch.command(command, None)
     }
 
     /// What the run is doing, at most some fifty milliseconds old.
     pub fn status(&self) -> Arc<Status> {
-        self.shared.status.load_full()
+        self.watch.status()
     }
 
     /// Ends the run in order: nothing new is sent, what is under way is worked off.
     pub fn stop(&self) {
-        self.stop.pull();
+        self.watch.stop();
     }
 
     /// Whether the run has ended.
@@ -131,7 +143,7 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         if let Some(thread) = self.thread.take() {
-            self.stop.pull();
+            self.watch.stop();
             // A caller that wants to know of a failure calls `join`.
             let _ = thread.join();
         }
@@ -171,7 +183,7 @@ impl<'a> Conductor<'a> {
         let System { program, session, fed_back, commands, peers, report, events_lost, received, stop, .. } = system;
         collector.wants_events = writer.is_some();
         Ok(Self {
-            gallery: Gallery::open(Arc::clone(&system.library), system.writer, &stop)?,
+            gallery: Gallery::open(Arc::clone(&system.library), system.writer, Arc::clone(&shared.seen.shelf), &stop)?,
             shared,
             stop,
             links: program.links().to_vec(),

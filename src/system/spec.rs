@@ -61,6 +61,7 @@ pub struct SystemSpec {
     pub(super) control: Option<PathBuf>,
     pub(super) radios: RadioSettings,
     pub(super) snapshots: bool,
+    pub(super) watched: bool,
     pub(super) opens: bool,
     pub(super) kinds: Vec<Kind>,
     pub(super) optimizer: Option<MakeOptimizer>,
@@ -108,6 +109,7 @@ impl SystemSpec {
             control: None,
             radios: RadioSettings::default(),
             snapshots: false,
+            watched: false,
             opens: true,
             kinds: Vec::new(),
             optimizer: None,
@@ -205,6 +207,12 @@ impl SystemSpec {
     /// Keeps recent frames for drawings.
     pub fn snapshots(self) -> Self {
         Self { snapshots: true, ..self }
+    }
+
+    /// Lets [`Watch`](super::Watch) show what receivers hear and make of it. It costs memory, and time only where somebody
+    /// looks.
+    pub fn watched(self) -> Self {
+        Self { watched: true, ..self }
     }
 
     /// Opens no device and no recording: the flowgraph is only checked.

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
-use crate::system::{Report, Shown};
+use super::{Report, Shown};
 
 /// Columns of one picture on the terminal.
 const COLUMNS: u32 = 48;

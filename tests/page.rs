@@ -1,0 +1,300 @@
+//! The page in a real browser: Chromium, driven by its own protocol. Where there is none the test says so and ends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use issc::http::{Mode, Server, Service, Settings};
+use issc::system::SystemSpec;
+use serde_json::{Value, json};
+use tungstenite::Message;
+
+/// How long anything may take before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Chromium with one page open.
+struct Browser {
+    process: Child,
+    socket: tungstenite::WebSocket<TcpStream>,
+    session: String,
+    next: u64,
+    /// Errors in the console, and exceptions.
+    errors: Vec<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Browser {
+    fn open(program: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(program)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args(["--remote-debugging-port=0", "--remote-allow-origins=*", "--window-size=1400,1000"])
+            .arg(format!("--user-data-dir={}", folder.path().display()))
+            .arg("about:blank")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("Chromium starts");
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let url = lines.find_map(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned));
+        let url = url.expect("Chromium says where it listens");
+        // What else it says is read, or it would wait.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = url.trim_start_matches("ws://").split('/').next().unwrap().to_owned();
+        let tcp = TcpStream::connect(&address).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = tungstenite::client(url.as_str(), tcp).unwrap();
+        let mut browser =
+            Self { process, socket, session: String::new(), next: 0, errors: Vec::new(), _folder: folder };
+        let target = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
+        let attached = json!({ "targetId": target["targetId"], "flatten": true });
+        let session = browser.call("Target.attachToTarget", attached);
+        browser.session = session["sessionId"].as_str().unwrap().to_owned();
+        browser.call("Emulation.setFocusEmulationEnabled", json!({ "enabled": true }));
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+            browser.call(domain, json!({}));
+        }
+        browser
+    }
+
+    /// Calls a method of the protocol and waits for its result.
+    fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.next += 1;
+        let mut message = json!({ "id": self.next, "method": method, "params": parameters });
+        if !self.session.is_empty() {
+            message["sessionId"] = json!(self.session);
+        }
+        self.socket.send(Message::text(message.to_string())).unwrap();
+        loop {
+            let Message::Text(text) = self.socket.read().unwrap() else { continue };
+            let said: Value = serde_json::from_str(&text).unwrap();
+            match said["method"].as_str() {
+                Some("Runtime.exceptionThrown") => self.errors.push(said["params"]["exceptionDetails"].to_string()),
+                Some("Log.entryAdded") if said["params"]["entry"]["level"] == "error" => {
+                    self.errors.push(said["params"]["entry"]["text"].to_string());
+                }
+                _ => {}
+            }
+            if said["id"] == json!(self.next) {
+                assert!(said.get("error").is_none(), "{method}: {said}");
+                return said["result"].clone();
+            }
+        }
+    }
+
+    /// The value of an expression in the page.
+    fn value(&mut self, expression: &str) -> Value {
+        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let result = self.call("Runtime.evaluate", parameters);
+        assert!(result.get("exceptionDetails").is_none(), "{expression}: {result}");
+        result["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    fn until(&mut self, expression: &str) {
+        let since = Instant::now();
+        while self.value(&format!("Boolean({expression})")) != json!(true) {
+            assert!(since.elapsed() < PATIENCE, "{expression} never came; {:?}", self.errors);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn resize(&mut self, width: u64, height: u64, dark: bool) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+        let scheme =
+            json!({ "features": [{ "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } }] });
+        self.call("Emulation.setEmulatedMedia", scheme);
+    }
+
+    fn screenshot(&mut self, file: &Path) {
+        let shot = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        std::fs::write(file, from_base64(shot["data"].as_str().unwrap())).unwrap();
+    }
+}
+
+fn from_base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits: Vec<u32> = text
+        .bytes()
+        .filter_map(|byte| DIGITS.iter().position(|digit| *digit == byte))
+        .map(|place| place as u32)
+        .collect();
+    let bytes = digits.chunks(4).flat_map(|four| {
+        let bits = four.iter().enumerate().fold(0, |bits, (index, digit)| bits | digit << (18 - 6 * index));
+        bits.to_be_bytes()[1..four.len()].to_vec()
+    });
+    bytes.collect()
+}
+
+fn get(address: std::net::SocketAddr, path: &str) -> Value {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+fn serve(address: &str) -> (Server, Arc<Service>) {
+    let spec = SystemSpec::shipped("loopback").unwrap().pace(1.0).seconds(1e6);
+    let spec = spec.set("scene.waveform.bandwidth_hz", 5e4).unwrap().watched();
+    let service = Service::new(Mode::Host(Box::new(spec)));
+    let settings = Settings { address: address.into(), ..Settings::default() };
+    (Server::start(&settings, Arc::clone(&service)).unwrap(), service)
+}
+
+/// Elements with text whose colour is too near its background's, by WCAG's formula, and controls without a name.
+const FAULTS: &str = r#"(() => {
+  const parts = (text) => (text.match(/[\d.]+/g) ?? []).map(Number);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parts(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0) return colour.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || element.disabled || element.closest(".skip")) continue;
+    const [a, b] = [light(parts(getComputedStyle(element).color).slice(0, 3)), light(behind(element))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) found.push(`${element.tagName}.${element.className} ${element.textContent.slice(0, 30)}: ${contrast.toFixed(2)}`);
+  }
+  for (const control of document.querySelectorAll("input, select, button, textarea, canvas")) {
+    const name = control.getAttribute("aria-label") || control.getAttribute("aria-labelledby") || control.labels?.length || control.textContent.trim();
+    if (!name) found.push(`no name: ${control.outerHTML.slice(0, 80)}`);
+  }
+  return found;
+})()"#;
+
+#[test]
+fn the_page_shows_and_changes_a_system() {
+    let program =
+        ["/usr/bin/chromium", "/usr/bin/chromium-browser"].map(PathBuf::from).into_iter().find(|file| file.exists());
+    let Some(program) = program else {
+        println!("no Chromium here: the page is not tested; install the package `chromium`");
+        return;
+    };
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+    std::fs::create_dir_all(&shots).unwrap();
+    let (server, service) = serve("127.0.0.1:0");
+    let address = server.address();
+    let mut browser = Browser::open(&program);
+    browser.resize(1400, 1000, false);
+    browser.call("Page.navigate", json!({ "url": format!("http://{address}/") }));
+    // It is started by its button, and everything comes.
+    browser.until("document.readyState === 'complete' && !document.getElementById('start').hidden");
+    browser.value("document.getElementById('start').click()");
+    browser.until("window.issc.status?.frame > 130 && window.issc.status.sinr_db.measured !== null");
+    browser.resize(1400, 3200, false);
+    for topic in ["spectrum", "constellation", "map", "beams"] {
+        browser.until(&format!("window.issc.views.{topic}"));
+    }
+    browser
+        .until("!document.getElementById('received').hidden && document.getElementById('received').naturalWidth > 0");
+    // Each canvas has something on it.
+    for canvas in ["constellation", "spectrum", "waterfall", "map", "plan", "errors", "sinr", "losses", "distortion"] {
+        browser.until(&format!(
+            "(() => {{ const c = document.getElementById('{canvas}'); if (!c.width) return false; \
+             return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0); }})()"
+        ));
+    }
+    // A change by its control is in force at the frame that the page names.
+    let set = |path: &str, value: &str| {
+        format!(
+            "(() => {{ const form = document.querySelector('form[data-path=\"{path}\"]'); \
+             form.querySelector('input').value = '{value}'; form.querySelector('button').click(); }})()"
+        )
+    };
+    let said = "document.querySelector('form[data-path=\"power_dbm\"] .said')";
+    browser.until("document.querySelector('form[data-path=\"power_dbm\"]')");
+    browser.value(&set("power_dbm", "-2"));
+    browser.until(&format!("{said}.textContent.includes('from frame')"));
+    let text = browser.value(&format!("{said}.textContent"));
+    let frame: u64 = text.as_str().unwrap().split(' ').nth(3).unwrap().parse().unwrap();
+    browser.until(&format!("window.issc.status.frame > {frame} + 101"));
+    browser.until("document.querySelector('[data-key=\"power_dbm.plan\"]').textContent === '-2.00'");
+    let frames = get(address, "/api/v1/frames?last=1000");
+    for line in frames["frames"].as_array().unwrap() {
+        let Some(power) = line["sent"]["power_dbm"].as_f64() else { continue };
+        let expected = if line["frame"].as_u64().unwrap() < frame { 0.0 } else { -2.0 };
+        assert!((power - expected).abs() < 0.01, "{line}");
+    }
+    // A wrong value gets the command line's sentence.
+    browser.value(&set("power_dbm", "lots"));
+    browser.until(&format!("{said}.textContent === 'power_dbm: found `lots`; accepted: -200 to 100 dBm'"));
+    // Nothing is hard to read or without a name, in either colour, and nothing is wider than the screen.
+    for (name, width, height, dark) in
+        [("desktop", 1400, 1000, false), ("dark", 1400, 1000, true), ("phone", 380, 800, false)]
+    {
+        browser.resize(width, height, dark);
+        std::thread::sleep(Duration::from_millis(600));
+        assert_eq!(browser.value("document.documentElement.hasAttribute('data-dark')"), json!(dark));
+        assert_eq!(browser.value(FAULTS), json!([]), "{name}");
+        let over = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(over, json!(0), "{name}: the page is wider than the screen");
+        browser.screenshot(&shots.join(format!("{name}.png")));
+    }
+    // The keyboard reaches every control in the order of the page.
+    browser.resize(1400, 1000, false);
+    let count = browser.value(
+        "[...document.querySelectorAll('a[href], button:not(:disabled), input, select')].filter((e) => e.checkVisibility()).length",
+    );
+    browser.value("document.activeElement?.blur(); window.walked = new Set()");
+    for _ in 0..2 * count.as_u64().unwrap() {
+        let key = json!({ "type": "rawKeyDown", "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 });
+        browser.call("Input.dispatchKeyEvent", key);
+        browser.value("window.walked.add(document.activeElement), undefined");
+    }
+    let left = browser.value(
+        "[...document.querySelectorAll('a[href], button:not(:disabled), input, select')]\
+         .filter((e) => e.checkVisibility() && !window.walked.has(e)).map((e) => e.outerHTML)",
+    );
+    assert_eq!(left, json!([]), "the keyboard does not reach these");
+    // Stopped by its button: what stands there is what the status says.
+    browser.value("document.getElementById('stop').click()");
+    browser.until("window.issc.status.state === 'ended'");
+    let status = get(address, "/api/v1/status");
+    browser.until(&format!("document.getElementById('frame').textContent === '{}'", status["frame"]));
+    for (key, digits, scale) in [
+        ("sinr_db.measured", 2, 1.0),
+        ("sinr_db.predicted", 2, 1.0),
+        ("block_error_rate", 2, 100.0),
+        ("target.rmse_m", 2, 1000.0),
+        ("target.hcrb_rmse_m", 2, 1000.0),
+        ("power_dbm.plan", 2, 1.0),
+        ("power_dbm.measured", 2, 1.0),
+    ] {
+        let value = status.pointer(&format!("/{}", key.replace('.', "/"))).unwrap().as_f64().unwrap();
+        let shown = browser.value(&format!("document.querySelector('[data-key=\"{key}\"]').textContent"));
+        assert_eq!(shown, json!(format!("{:.digits$}", value * scale)), "{key}");
+    }
+    assert_eq!(browser.errors, Vec::<String>::new(), "errors in the console");
+    // It comes back to a server that was gone.
+    service.end();
+    drop(server);
+    browser.until("document.getElementById('connection').textContent === 'not connected'");
+    let (_server, service) = serve(&address.to_string());
+    service.start().unwrap();
+    browser.until(
+        "document.getElementById('connection').textContent === 'connected' && window.issc.status?.state === 'running'",
+    );
+    service.end();
+    println!("screenshots: {}", shots.display());
+}
