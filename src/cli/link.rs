@@ -64,14 +64,13 @@ pub fn run(arguments: Arguments) -> Result<()> {
         return Ok(());
     }
     let limit = normal_approximation(10f64.powf(arguments.snr_db / 10.0), code.rate(), arguments.joint * BLOCK_SYMBOLS);
-    let mean_iterations = counts.iterations as f64 / counts.blocks as f64;
     say!("information bits    {} ({} of them CRC)", code.information_bits(), code.crc().bits());
     say!("coded bits          {}", code.coded_bits());
     say!("block error rate    {:.3e} ({} of {})", counts.block_error_rate(), counts.block_errors, counts.blocks);
     say!("normal approx.      {limit:.3e}");
     say!("bit error rate      {bit_error_rate:.3e}");
     say!("undetected          {}", counts.undetected);
-    say!("iterations, mean    {mean_iterations:.2}");
+    say!("iterations, mean    {:.2}", counts.iterations as f64 / counts.blocks as f64);
     say!("decoding            {:.1} Mb/s", decode_bits_per_s / 1e6);
     Ok(())
 }
