@@ -5,10 +5,8 @@ use std::process::Command;
 use issc::scene::PAPER_TOML;
 use issc::system::{Event, Report, System, SystemSpec};
 
-/// Bursts without an end are white noise: at −10 dB of the row in each sample it is −13 dB in each symbol.
-const NOISE: &str = "kind = \"bursts\"\ndb = -10.0\nlength = 1000\nperiod = 1000";
-/// The SINR that such noise alone leaves, in dB.
-const LEFT_DB: f64 = 13.0;
+/// Bursts without an end are white noise.
+const NOISE: &str = "kind = \"bursts\"\ndb = -7.0\nlength = 1000\nperiod = 1000";
 
 fn scene(folder: &tempfile::TempDir, at: &str, entry: &str) -> String {
     let path = folder.path().join("impaired.toml");
@@ -35,15 +33,18 @@ fn run(scene: &str, at: Option<(u64, &str)>) -> (Vec<(u64, f64)>, Report) {
 #[test]
 fn noise_of_the_front_end_sets_the_sinr_of_a_run_from_the_frame_on_that_a_command_names() {
     let folder = tempfile::tempdir().unwrap();
-    let quiet = scene(&folder, "communication-receiver", &NOISE.replace("-10.0", "-200.0"));
-    let (sinrs, report) = run(&quiet, Some((100, "world.impairment.one.db=-10")));
+    let quiet = scene(&folder, "communication-receiver", &NOISE.replace("-7.0", "-200.0"));
+    let (sinrs, report) = run(&quiet, Some((100, "world.impairment.one.db=-7")));
     let mean = |frames: std::ops::Range<u64>| {
         let own: Vec<f64> = sinrs.iter().filter(|(frame, _)| frames.contains(frame)).map(|(_, sinr)| *sinr).collect();
         assert!(own.len() > 30, "{frames:?}: {} frames", own.len());
         own.iter().sum::<f64>() / own.len() as f64
     };
     let (before, after) = (mean(0..95), mean(105..200));
-    let expected = -10.0 * (10f64.powf(-before / 10.0) + 10f64.powf(-LEFT_DB / 10.0)).log10();
+    // A row has the signal and, in each sample, twice the noise of a symbol; what the bursts add to a sample is twice what
+    // they add to a symbol.
+    let noise = 10f64.powf(-before / 10.0);
+    let expected = -10.0 * (noise + 0.5 * 10f64.powf(-0.7) * (1.0 + 2.0 * noise)).log10();
     // The receiver's own estimate of a frame scatters by some tenths of a decibel, its mean by less.
     assert!((after - expected).abs() < 0.5 && before > after + 1.0, "{before} {after}, expected {expected}");
     assert_eq!(report.figures.frames_sent, 200);
@@ -76,7 +77,7 @@ fn trials_see_the_impairments_of_the_sensing_receiver_and_of_the_transmitter() {
         |report: &serde_json::Value| report["rmse_m"].as_f64().unwrap() / report["hcrb_rmse_m"].as_f64().unwrap();
     let clean = trials("paper");
     assert!(spread(&clean) < 1.5, "{clean}");
-    // Noise of a twentieth of a symbol's power is far above the receiver's own, 40 dB below the echo and more.
+    // A tenth of a symbol's power is far above the receiver's own noise, which is 40 dB below the echo and more.
     let noisy = trials(&scene(&folder, "sensing-receiver", NOISE));
     let lost = noisy["no_position"].as_u64().unwrap();
     assert!(lost > 20 || spread(&noisy) > 5.0, "{noisy}");

@@ -56,8 +56,8 @@ pub struct EchoPathSettings {
     pub hold_timing_error: bool,
     /// Samples after a frame's start at which its Δτ and ψ take over.
     pub switch_samples: usize,
-    /// Samples by which everything comes early, for impairments that delay it again.
-    pub early_samples: usize,
+    /// Samples by which impairments delay the signal before this path and behind it: everything comes early by both.
+    pub lags: [usize; 2],
     /// Noise variance per complex sample and antenna.
     pub noise_variance: f64,
     /// Seed of Δτ, ψ and noise.
@@ -151,7 +151,7 @@ pub(super) fn longest_delay(sample_rate_hz: f64, timing_error_std_s: f64) -> usi
 impl EchoPathSettings {
     /// Sample at which a frame sent from sample `time` on, and received `delay_s` later, takes over.
     fn switch(&self, time: u64, delay_s: f64) -> i64 {
-        (time + (delay_s * self.sample_rate_hz) as u64 + self.switch_samples as u64) as i64
+        (time + (delay_s * self.sample_rate_hz) as u64 + self.switch_samples as u64) as i64 - self.lags[1] as i64
     }
 }
 
@@ -160,7 +160,7 @@ impl EchoPathSettings {
     /// than what is known.
     fn delay_samples(&self, delay_s: f64) -> f64 {
         let earliest = FILTER_LATENCY as f64 - RECEIVE_LAG as f64;
-        (delay_s * self.sample_rate_hz - self.early_samples as f64).max(earliest)
+        (delay_s * self.sample_rate_hz - (self.lags[0] + self.lags[1]) as f64).max(earliest)
     }
 }
 
@@ -376,7 +376,7 @@ mod tests {
             timing_error_std_s: 100e-9,
             hold_timing_error: false,
             switch_samples: 512,
-            early_samples: 0,
+            lags: [0, 0],
             noise_variance: 0.0,
             seed: 7,
         }

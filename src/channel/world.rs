@@ -67,7 +67,7 @@ impl World {
                 ));
             }
             let settings = echo_settings(scene, receiver, errors, preamble, own_seed);
-            let path = EchoPath::new(EchoPathSettings { early_samples, ..settings }, chunk)?;
+            let path = EchoPath::new(EchoPathSettings { lags: [transmitter.lag(), impairments.lag()], ..settings }, chunk)?;
             Ok((path, receiver.antennas, impairments))
         };
         let echoes = (0..).zip(&scene.sensing_receivers()).map(echo).collect::<Result<_, String>>()?;
@@ -310,7 +310,7 @@ fn echo_settings(
         timing_error_std_s: scene.channel.timing_error_std_s,
         hold_timing_error: scene.channel.timing_error_hold == TimingErrorHold::Run,
         switch_samples: preamble * scene.waveform.samples_per_symbol,
-        early_samples: 0,
+        lags: [0, 0],
         noise_variance: scene.waveform.samples_per_symbol as f64 * dbm_to_w(receiver.noise_dbm),
         seed,
     }
@@ -500,7 +500,7 @@ dbc = -10.0
         let scene = impaired("[[impairment]]\nat = \"communication-receiver\"\nkind = \"level\"\ndb = 0.0\n");
         let mut world = World::new(&scene, 7, 20_000, 256).unwrap();
         let sent = vec![Complex32::ONE; 20_000];
-        let mut hear = |world: &mut World, time| {
+        let hear = |world: &mut World, time| {
             let mut rows = vec![vec![Complex32::default(); 20_000]; world.rows()];
             let antennas = std::iter::repeat_n(&sent[..], 4);
             world.begin_frame(0, time, 0.0);

@@ -38,8 +38,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let bar = ProgressBar::new(100);
     let table = measure(&Study { receiver, only, frames, seed }, |percent| bar.set_position(percent))?;
     bar.finish_and_clear();
-    if let Some((folder, chart)) = out.zip(table.chart()) {
-        chart.write(&folder, "robustness")?;
+    if let Some((folder, bars)) = out.zip(table.bars()) {
+        bars.write(&folder, "robustness")?;
     }
     match json {
         true => say!("{}", table.report()),

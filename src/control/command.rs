@@ -155,13 +155,15 @@ impl Command {
         }
     }
 
-    /// Whether the scene has the target that this names.
+    /// Whether the scene has the target, or the impairment's number, that this names.
     pub fn check_id(&self, scene: &Scene) -> Result<()> {
         match self {
             Self::Target { id, .. } | Self::WorldTarget { id, .. } | Self::WorldReflection { id, .. } => {
                 scene.target_index(id.as_deref()).map(drop).map_err(Error::input)
             }
-            Self::WorldImpairment { id, .. } => scene.impairment_index(id).map(drop).map_err(Error::input),
+            Self::WorldImpairment { id, key, value } => {
+                scene.impairment_number(id, key, *value).map(drop).map_err(Error::input)
+            }
             _ => Ok(()),
         }
     }

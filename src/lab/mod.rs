@@ -8,6 +8,7 @@ pub mod bounds;
 mod code_figures;
 pub mod codec_curve;
 pub mod figures;
+pub mod link;
 pub mod rate_distortion;
 pub mod robustness;
 pub mod sense;

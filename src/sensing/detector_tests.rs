@@ -69,7 +69,7 @@ impl Air {
             timing_error_std_s: config.timing_error_std_s,
             hold_timing_error: false,
             switch_samples: PREAMBLE * sps,
-            early_samples: 0,
+            lags: [0, 0],
             noise_variance: sps as f64 * config.noise_power_w,
             seed,
         };

@@ -355,11 +355,15 @@ pub fn measure(case: &Case, format: &Format, bases: &Bases, study: &Study) -> Re
         let needed = search.needed_db(base.needed_db - 0.1, base.needed_db + 0.3, FARTHEST_DB)?;
         row.loss_db = needed.map(|needed| needed - base.needed_db);
     }
-    let mut above = sent.receive(&samples, base.needed_db + 3.0, study.seed)?;
+    let above = sent.receive(&samples, base.needed_db + 3.0, study.seed)?;
     row.floor = Some(quiet.rate());
     row.lost_3_db = Some(above.rate());
-    let loss = if is_base { Some(0.0) } else { row.loss_db };
-    row.sinr_excess_db = loss.zip(above.sinr_db()).map(|(loss, sinr)| sinr - (base.needed_db + 3.0 - loss));
+    // Where as many blocks are lost as by the receiver without the impairment at its threshold, the SINR is as good.
+    if let Some(loss_db) = row.loss_db {
+        let at_db = if is_base { base.needed_db } else { base.needed_db + loss_db };
+        let mut there = sent.receive(&samples, at_db, study.seed)?;
+        row.sinr_excess_db = there.sinr_db().map(|sinr_db| sinr_db - base.needed_db);
+    }
     row.wrong_blocks = Some(search.wrong + above.wrong);
     Ok(row)
 }
@@ -384,7 +388,7 @@ mod tests {
         // 152 blocks, of which one and a half are lost at the threshold: it scatters by a tenth of a decibel or two.
         assert!((row.loss_db.unwrap() - expected).abs() < 0.35, "{row:?}, expected {expected}");
         assert_eq!((row.floor, row.wrong_blocks), (Some(0.0), Some(0)));
-        // The receiver says what it measures, within what its estimate is off by without an impairment too.
+        // White noise is what the receiver's estimate of its SINR is made for.
         assert!(row.sinr_excess_db.unwrap().abs() < 0.5, "{row:?}");
         assert_eq!(row.loss_db, measure(&case, format, &bases, &study).unwrap().loss_db);
     }

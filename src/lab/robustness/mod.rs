@@ -12,7 +12,7 @@ use std::thread;
 
 use serde::Serialize;
 
-use crate::plot::Chart;
+use crate::plot::bars::Bars;
 use crate::scene::ReceiverKind;
 use crate::{Error, Result};
 
@@ -49,7 +49,8 @@ pub struct Row {
     pub floor: Option<f64>,
     /// Share of blocks lost 3 dB above what the receiver without the impairment needs.
     pub lost_3_db: Option<f64>,
-    /// Reported less true SINR in dB at that SNR, the true one being what the loss says; none where there is no loss.
+    /// Reported SINR, where one block in a hundred is lost, less the one at which the receiver without the impairment loses
+    /// as many, in dB; none where no SNR is enough.
     pub sinr_excess_db: Option<f64>,
     /// Blocks that passed their check and were not what was sent, over all of the row's runs.
     pub wrong_blocks: Option<u64>,
@@ -137,8 +138,8 @@ impl Table {
     }
 
     /// The losses as a picture; `None` where no row has one.
-    pub fn chart(&self) -> Option<Chart> {
-        drawing::chart(&self.rows)
+    pub fn bars(&self) -> Option<Bars> {
+        drawing::bars(&self.rows)
     }
 
     /// The table as text.
@@ -153,7 +154,7 @@ fn lines(rows: &[Row]) -> Vec<String> {
     if rows.iter().any(|row| row.modulation.is_some()) {
         lines.push(format!(
             "{:16} {:44} {:>16} {:>8} {:>8} {:>9} {:>7} {:>6}",
-            "communication", "level", "modulation", "loss dB", "floor", "at +3 dB", "SINR ±", "wrong"
+            "communication", "level", "modulation", "loss dB", "floor", "at +3 dB", "SINR dB", "wrong"
         ));
     }
     for row in rows.iter().filter(|row| row.modulation.is_some()) {
