@@ -135,6 +135,29 @@ impl Comparison {
         [here, there, between]
     }
 
+    /// The figures for people, a line each.
+    pub fn table(&self) -> Vec<String> {
+        let mut lines =
+            vec![format!("{} pictures   bit/px    PSNR  MS-SSIM   JPEG at this rate: PSNR  MS-SSIM", self.pictures)];
+        for Rate { name, point: [rate, psnr_db, ms_ssim], .. } in &self.ours {
+            let [jpeg_psnr_db, jpeg_ms_ssim] = self.jpeg_at(*rate);
+            let beside =
+                |figure: Option<f64>, digits| figure.map_or("–".into(), |figure| format!("{figure:.digits$}"));
+            lines.push(format!(
+                "{name:12} {rate:7.4} {psnr_db:7.2} {ms_ssim:8.4} {:>25} {:>8}",
+                beside(jpeg_psnr_db, 2),
+                beside(jpeg_ms_ssim, 4)
+            ));
+        }
+        for (name, measure) in MEASURES {
+            let [here, there, between] = self.differences(measure).map(|d| 100.0 * d.unwrap_or(f64::NAN));
+            lines.push(format!(
+                "mean rate at equal {name}: {here:+.1} % against JPEG; hyperprior 2018 on Kodak {there:+.1} %, so {between:+.1} % against it"
+            ));
+        }
+        lines
+    }
+
     /// Both measures over the rate, by file name.
     pub fn charts(&self) -> [(&'static str, Chart); 2] {
         let names = ["rate-distortion-psnr", "rate-distortion-ms-ssim"];
