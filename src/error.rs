@@ -64,7 +64,7 @@ impl Error {
         Self::new(Cause::Peer, text)
     }
 
-    /// What was stored or sent is not whole.
+    /// What was stored or sent is not whole (exit status 2): the text names it.
     pub fn damaged(text: impl Into<String>) -> Self {
         Self::new(Cause::Damaged, text)
     }
@@ -90,9 +90,9 @@ impl Error {
         self
     }
 
-    /// The process's exit status for this error, by `contracts`: 2 = input, 1 = otherwise.
+    /// The process's exit status for this error: 2 where what was given is wrong or damaged, else 1.
     pub fn exit_status(&self) -> u8 {
-        if self.cause == Cause::Input { 2 } else { 1 }
+        if matches!(self.cause, Cause::Input | Cause::Damaged) { 2 } else { 1 }
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_wrong_request_exits_with_2_and_causes_are_written_in_lower_case() {
+    fn a_wrong_request_and_a_damaged_file_exit_with_2_and_causes_are_written_in_lower_case() {
         for (error, name) in [
             (Error::input("x"), "input"),
             (Error::infeasible("x"), "infeasible"),
@@ -114,7 +114,7 @@ mod tests {
             (Error::internal("x"), "internal"),
         ] {
             assert_eq!(serde_json::to_value(error.cause()).unwrap(), name);
-            assert_eq!(error.exit_status(), if name == "input" { 2 } else { 1 });
+            assert_eq!(error.exit_status(), if ["input", "damaged"].contains(&name) { 2 } else { 1 });
         }
     }
 

@@ -156,3 +156,18 @@ fn a_file_named_by_mistake_as_the_control_socket_is_kept() {
     assert!(stderr(&output).contains("notes.txt: is a file and no socket"), "{}", stderr(&output));
     assert_eq!(std::fs::read_to_string(&notes).unwrap(), "kept");
 }
+
+#[test]
+fn a_paced_run_does_without_the_usual_socket_where_another_has_it_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("issc.sock");
+    let other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let output =
+        command(&["run", "--frames", "8", "--pace", "1"]).env("XDG_RUNTIME_DIR", folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("takes no live commands")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("another issc is listening here"), "{said}");
+    drop(other);
+    assert!(socket.exists(), "the other's socket is left alone");
+}

@@ -273,6 +273,7 @@ fn every_number_of_every_key_is_refused_by_name_or_works_in_all_commands() {
     }
     assert!(worked > 70, "{worked}");
     flowgraph_keys(&bench);
+    stage_keys(&bench);
     live_keys();
     let faults = FAULTS.lock().unwrap();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -306,6 +307,57 @@ fn flowgraph_keys(bench: &Bench) {
             });
         }
     }
+}
+
+/// Numbers of stages' keys, whose ranges are words: each is refused by name, or the run's first frames are right.
+fn stage_keys(bench: &Bench) {
+    let odd = [f64::NAN, f64::INFINITY, -1e308, -1.0, -0.0, 5e-324, 1e-9, 0.5, 1e9, 1e308].map(Value::Float);
+    let whole = [i64::MIN, -1, 0, 1, 2, 16, 17, 59, 60, 256, 257, 1 << 40, i64::MAX].map(Value::Integer);
+    let mut tried = 0;
+    for text in [
+        include_str!("../flowgraphs/loopback.toml"),
+        include_str!("../flowgraphs/coherent.toml"),
+        include_str!("../flowgraphs/clutter.toml"),
+    ] {
+        let shipped: Table = toml::from_str(text).unwrap();
+        let registry = issc::blocks::Registry::shipped();
+        for (kind, key) in registry.kinds().iter().flat_map(|kind| kind.keys.iter().map(move |key| (kind.name, key))) {
+            if !["integer", "number"].contains(&key.value) {
+                continue;
+            }
+            for value in odd.iter().chain(&whole) {
+                let path = format!("chain.NAME.stages.{kind}.{}", key.name);
+                let mut graph = shipped.clone();
+                if !set_in_stage(&mut graph, kind, key.name, value) {
+                    break;
+                }
+                tried += 1;
+                within_memory(&format!("{path} = {value}"), || {
+                    let result = bench.run_graph(&graph);
+                    result.unwrap_or_else(|error| check_refusal(&path, &value.to_string(), &error));
+                });
+            }
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
+
+/// Gives a key to the first stage of a kind; false where there is no such stage.
+fn set_in_stage(graph: &mut Table, kind: &str, key: &str, value: &Value) -> bool {
+    let chains = graph["chain"].as_array_mut().unwrap().iter_mut();
+    let stages = chains.flat_map(|chain| chain["stages"].as_array_mut().unwrap());
+    for stage in stages {
+        if stage.as_str() == Some(kind) {
+            *stage = Value::Table(Table::from_iter([("kind".to_owned(), Value::from(kind))]));
+        }
+        if let Some(table) = stage.as_table_mut()
+            && table.get("kind").and_then(Value::as_str) == Some(kind)
+        {
+            table.insert(key.into(), value.clone());
+            return true;
+        }
+    }
+    false
 }
 
 fn live_keys() {

@@ -369,9 +369,9 @@ fn clutter_and_leakage_40_db_above_a_target_at_5_m_s_are_removed_and_left_in_the
     let shipped = include_str!("../flowgraphs/clutter.toml");
     std::fs::write(&path, shipped.replace(", remove_stationary = true", "")).unwrap();
     let left = report(&[&["run", path.to_str().unwrap()][..], &arguments].concat())["target"].clone();
-    // Of all that it finds the report takes what lies nearest to the target: it is something else, and its error bars say
-    // nothing of it.
-    assert!(number(&left["nees"]) > 1000.0 && number(&left["rmse_m"]) > 1.5 * number(&left["hcrb_rmse_m"]), "{left}");
+    // The strongest of what is found is clutter, now one piece of it, now another, whose error bars say nothing of the target.
+    assert!(number(&left["rmse_m"]) > 10.0 * number(&left["hcrb_rmse_m"]) && number(&left["nees"]) > 1e4, "{left}");
+    assert!(2.0 * number(&left["outliers"]) > number(&left["frames"]), "{left}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ const RADIO: Key = Key {
     unit: "",
     range: "a shipped profile or a path",
     default: None,
-    doc: "profile of the device",
+    doc: "Profile of the device.",
 };
 
 const RECEIVER: Key = Key {
@@ -30,7 +30,7 @@ const RECEIVER: Key = Key {
     unit: "",
     range: "id of a communication receiver of the scene",
     default: Some("the first"),
-    doc: "which receiver of the scene this one is",
+    doc: "Which receiver of the scene this one is.",
 };
 
 /// All of them, in the order of a signal's way.
@@ -70,7 +70,7 @@ fn senders() -> Vec<Kind> {
                 unit: "",
                 range: "a name that no other tap has",
                 default: Some("no tap"),
-                doc: "name under which sensing receivers read the shaped streams, any number of them",
+                doc: "Name under which sensing receivers read the shaped streams, any number of them.",
             }],
             ..kind(
                 "pulse-shaper",
@@ -132,7 +132,7 @@ fn receivers() -> Vec<Kind> {
                     unit: "",
                     range: "noise, cancel or demap",
                     default: Some("noise"),
-                    doc: "what becomes of s_0: it counts as noise, is known and taken out, or is unknown and demapped too",
+                    doc: "What becomes of s_0: it counts as noise, is known and taken out, or is unknown and demapped too.",
                 },
             ],
             ..kind(
@@ -150,7 +150,7 @@ fn receivers() -> Vec<Kind> {
                 unit: "threads",
                 range: "1 to 16",
                 default: Some("half of the cores"),
-                doc: "threads that decode pictures beside the chain",
+                doc: "Threads that decode pictures beside the chain.",
             }],
             ..kind(
                 "picture-sink",
@@ -186,7 +186,7 @@ fn receivers() -> Vec<Kind> {
                     unit: "",
                     range: "receiving channels of the device",
                     default: Some("all of the profile's"),
-                    doc: "channels to receive, a row each",
+                    doc: "Channels to receive, a row each.",
                 },
             ],
             ..kind(
@@ -208,7 +208,7 @@ const LOCATOR: &[Key] = &[
         unit: "",
         range: "a tap of a chain above",
         default: None,
-        doc: "the tap that holds the shaped streams",
+        doc: "The tap that holds the shaped streams.",
     },
     Key {
         name: "moving",
@@ -216,7 +216,7 @@ const LOCATOR: &[Key] = &[
         unit: "",
         range: "true or false",
         default: Some("false"),
-        doc: "whether targets may move: then the Doppler shift within a frame is estimated",
+        doc: "Whether targets may move: then the Doppler shift within a frame is estimated.",
     },
     Key {
         name: "acceleration_density_m2_s3",
@@ -224,7 +224,7 @@ const LOCATOR: &[Key] = &[
         unit: "m²/s³ per axis",
         range: "above 0",
         default: Some("1"),
-        doc: "density of the target's acceleration noise for the track",
+        doc: "Density of the target's acceleration noise for the track.",
     },
     Key {
         name: "coast_s",
@@ -232,7 +232,7 @@ const LOCATOR: &[Key] = &[
         unit: "s",
         range: "above 0",
         default: Some("2"),
-        doc: "time without a position after which a track ends",
+        doc: "Time without a position after which a track ends.",
     },
     Key {
         name: "remove_stationary",
@@ -240,7 +240,7 @@ const LOCATOR: &[Key] = &[
         unit: "",
         range: "true or false",
         default: Some("false"),
-        doc: "whether what stands still is learned and removed",
+        doc: "Whether what stands still is learned and removed.",
     },
     Key {
         name: "learn_frames",
@@ -248,7 +248,7 @@ const LOCATOR: &[Key] = &[
         unit: "frames",
         range: "60 or more, with remove_stationary = true",
         default: Some("all"),
-        doc: "frames under the same beams that are learned from",
+        doc: "Frames under the same beams that are learned from.",
     },
     Key {
         name: "coherent_frames",
@@ -256,7 +256,7 @@ const LOCATOR: &[Key] = &[
         unit: "frames",
         range: "1 to 256",
         default: Some("1"),
-        doc: "frames that are added up in phase for one position",
+        doc: "Frames that are added up in phase for one position.",
     },
     Key {
         name: "path_rate_max_m_s",
@@ -264,7 +264,7 @@ const LOCATOR: &[Key] = &[
         unit: "m/s",
         range: "above 0, with coherent_frames above 1 and moving = true",
         default: Some("120"),
-        doc: "fastest growth or shrinking of the path that is searched where frames are added up",
+        doc: "Fastest growth or shrinking of the path that is searched where frames are added up.",
     },
 ];
 
@@ -277,7 +277,7 @@ fn recordings() -> Vec<Kind> {
                 unit: "",
                 range: "a file name without a suffix",
                 default: None,
-                doc: "name of the pair of files",
+                doc: "Name of the pair of files.",
             }],
             ..kind(
                 "recorder",
@@ -294,7 +294,7 @@ fn recordings() -> Vec<Kind> {
                 unit: "",
                 range: "a path",
                 default: None,
-                doc: "the metadata file; beside the recording that is played where it is a bare name",
+                doc: "The metadata file; beside the recording that is played where it is a bare name.",
             }],
             ..kind(
                 "recording-source",

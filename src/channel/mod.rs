@@ -4,6 +4,7 @@
 
 mod direct;
 mod echo;
+pub mod impairment;
 mod line;
 mod noise;
 mod path;

@@ -58,8 +58,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
         }
     }
     let Some(writer) = writer else {
-        let none = || Error::input("no picture header can be read: not a file of `issc encode`, or damaged");
-        return Err(Error::file(&arguments.file, failure.unwrap_or_else(none)));
+        let none = || Error::damaged("no picture header can be read: not a file of `issc encode`, or damaged");
+        return Err(failure.unwrap_or_else(none).within(arguments.file.display()));
     };
     writer.finish()?;
     let bits = 8 * bytes.len();

@@ -2,7 +2,7 @@
 
 use super::inputs;
 use crate::Result;
-use crate::control::keys::{Row, SCENE_PREFIX, table};
+use crate::control::keys::{Row, SCENE_PREFIX, STAGE_PREFIX, table};
 
 /// Lists every key that `--set` (scenes and flowgraphs) and `issc set` and `--at` (live) take.
 #[derive(Debug, clap::Args)]
@@ -54,8 +54,10 @@ fn markdown(rows: &[Row]) -> String {
     let mut page = String::from(
         "# Keys\n\nThis page is the output of `issc keys --markdown`; a test holds it against the program. Words in capitals \
          stand for the name or the place of a list's entry. A key without a default is required, or what it describes is \
-         absent: its sentence says which.\n",
+         absent: its sentence says which. Keys of stages stand in [Kinds of stages](kinds.md).\n",
     );
+    // The page of the kinds has the keys of stages.
+    let in_stage = |row: &Row| row.path.starts_with(STAGE_PREFIX) && !row.path.starts_with("chain.NAME.stages.KIND");
     let of_scene = |row: &Row| row.path.starts_with(SCENE_PREFIX);
     let title = |row: &Row| match row.live {
         true => "Live commands",
@@ -64,7 +66,7 @@ fn markdown(rows: &[Row]) -> String {
     };
     for sort in ["Scene files", "Flowgraph files", "Live commands"] {
         page += &format!("\n## {sort}\n\n| key | unit | accepted | default | meaning |\n|---|---|---|---|---|\n");
-        for row in rows.iter().filter(|row| title(row) == sort) {
+        for row in rows.iter().filter(|row| title(row) == sort && !in_stage(row)) {
             let default = if row.default.is_null() { String::new() } else { format!("`{}`", row.default) };
             let cells = [format!("`{}`", row.path), row.unit.into(), range(row), default, row.doc.into()];
             page += &format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|")).join(" | "));

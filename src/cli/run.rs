@@ -147,7 +147,11 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     match control {
         Some(path) => system.listen(path),
-        None if paced && system.takes_commands() => system.listen(socket::default_path()?),
+        // Nobody asked for this socket: the run does without where it cannot have it.
+        None if paced && system.takes_commands() => match socket::free_default_path() {
+            Ok(path) => system.listen(path),
+            Err(why) => remark!("issc: takes no live commands: {why}"),
+        },
         None => {}
     }
     let (snapshots, scene, frames) = (Arc::clone(system.snapshots()), Arc::clone(system.scene()), system.frames());

@@ -4,11 +4,15 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::blocks::Registry;
 use crate::keys::{Default, Key, Range};
 use crate::{config, runtime, scene};
 
 /// Where the scene's keys stand in the table, and what may be left out in `--set`.
 pub const SCENE_PREFIX: &str = "scene.";
+
+/// Where the keys of stages stand in the table.
+pub const STAGE_PREFIX: &str = "chain.NAME.stages.";
 
 /// A live command's key, which is also in [`table`].
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +135,7 @@ fn default(default: Default) -> Value {
     default.value().map_or(Value::Null, |value| json!(value))
 }
 
-/// The whole table: scene, flowgraph, live commands.
+/// The whole table: scene, flowgraph, stages, live commands.
 pub fn table() -> Vec<Row> {
     let scene = scene::keys::KEYS.iter().map(|key| Row::of(key, SCENE_PREFIX));
     let flowgraph = runtime::KEYS.iter().map(|key| Row::of(key, ""));
@@ -143,7 +147,22 @@ pub fn table() -> Vec<Row> {
         doc: key.doc,
         live: true,
     });
-    scene.chain(flowgraph).chain(live).collect()
+    scene.chain(flowgraph).chain(of_stages()).chain(live).collect()
+}
+
+/// The keys of every shipped kind of stage.
+fn of_stages() -> Vec<Row> {
+    let registry = Registry::shipped();
+    let rows = registry.kinds().iter().flat_map(|kind| kind.keys.iter().map(|key| (kind.name, key)));
+    let row = |(kind, key): (&str, &crate::blocks::Key)| Row {
+        path: format!("{STAGE_PREFIX}{kind}.{}", key.name),
+        unit: key.unit,
+        range: json!(key.range),
+        default: key.default.map_or(Value::Null, |text| serde_json::from_str(text).unwrap_or_else(|_| json!(text))),
+        doc: key.doc,
+        live: false,
+    };
+    rows.map(row).collect()
 }
 
 /// The live key of a command, and the target's id that it names.

@@ -51,6 +51,19 @@ pub fn default_path() -> Result<PathBuf> {
     default_in(folder("XDG_RUNTIME_DIR"), folder("HOME"))
 }
 
+/// [`default_path`], where no other process listens.
+///
+/// # Errors
+/// Where there is no such folder, or another process has the socket.
+pub fn free_default_path() -> Result<PathBuf> {
+    let path = default_path()?;
+    if UnixStream::connect(&path).is_ok() { Err(taken(&path)) } else { Ok(path) }
+}
+
+fn taken(path: &Path) -> Error {
+    Error::file(path, "another issc is listening here; accepted: another --control PATH")
+}
+
 fn default_in(runtime: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
     runtime
         .map(|folder| folder.join("issc.sock"))
@@ -74,7 +87,7 @@ impl ControlSocket {
                     return Err(Error::file(path, "is a file and no socket; accepted: another --control PATH"));
                 }
                 if UnixStream::connect(path).is_ok() {
-                    return Err(Error::file(path, "another issc is listening here; accepted: another --control PATH"));
+                    return Err(taken(path));
                 }
                 std::fs::remove_file(path).map_err(|error| Error::file(path, error))?;
                 UnixListener::bind(path)

@@ -37,6 +37,11 @@ impl DelayTaps {
         Self { whole: whole as i64, taps }
     }
 
+    /// The filter itself: tap k weighs the input k samples after where [`Self::reach_back`] says that it begins.
+    pub fn taps(&self) -> &[f32; FILTER_TAPS] {
+        &self.taps
+    }
+
     /// Samples before the first output sample at which the filter's input begins, at most; may be negative.
     pub fn reach_back(&self) -> i64 {
         self.whole + FILTER_LATENCY as i64

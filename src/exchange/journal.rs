@@ -237,7 +237,8 @@ fn each_line(path: &Path, finished: bool, mut take: impl FnMut(Message) -> Resul
     let whole = if finished { &text[..] } else { &text[..text.rfind('\n').map_or(0, |end| end + 1)] };
     for (sequence, line) in whole.lines().enumerate() {
         let wrong = |what: String| Error::input(format!("{}:{}: {what}", path.display(), sequence + 1));
-        let envelope: Envelope = serde_json::from_str(line).map_err(|_| wrong("damaged".into()))?;
+        let envelope: Envelope = serde_json::from_str(line)
+            .map_err(|_| Error::damaged("damaged").within(format!("{}:{}", path.display(), sequence + 1)))?;
         if envelope.sequence != sequence as u64 {
             return Err(wrong(format!("message {} where {sequence} is due", envelope.sequence)));
         }

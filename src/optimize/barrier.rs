@@ -19,15 +19,15 @@ type Hessian = SMatrix<f64, 9, 9>;
 type Expansion = (f64, Point, Hessian);
 
 /// Factor by which the barrier is lowered from one level to the next.
-const LOWERING: f64 = 25.0;
+pub(super) const LOWERING: f64 = 25.0;
 /// Squared Newton decrement at which a level counts as centred.
-const CENTRED: f64 = 1e-2;
+pub(super) const CENTRED: f64 = 1e-2;
 /// The same for the last level.
-const CENTRED_LAST: f64 = 1e-12;
+pub(super) const CENTRED_LAST: f64 = 1e-12;
 /// Below this squared decrement Newton's full steps converge quadratically, and values differ by less than they round.
-const QUADRATIC: f64 = 1e-4;
+pub(super) const QUADRATIC: f64 = 1e-4;
 /// Newton steps within a level at most.
-const LEVEL_STEPS: usize = 60;
+pub(super) const LEVEL_STEPS: usize = 60;
 /// Gap (relative) of the level that a warm start begins from.
 const WARM_GAP: f64 = 1e-3;
 

@@ -6,7 +6,7 @@
 use nalgebra::DMatrix;
 use num_complex::Complex64;
 
-use super::barrier::THRESHOLD_TOLERANCE;
+use super::barrier::{CENTRED, CENTRED_LAST, LEVEL_STEPS, LOWERING, QUADRATIC, THRESHOLD_TOLERANCE};
 use super::several::{Blocks, Expansion, Goal, Several};
 
 /// What S is made of: a factor F with S = F Fᴴ.
@@ -21,20 +21,10 @@ pub(super) trait Shape {
     fn moved(&self, here: &Here, direction: &DMatrix<Complex64>, length: f64) -> Option<DMatrix<Complex64>>;
 }
 
-/// Factor by which the barrier is lowered from one level to the next.
-const LOWERING: f64 = 25.0;
-/// Squared Newton decrement at which a level counts as centred.
-const CENTRED: f64 = 1e-2;
-/// The same for the last level.
-const CENTRED_LAST: f64 = 1e-12;
-/// Below this squared decrement Newton's full steps converge quadratically, and values differ by less than they round.
-const QUADRATIC: f64 = 1e-4;
 /// Relative distance to which a search for a small enough bound tells the largest bound from the others, at first and at
 /// last.
 const REACHING: f64 = 100.0;
 const GAP_REACHED: f64 = 1e-7;
-/// Newton steps within a level at most.
-const LEVEL_STEPS: usize = 60;
 /// Gap (relative) of the level that a warm start begins from at least.
 const WARM_GAP: f64 = 2e-4;
 

@@ -11,7 +11,7 @@ use super::decode::{Decoded, check_header, decode};
 use super::folder::read_folder;
 use super::kind::{Kind, MAGIC_BYTES};
 use super::video::{VideoReader, is_video};
-use crate::{Error, Result};
+use crate::{Cause, Error, Result};
 
 /// Most bytes of one picture file, which is read whole.
 const FILE_BYTES: u64 = 256 << 20;
@@ -53,7 +53,8 @@ pub fn picture_of(name: &str, bytes: &[u8], reading: Reading) -> Result<(RgbImag
     let Decoded { picture, cut } = decoded.map_err(|what| {
         let cut = what.contains(" cut short: ") && !what.contains("nothing of it") && !reading.lenient;
         let hint = if cut { "; accepted with --lenient: what there is of it" } else { "" };
-        Error::input(format!("{name}: {what}{hint}"))
+        let damaged = what.contains(" cut short: ") || what.contains("damaged");
+        Error::new(if damaged { Cause::Damaged } else { Cause::Input }, format!("{name}: {what}{hint}"))
     })?;
     Ok((picture, cut.map(|cut| format!("{name}: {cut}"))))
 }

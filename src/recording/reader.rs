@@ -257,6 +257,7 @@ fn check(data: &Stretch, expected: &str) -> Result<()> {
     if found == expected {
         Ok(())
     } else {
-        Err(Error::file(&data.label, format!("damaged: digest {found} instead of {expected} (issc:digest)")))
+        let what = format!("damaged: digest {found} instead of {expected} (issc:digest)");
+        Err(Error::damaged(what).within(data.label.display()))
     }
 }

@@ -51,7 +51,8 @@ impl<'a> Weights<'a> {
         let stated = u64::from_str_radix(entry("digest")?, 16).map_err(|_| wrong("its digest is no number".into()))?;
         let digest = fnv1a(bytes.get(8 + header..).unwrap_or_default());
         if digest != stated {
-            return Err(wrong(format!("damaged: digest {digest:016x}, its header says {stated:016x}")));
+            let what = format!("damaged: digest {digest:016x}, its header says {stated:016x}");
+            return Err(Error::damaged(format!("{label}: {what}")));
         }
         let configuration: Configuration =
             serde_json::from_str(entry("config")?).map_err(|e| wrong(format!("its configuration: {e}")))?;

@@ -1,6 +1,7 @@
 //! A sensing receiver in the report: positions and tracks of every target beside where the target was.
 //!
-//! Detections and tracks are given to the targets that are nearest to them, the nearest pair first. Where nobody knows
+//! The strongest detections, as many as there are targets, and the tracks are given to the targets that are nearest to
+//! them, the nearest pair first. Where nobody knows
 //! where the targets are (a real radio), the place where a target was found last stands for it, or the one that the scene
 //! believes in.
 
@@ -172,13 +173,16 @@ impl SensingReceiver {
         }
     }
 
-    /// Takes in all that was found in a frame.
+    /// Takes in all that was found in a frame, the strongest first: as many as there are targets count, the others are
+    /// surplus. If the nearest counted, clutter close to a target would pass for it.
     pub fn sensed(&mut self, frame: u64, estimates: &[Estimate], around: &SensedFrame<'_>) {
-        let fixes: Vec<(&Fix, usize)> = estimates
+        let mut fixes: Vec<(&Fix, usize)> = estimates
             .iter()
             .filter(|estimate| estimate.status == Status::Located)
             .filter_map(|estimate| Some((estimate.fix.as_ref()?, estimate.frames)))
             .collect();
+        let found = fixes.len();
+        fixes.truncate(self.targets.len());
         let places: Vec<_> = fixes.iter().map(|(fix, _)| fix.position_m).collect();
         let given = self.give(&places, around.truth);
         let reason = estimates.first().and_then(|estimate| estimate.status.refusal());
@@ -197,7 +201,7 @@ impl SensingReceiver {
             }
         }
         Paths::keep(&mut self.paths.truth, around.truth[0].map(|truth| truth.position_m));
-        self.surplus.add(given.iter().filter(|to| to.is_none()).count() as u64);
+        self.surplus.add((found - fixes.len()) as u64);
     }
 
     /// Takes in all tracks of a frame.
