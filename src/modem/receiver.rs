@@ -46,6 +46,9 @@ const MOST_LATE: f64 = 0.6;
 /// Longest gap in samples after which frames are still looked for where they were, once the clock is known to about 2 ppm.
 const LONGEST_GAP: u64 = 1_000_000;
 
+/// Difference from which on a carrier found by a search is another one than the running, in cycles per symbol.
+const OTHER_CARRIER: f64 = 1.0 / 128.0;
+
 /// Samples about the expected start within which a frame found by a search is the expected one.
 const EXPECTED: f64 = 8.0;
 
@@ -446,10 +449,13 @@ impl FrameReceiver {
         }
         let next = next.map(|number| number + 1);
         // Where samples are missing, and nobody said so, the next frame begins elsewhere.
-        let moved = if misses == 0 { self.search_from(start) } else { None };
+        let moved = self.search_from(start);
         let start = match moved {
             Some((at, carrier)) if (at - start).abs() > EXPECTED && (at - start - guess).abs() > EXPECTED => {
-                self.carrier = Some(carrier);
+                // A search tells carriers only 1/256 apart: the running one is better unless it is another one's.
+                if self.carrier.is_none_or(|running| (running - carrier).abs() > OTHER_CARRIER) {
+                    (self.carrier, self.learned.frames) = (Some(carrier), 0.0);
+                }
                 at
             }
             _ => start + guess,
@@ -512,6 +518,7 @@ impl FrameReceiver {
         let work = &mut self.work[..needed];
         work.fill(Complex32::default());
         work[missing..][..there.len()].copy_from_slice(there);
+        self.blanker.blank(work);
         rotate(work, 0.0, -std::f64::consts::TAU * self.carrier.unwrap_or(0.0) / sps as f64);
         for phase in 0..sps {
             let filtered = &mut self.symbols[..symbols];

@@ -33,7 +33,7 @@ const FALSE_ALARM: f64 = 1e-6;
 const WORTH_A_LOOK: f32 = 5.0;
 
 /// Readings of one place that are kept.
-const CANDIDATES: usize = 4;
+const CANDIDATES: usize = 6;
 
 /// How much likelier an offset within the first look's hypotheses counts than others, once that look found something.
 const SMALL_OFFSET_BONUS: f32 = 1.1;
@@ -164,8 +164,8 @@ impl Searcher {
             (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
             (a, b) => (a.or(b), None),
         };
-        let looked = [first, second].into_iter().flatten().any(|near| self.look_around(near, near_zero.is_some()));
-        if !looked && let Some(at) = near_zero {
+        let _ = [first, second].into_iter().flatten().any(|near| self.look_around(near, near_zero.is_some()));
+        if let Some(at) = near_zero {
             // The first look's hypotheses stand closer together: what it found may be too weak for the second.
             self.add(Found { at, carrier: 0.0 });
         }
@@ -295,7 +295,7 @@ impl Searcher {
             let bonus = if small { SMALL_OFFSET_BONUS } else { 1.0 };
             *likelihood = if statistic > 0.35 * largest { bonus * all_paths } else { 0.0 };
         }
-        for _ in 0..CANDIDATES {
+        for _ in 0..CANDIDATES - 1 {
             let best = (0..bins).max_by(|a, b| self.likelihoods[*a].total_cmp(&self.likelihoods[*b])).unwrap_or(0);
             if self.likelihoods[best] <= 0.0 {
                 break;
@@ -304,9 +304,7 @@ impl Searcher {
             let bin = around.max_by(|a, b| self.peaks[*a].0.total_cmp(&self.peaks[*b].0)).unwrap_or(best);
             let carrier = (bin as f64 - (bins / 2) as f64) / (2 * PREAMBLE_WORD) as f64;
             let found = Found { at: self.peaks[bin].1, carrier };
-            if let Some(free) = self.candidates.iter_mut().find(|candidate| candidate.is_none()) {
-                *free = Some(found);
-            }
+            self.add(found);
             self.likelihoods[best.saturating_sub(2)..(best + 3).min(bins)].fill(0.0);
         }
         true
