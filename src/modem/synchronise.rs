@@ -62,6 +62,8 @@ pub(super) struct Searcher {
     samples_per_symbol: usize,
     /// Samples between the two copies.
     repeat: usize,
+    /// Lags at which the samples searched hold both copies.
+    lags: usize,
     threshold: f32,
     /// Transform over the samples times the word, its bins up to the widest offset to either side.
     close: Arc<dyn Fft<f32>>,
@@ -119,6 +121,7 @@ impl Searcher {
             shaped: shaped.iter().map(Complex32::conj).collect(),
             samples_per_symbol,
             repeat,
+            lags: 0,
             threshold: noise_threshold(2 * repeat, SEARCH * HYPOTHESES.len()),
             product: vec![Complex32::default(); 2 * repeat],
             powers: vec![0.0; 3 * repeat * bins],
@@ -158,6 +161,7 @@ impl Searcher {
         if !total.is_finite() {
             return None;
         }
+        self.lags = samples.len().saturating_sub(self.overlap());
         let near_zero = self.match_both_copies();
         let anywhere = self.repetition();
         let (first, second) = match (near_zero, anywhere) {
@@ -199,7 +203,7 @@ impl Searcher {
                 *value = sample * weight;
             }
             self.inverse.process_with_scratch(&mut self.correlation, &mut self.scratch);
-            for lag in 0..SEARCH - self.overlap() {
+            for lag in 0..self.lags {
                 let power = self.correlation[lag].norm_sqr() + self.correlation[lag + self.repeat].norm_sqr();
                 let energy = self.energies[lag + centre + window] - self.energies[lag + centre];
                 let statistic = power * scale / (self.template_energy * energy as f32).max(f32::MIN_POSITIVE);
@@ -213,7 +217,7 @@ impl Searcher {
     /// in common is taken out.
     fn repetition(&mut self) -> Option<usize> {
         let (repeat, centre) = (self.repeat, SPAN_SYMBOLS * self.samples_per_symbol);
-        let lags = SEARCH - self.overlap();
+        let lags = self.lags;
         let product = |n: usize| {
             let (x, y) = (self.samples[n].conj(), self.samples[n + repeat]);
             Complex64::new(f64::from(x.re), f64::from(x.im)) * Complex64::new(f64::from(y.re), f64::from(y.im))
@@ -237,7 +241,7 @@ impl Searcher {
 
     /// The largest statistic within a preamble of the first that is no more than 4 dB below the largest of all.
     fn first_peak(&self, threshold: f32) -> Option<usize> {
-        let lags = SEARCH - self.overlap();
+        let lags = self.lags;
         let largest = self.statistics[..lags].iter().copied().fold(0.0, f32::max);
         let threshold = threshold.max(0.4 * largest);
         // One copy alone may cross the threshold before both match: the peak follows within the preamble.
@@ -250,7 +254,7 @@ impl Searcher {
     fn look_around(&mut self, near: usize, near_zero: bool) -> bool {
         let (repeat, bins) = (self.repeat, self.bins);
         let from = near.saturating_sub(repeat);
-        let until = (near + repeat).min(SEARCH - self.overlap());
+        let until = (near + repeat).min(self.lags);
         let length = self.shaped.len();
         let points = self.product.len();
         for (lag, powers) in (from..until + repeat).zip(self.powers.chunks_exact_mut(bins)) {
