@@ -1,9 +1,12 @@
 //! The air interface: the frame and its known words, and the receiver of the semantic stream.
 
+mod conditioning;
+mod equaliser;
 pub mod frame;
 pub mod header;
 pub mod receiver;
 mod synchronise;
+mod tracking;
 pub mod words;
 
 // Below the channel code, which maps its bits to them; whoever asks the air interface finds them here.

@@ -8,12 +8,15 @@
 
 use num_complex::{Complex32, Complex64};
 
+use super::conditioning::{Blanker, Image, MOST_BURSTS, Residual, Tones, without_image};
 use super::constellation::{Constellation, Modulation};
+use super::equaliser::{EARLIER, Equaliser, LATER};
 use super::frame::{
     BLOCK, BLOCKS, HEADER, Layout, PREAMBLE, PREAMBLE_WORD, SENSING_SYMBOLS, SOUNDING_GUARD, UNIQUE_WORD, UNIQUE_WORDS,
 };
 use super::header::{FrameHeader, HEADER_BITS, unwrap_count};
-use super::synchronise::{SEARCH, Searcher};
+use super::synchronise::{Found, SEARCH, Searcher};
+use super::tracking::{self, POINTS, Point, Steps, Wander};
 use super::words::{SensingSequence, StreamWords, Words};
 use crate::coding::{HeaderCode, HeaderScratch};
 use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, correlate, rotate};
@@ -21,8 +24,33 @@ use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, correlate, rotate};
 /// Frames in a row without a readable header after which the receiver searches anew.
 const MAX_MISSES: u32 = 3;
 
-/// Share of a new carrier estimate in the running one.
+/// Share of a preamble's carrier estimate in the running one.
 const CARRIER_GAIN: f64 = 0.2;
+
+/// Share of the slope that is left along a frame in the running carrier.
+const SLOPE_GAIN: f64 = 0.5;
+
+/// Largest such slope that the running carrier follows, in cycles per symbol: one more cycle between two unique words, taken
+/// for none, would look like three times as much.
+const MOST_SLOPE: f64 = 1e-3;
+
+/// Most frames of which the running clock is a mean.
+const CLOCK_MEMORY: f64 = 16.0;
+
+/// Largest clock offset that is followed.
+const MOST_CLOCK: f64 = 200e-6;
+
+/// Most that a frame may begin away from where it is expected and still tell of the clock, in samples.
+const MOST_LATE: f64 = 0.6;
+
+/// Longest gap in samples after which frames are still looked for where they were, once the clock is known to about 2 ppm.
+const LONGEST_GAP: u64 = 1_000_000;
+
+/// Difference from which on a carrier found by a search is another one than the running, in cycles per symbol.
+const OTHER_CARRIER: f64 = 1.0 / 128.0;
+
+/// Samples about the expected start within which a frame found by a search is the expected one.
+const EXPECTED: f64 = 8.0;
 
 /// Samples kept before a frame's start for the timing search.
 const MARGIN: usize = 64;
@@ -95,6 +123,44 @@ impl FrameStatus {
     }
 }
 
+/// What was learned of the stream beside its frames' places, from frame to frame.
+#[derive(Debug, Clone, Copy, Default)]
+struct Learned {
+    /// Frames read since the stream was found.
+    frames: f64,
+    /// Offset of the transmitter's symbol clock against the receiver's: samples come so much later per sample.
+    clock: f64,
+    /// How fast phase and logarithmic amplitude wander beyond the phase line.
+    phase: Wander,
+    level: Wander,
+    image: Image,
+}
+
+/// Gains of both streams, and the noise beside them.
+#[derive(Debug, Clone, Copy)]
+struct Fitted {
+    a: Complex64,
+    b: Complex64,
+    noise: f64,
+}
+
+/// What is known once a frame's symbols lie along one phase line.
+#[derive(Debug, Clone, Copy)]
+struct Straight {
+    /// The line's slope, in rad per symbol.
+    step: f64,
+    /// Whether the signal comes over several paths.
+    several: bool,
+    fitted: Fitted,
+}
+
+/// What the frame at hand shows of phase and level.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    phase: f64,
+    level: f64,
+}
+
 /// Where the receiver is in the stream.
 #[derive(Debug, Clone, Copy)]
 enum State {
@@ -136,6 +202,22 @@ pub struct FrameReceiver {
     sensing: SensingStream,
     /// Room for a frame's s_0.
     sensing_symbols: Vec<Complex32>,
+    learned: Learned,
+    blanker: Blanker,
+    steps: Steps,
+    tones: Tones,
+    equaliser: Equaliser,
+    residual: Residual,
+    /// Room for the conjugate of a preamble's samples, and its symbols.
+    conjugates: Vec<Complex32>,
+    conjugate_symbols: Vec<Complex32>,
+    /// Symbols of the frame at hand that a burst took, as (first, one after the last).
+    erased: Vec<(usize, usize)>,
+    layout: Layout,
+    /// First sample of the last search for a stream.
+    searched: u64,
+    /// Energies of a preamble's and of a unique word's pilots.
+    pilot_energies: [f64; 2],
 }
 
 impl FrameReceiver {
@@ -146,15 +228,33 @@ impl FrameReceiver {
         let sps = config.samples_per_symbol;
         let window = sps * (longest + 4 * SPAN_SYMBOLS) + 2 * MARGIN;
         let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER)?;
+        let filter = MatchedFilter::new(longest, sps, config.roll_off);
+        let pilots = StreamWords {
+            preamble: without(&words.semantic.preamble, &words.sensing.preamble),
+            unique_word: without(&words.semantic.unique_word, &words.sensing.unique_word),
+        };
         Ok(Self {
             searcher: Searcher::new(&words.semantic.preamble, sps, config.roll_off),
-            filter: MatchedFilter::new(longest, sps, config.roll_off),
+            equaliser: Equaliser::new(&words.semantic.preamble, &words.sensing.preamble, longest),
+            learned: Learned::default(),
+            blanker: Blanker::new(window),
+            steps: Steps::new(longest),
+            tones: Tones::new(),
+            residual: Residual {
+                first: LATER,
+                run: vec![Complex32::default(); PREAMBLE - EARLIER - LATER],
+                more: vec![(0, vec![Complex32::default(); UNIQUE_WORD]); UNIQUE_WORDS],
+            },
+            conjugates: vec![Complex32::default(); filter.samples_for(PREAMBLE) + 1],
+            conjugate_symbols: vec![Complex32::default(); PREAMBLE],
+            erased: Vec::with_capacity(MOST_BURSTS),
+            layout: Layout { sounding: 0 },
+            searched: 0,
+            pilot_energies: [&pilots.preamble, &pilots.unique_word].map(|word| correlate(word, word).re),
+            pilots,
+            filter,
             header_scratch: HeaderScratch::new(&header_code),
             header_code,
-            pilots: StreamWords {
-                preamble: without(&words.semantic.preamble, &words.sensing.preamble),
-                unique_word: without(&words.semantic.unique_word, &words.sensing.unique_word),
-            },
             words,
             lags: [[Complex64::default(); 2]; LAGS],
             state: State::Searching,
@@ -178,14 +278,37 @@ impl FrameReceiver {
         Self { sensing, ..self }
     }
 
-    /// Takes in the next samples; `time` is the stream's sample count at the first. A gap in time ends the lock.
+    /// Takes in the next samples; `time` is the stream's sample count at the first. After a gap in time frames are looked for
+    /// where they would have gone on; a long one, or one back, ends the lock.
     pub fn push(&mut self, time: u64, samples: &[Complex32]) {
-        if time != self.origin + self.samples.len() as u64 {
+        let expected = self.origin + self.samples.len() as u64;
+        if time != expected {
             self.samples.clear();
             self.origin = time;
-            self.state = State::Searching;
+            let patience = if self.learned.frames >= CLOCK_MEMORY { LONGEST_GAP } else { LONGEST_GAP / 16 };
+            match self.state {
+                State::Locked { start, next: Some(number), .. } if time > expected && time - expected < patience => {
+                    self.skip_frames(start, number);
+                }
+                _ => self.state = State::Searching,
+            }
         }
         self.samples.extend_from_slice(samples);
+    }
+
+    /// Moves on to the first frame that begins after the samples at hand do.
+    fn skip_frames(&mut self, mut start: f64, mut number: u64) {
+        let begin = (self.origin - self.era) as f64 + TIMING_LAGS as f64 + 1.0;
+        while start < begin {
+            start += self.frame_samples(Layout::of(number, self.config.transmit_antennas));
+            number += 1;
+        }
+        self.state = State::Locked { start, misses: 0, next: Some(number) };
+    }
+
+    /// Samples from the start of a frame of this layout to the next, by the receiver's clock.
+    fn frame_samples(&self, layout: Layout) -> f64 {
+        (self.config.samples_per_symbol * layout.symbols()) as f64 * (1.0 + self.learned.clock)
     }
 
     /// The next frame whose header could be read, if its samples are there. Its symbols are in [`Self::block`] until
@@ -199,11 +322,12 @@ impl FrameReceiver {
                         return None;
                     }
                     match self.searcher.search(&self.samples[..count]) {
-                        Some(at) => {
-                            self.carrier = None;
+                        Some(found) => {
+                            self.learned = Learned::default();
+                            self.equaliser.reset();
                             self.era = (self.origin / ERA).saturating_sub(1) * ERA;
-                            let start = (self.origin - self.era + at as u64) as f64;
-                            self.state = State::Locked { start, misses: 0, next: None };
+                            self.searched = self.origin;
+                            self.follow_up(found);
                         }
                         None => self.forget(count.saturating_sub(self.searcher.overlap())),
                     }
@@ -224,6 +348,29 @@ impl FrameReceiver {
                 }
             }
         }
+    }
+
+    /// Soft bits of block `index` of the frame last returned, as [`FrameStatus::demap`]; what a burst took says nothing.
+    pub fn demap(&self, status: &FrameStatus, index: usize, constellation: &Constellation, soft: &mut [i8]) {
+        status.demap(constellation, self.block(index), soft);
+        let (first, bits) = (self.layout.block(index), constellation.modulation().bits_per_symbol());
+        for (from, until) in self.erased_in(first, BLOCK) {
+            soft[bits * from..bits * until].fill(0);
+        }
+    }
+
+    /// Symbols of payload block `index` of the frame last returned that a burst took.
+    pub fn erased_symbols(&self, index: usize) -> usize {
+        self.erased_in(self.layout.block(index), BLOCK).map(|(from, until)| until - from).sum()
+    }
+
+    /// Which of `count` symbols from `first` on a burst took, counted from there.
+    fn erased_in(&self, first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> {
+        let part = move |(from, until): &(usize, usize)| {
+            let (from, until) = ((*from).max(first), (*until).min(first + count));
+            (from < until).then(|| (from - first, until - first))
+        };
+        self.erased.iter().filter_map(part)
     }
 
     /// Equalised unit-gain symbols of payload block `index` of the frame last returned.
@@ -261,34 +408,80 @@ impl FrameReceiver {
         end <= (self.origin - self.era + self.samples.len() as u64) as f64
     }
 
+    /// Believes what the search found last.
+    fn follow_up(&mut self, Found { at, carrier }: Found) {
+        self.carrier = Some(carrier);
+        let start = (self.searched - self.era + at as u64) as f64;
+        self.state = State::Locked { start, misses: 0, next: None };
+    }
+
     /// Reads the frame at about `start` and moves on to the next.
     fn read_frame(&mut self, start: f64, misses: u32, next: Option<u64>) -> Option<FrameStatus> {
         let antennas = self.config.transmit_antennas;
-        let period = self.config.samples_per_symbol as f64;
         let refined = self.refine(start);
         let sounded_first = next.is_some_and(|number| Layout::of(number, antennas).sounding > 0);
         let layouts = [Layout { sounding: 0 }, Layout::with_sounding(antennas)];
         let order = if sounded_first { [1, 0] } else { [0, 1] };
         for layout in order.map(|index| layouts[index]) {
             if let Some(status) = self.demodulate(refined, layout, next.unwrap_or(0)) {
+                self.learn_clock(refined - start, layout);
                 self.state = State::Locked {
-                    start: refined + period * layout.symbols() as f64,
+                    start: refined + self.frame_samples(layout),
                     misses: 0,
                     next: Some(status.number + 1),
                 };
                 return Some(status);
             }
         }
-        let guess = layouts[order[0]].symbols() as f64;
-        self.state = if misses + 1 >= MAX_MISSES || next.is_none() {
+        if next.is_none()
+            && let Some(found) = self.searcher.next_candidate()
+        {
+            self.follow_up(found);
+            return None;
+        }
+        let guess = self.frame_samples(layouts[order[0]]);
+        if misses + 1 >= MAX_MISSES || next.is_none() {
             self.forget(
                 ((self.era + start as u64).saturating_sub(self.origin) as usize + 2 * MARGIN).min(self.samples.len()),
             );
-            State::Searching
-        } else {
-            State::Locked { start: start + period * guess, misses: misses + 1, next: next.map(|number| number + 1) }
+            self.state = State::Searching;
+            return None;
+        }
+        let next = next.map(|number| number + 1);
+        // Where samples are missing, and nobody said so, the next frame begins elsewhere.
+        let moved = self.search_from(start);
+        let start = match moved {
+            Some((at, carrier)) if (at - start).abs() > EXPECTED && (at - start - guess).abs() > EXPECTED => {
+                // A search tells carriers only 1/256 apart: the running one is better unless it is another one's.
+                if self.carrier.is_none_or(|running| (running - carrier).abs() > OTHER_CARRIER) {
+                    (self.carrier, self.learned.frames) = (Some(carrier), 0.0);
+                }
+                at
+            }
+            _ => start + guess,
         };
+        self.state = State::Locked { start, misses: misses + 1, next };
         None
+    }
+
+    /// The next frame's start and carrier by a search of the samples at hand from `start` on.
+    fn search_from(&mut self, start: f64) -> Option<(f64, f64)> {
+        let from = ((self.era + start as u64).saturating_sub(self.origin) as usize).saturating_sub(MARGIN);
+        let there = self.samples.get(from..)?;
+        let found = self.searcher.search(&there[..there.len().min(SEARCH)])?;
+        Some(((self.origin - self.era + (from + found.at) as u64) as f64, found.carrier))
+    }
+
+    /// Learns of the clock from how much later than expected a frame began.
+    fn learn_clock(&mut self, late: f64, layout: Layout) {
+        let learned = &mut self.learned;
+        // The first frame's place was only known to a sample.
+        if learned.frames > 0.0 && late.abs() < MOST_LATE {
+            let samples = (self.config.samples_per_symbol * layout.symbols()) as f64;
+            let gain = 1.0 / learned.frames.min(CLOCK_MEMORY);
+            learned.clock = (learned.clock + gain * late / samples).clamp(-MOST_CLOCK, MOST_CLOCK);
+        }
+        learned.frames += 1.0;
     }
 
     /// Timing and carrier from the preamble: the correlation with both copies, interpolated between samples.
@@ -307,7 +500,8 @@ impl FrameReceiver {
         let [first_copy, second_copy] = interpolate(sums, best);
         let residual = (first_copy.conj() * second_copy).arg() / (std::f64::consts::TAU * PREAMBLE_WORD as f64);
         if residual.is_finite() {
-            self.carrier = Some(self.carrier.map_or(residual, |running| running + CARRIER_GAIN * residual));
+            let gain = CARRIER_GAIN.max(1.0 / (1.0 + self.learned.frames));
+            self.carrier = Some(self.carrier.unwrap_or(0.0) + gain * residual);
         }
         base + best - TIMING_LAGS as f64
     }
@@ -324,6 +518,7 @@ impl FrameReceiver {
         let work = &mut self.work[..needed];
         work.fill(Complex32::default());
         work[missing..][..there.len()].copy_from_slice(there);
+        self.blanker.blank(work);
         rotate(work, 0.0, -std::f64::consts::TAU * self.carrier.unwrap_or(0.0) / sps as f64);
         for phase in 0..sps {
             let filtered = &mut self.symbols[..symbols];
@@ -339,18 +534,19 @@ impl FrameReceiver {
 
     /// Demodulates the frame at `start` if its header can be read with this layout.
     fn demodulate(&mut self, start: f64, layout: Layout, near: u64) -> Option<FrameStatus> {
-        let sps = self.config.samples_per_symbol;
         let count = layout.symbols();
+        self.layout = layout;
         let base = start.floor();
-        let first = (self.era + base as u64).checked_sub(self.origin)? as usize;
-        let needed = self.filter.samples_for(count) + 1;
-        let work = &mut self.work[..needed];
-        work.copy_from_slice(self.samples.get(first..first + needed)?);
+        let Straight { mut step, several, mut fitted } = self.straight_symbols(start, layout, near)?;
+        self.sound(layout);
+        if several {
+            self.equaliser.equalise(&mut self.symbols[..count], fitted.b.norm_sqr());
+            step += self.straighten(layout);
+            fitted = self.estimate(layout, true);
+        }
+        let (seen, changed) = self.follow(layout, fitted.noise);
+        let Fitted { a, b, noise } = if changed { self.estimate(layout, several) } else { fitted };
         let carrier = self.carrier.unwrap_or(0.0);
-        rotate(work, 0.0, -std::f64::consts::TAU * carrier / sps as f64);
-        self.filter.filter(work, start - base, &mut self.symbols[..count]);
-        let step = self.straighten(layout);
-        let (a, b, noise) = self.estimate(layout);
         let wanted = a.norm_sqr();
         if wanted <= 0.0 || !wanted.is_finite() {
             return None;
@@ -371,9 +567,13 @@ impl FrameReceiver {
         } else {
             Modulation::Qpsk.demap_f32(header_symbols, (impairment / wanted) as f32, llrs);
         }
+        for index in 0..self.erased.len() {
+            let (from, until) = self.erased[index];
+            let [from, until] = [from, until].map(|n| n.clamp(layout.header(), layout.header() + HEADER));
+            self.header_llrs[2 * (from - layout.header())..2 * (until - layout.header())].fill(0.0);
+        }
         let read = self.header_code.decode(&self.header_llrs, &mut self.header_bits, &mut self.header_scratch);
         let header = read.then(|| FrameHeader::unpack(&self.header_bits)).flatten()?;
-        self.sound(layout);
         for index in 0..BLOCKS {
             let from = layout.block(index);
             self.symbols.copy_within(from..from + BLOCK, index * BLOCK);
@@ -385,6 +585,7 @@ impl FrameReceiver {
             payload.for_each(|(symbol, sensing)| *symbol -= share * sensing);
             impairment = noise;
         }
+        self.keep(seen, step / std::f64::consts::TAU);
         let variance = if demapped { noise } else { impairment } / wanted;
         Some(FrameStatus {
             header,
@@ -399,26 +600,191 @@ impl FrameReceiver {
         })
     }
 
-    /// Fits one phase line through preamble and unique words and takes it out; returns its slope in rad per symbol.
-    fn straighten(&mut self, layout: Layout) -> f64 {
-        let mut points = [(0.0, Complex64::default()); 2 + UNIQUE_WORDS];
-        for (copy, point) in points[..2].iter_mut().enumerate() {
-            let from = copy * PREAMBLE_WORD;
-            let part = &self.symbols[from..][..PREAMBLE_WORD];
-            *point = (from as f64 + centre(PREAMBLE_WORD), correlate(part, &self.pilots.preamble));
+    /// Keeps what a frame that could be read showed of the stream.
+    fn keep(&mut self, seen: Seen, slope: f64) {
+        self.learned.phase = self.learned.phase.with(seen.phase);
+        self.learned.level = self.learned.level.with(seen.level);
+        self.learned.image.keep();
+        self.equaliser.keep();
+        if slope.abs() < MOST_SLOPE {
+            self.carrier = self.carrier.map(|carrier| carrier + SLOPE_GAIN * slope);
         }
-        for (index, point) in points[2..].iter_mut().enumerate() {
-            let from = layout.unique_word(index);
-            let part = &self.symbols[from..][..UNIQUE_WORD];
-            *point = (from as f64 + centre(UNIQUE_WORD), correlate(part, &self.pilots.unique_word));
-        }
-        let (offset, slope) = phase_line(&points);
-        rotate(&mut self.symbols[..layout.symbols()], -offset, -slope);
-        slope
     }
 
-    /// Least squares on all known symbols: a, b and σ² without bias in |a|² and |b|².
-    fn estimate(&self, layout: Layout) -> (Complex64, Complex64, f64) {
+    /// The frame's symbols without what hardware added, along one phase line.
+    fn straight_symbols(&mut self, start: f64, layout: Layout, near: u64) -> Option<Straight> {
+        let count = layout.symbols();
+        let mut again = false;
+        loop {
+            self.filtered(start, layout)?;
+            let sounding = PREAMBLE..layout.header();
+            self.steps.level(&mut self.symbols[..count], sounding);
+            self.mend(layout);
+            let (mut offset, mut step) = self.straighten_with_offset(layout);
+            let (mut several, mut fitted) = self.leave_residual(layout);
+            if self.tones.find(&mut self.residual) > 0 {
+                self.tones.take_out(&mut self.symbols[..count]);
+                let (more, slope) = self.straighten_with_offset(layout);
+                (offset, step) = (offset + more, step + slope);
+                (several, fitted) = self.leave_residual(layout);
+            }
+            if again || !self.learned.image.is_due(near) || !self.look_for_image(start, offset, step) {
+                return Some(Straight { step, several, fitted });
+            }
+            self.learned.image.keep();
+            again = true;
+        }
+    }
+
+    /// Matched filter's output for the frame at `start`, turned back by the running carrier.
+    fn filtered(&mut self, start: f64, layout: Layout) -> Option<()> {
+        let sps = self.config.samples_per_symbol;
+        let (count, base) = (layout.symbols(), start.floor());
+        let first = (self.era + base as u64).checked_sub(self.origin)? as usize;
+        let drift = self.learned.clock * sps as f64;
+        let needed = self.filter.samples_for(count) + 1 + (drift * count as f64).abs().ceil() as usize;
+        let work = &mut self.work[..needed];
+        work.copy_from_slice(self.samples.get(first..first + needed)?);
+        self.blanker.blank(work);
+        self.erased.clear();
+        for (from, until) in self.blanker.bursts() {
+            // Symbols whose pulses have their centres there.
+            let symbol = |sample: usize| (sample / sps).saturating_sub(SPAN_SYMBOLS).min(count);
+            self.erased.push((symbol(*from), symbol(until + sps)));
+        }
+        if let Some(share) = self.learned.image.share() {
+            without_image(work, share);
+        }
+        let carrier = self.carrier.unwrap_or(0.0);
+        rotate(work, 0.0, -std::f64::consts::TAU * carrier / sps as f64);
+        self.filter.filter_drifting(work, start - base, drift, &mut self.symbols[..count]);
+        Some(())
+    }
+
+    /// Fills what a burst took of known words with what the rest of the word says.
+    fn mend(&mut self, layout: Layout) {
+        if self.erased.is_empty() {
+            return;
+        }
+        let semantic = &self.words.semantic;
+        let parts = [(0, &semantic.preamble), (PREAMBLE_WORD, &semantic.preamble)]
+            .into_iter()
+            .chain((0..UNIQUE_WORDS).map(|index| (layout.unique_word(index), &semantic.unique_word)));
+        for (first, word) in parts {
+            let is_erased = |n: usize| self.erased.iter().any(|(from, until)| (*from..*until).contains(&(first + n)));
+            let (mut sum, mut left) = (Complex32::ZERO, 0);
+            for (n, symbol) in word.iter().enumerate().filter(|(n, _)| !is_erased(*n)) {
+                sum += self.symbols[first + n] * symbol.conj();
+                left += 1;
+            }
+            if left == word.len() || left == 0 {
+                continue;
+            }
+            let gain = sum / left as f32;
+            for (n, symbol) in word.iter().enumerate().filter(|(n, _)| is_erased(*n)) {
+                self.symbols[first + n] = gain * symbol;
+            }
+        }
+    }
+
+    /// What fitted taps, a and b do not explain of the known words.
+    /// Whether there are several paths, and the least squares.
+    fn leave_residual(&mut self, layout: Layout) -> (bool, Fitted) {
+        let fitted = self.estimate(layout, false);
+        let [a, b] = [fitted.a, fitted.b].map(|x| Complex32::new(x.re as f32, x.im as f32));
+        let several = self.equaliser.fit(&self.symbols[..PREAMBLE], b);
+        let Words { semantic, sensing, .. } = &self.words;
+        self.equaliser.leave(
+            &self.symbols[..PREAMBLE],
+            [&semantic.preamble, &sensing.preamble],
+            b,
+            &mut self.residual.run,
+        );
+        for (index, (first, left)) in self.residual.more.iter_mut().enumerate() {
+            *first = layout.unique_word(index);
+            let symbols = &self.symbols[*first..][..UNIQUE_WORD];
+            let words = semantic.unique_word.iter().zip(&sensing.unique_word);
+            for ((left, symbol), (s_c, s_0)) in left.iter_mut().zip(symbols).zip(words) {
+                *left = symbol - a * s_c - b * s_0;
+            }
+        }
+        (several, fitted)
+    }
+
+    /// Compares what is left of the preamble with the conjugate of what was received, filtered like it and turned along the
+    /// same line. `true` where the frame is to be read again.
+    fn look_for_image(&mut self, start: f64, offset: f64, step: f64) -> bool {
+        let sps = self.config.samples_per_symbol;
+        let base = start.floor();
+        let first = (self.era + base as u64).saturating_sub(self.origin) as usize;
+        let Some(samples) = self.samples.get(first..first + self.conjugates.len()) else { return false };
+        self.conjugates.iter_mut().zip(samples).for_each(|(to, from)| *to = from.conj());
+        rotate(&mut self.conjugates, 0.0, -std::f64::consts::TAU * self.carrier.unwrap_or(0.0) / sps as f64);
+        self.filter.filter(&self.conjugates, start - base, &mut self.conjugate_symbols);
+        rotate(&mut self.conjugate_symbols, -offset, -step);
+        let conjugates = &self.conjugate_symbols[LATER..][..self.residual.run.len()];
+        self.learned.image.observe(&self.residual.run, conjugates, self.equaliser.noise())
+    }
+
+    /// Follows phase and level from word to word, where they wander; what the frame shows of that, and whether that
+    /// changed the symbols.
+    fn follow(&mut self, layout: Layout, noise: f64) -> (Seen, bool) {
+        let sums = self.word_sums(layout);
+        let whole: Complex64 = sums.iter().map(|(_, _, sum)| sum).sum();
+        let length: f64 = sums.iter().map(|(_, length, _)| length).sum();
+        let power = (whole / length).norm_sqr().max(f64::MIN_POSITIVE);
+        let reference = whole.norm() / length;
+        let turn = whole.conj() / whole.norm().max(f64::MIN_POSITIVE);
+        let point = |n: usize, value: fn(Complex64) -> f64| {
+            let (place, length, sum) = sums[n];
+            let relative = sum * turn / (length * reference).max(f64::MIN_POSITIVE);
+            Point { place, value: value(relative), variance: noise / (2.0 * power * length) }
+        };
+        let mut phases: [Point; POINTS] = std::array::from_fn(|n| point(n, Complex64::arg));
+        let mut levels: [Point; POINTS] = std::array::from_fn(|n| point(n, |relative| relative.norm().max(1e-3).ln()));
+        let seen = Seen { phase: Wander::seen(&phases), level: Wander::seen(&levels) };
+        let turned = self.learned.phase.with(seen.phase).smooth(&mut phases);
+        let levelled = self.learned.level.with(seen.level).smooth(&mut levels);
+        if turned || levelled {
+            if !turned {
+                phases.iter_mut().for_each(|point| point.value = 0.0);
+            }
+            if !levelled {
+                levels.iter_mut().for_each(|point| point.value = 0.0);
+            }
+            tracking::take_out(&mut self.symbols[..layout.symbols()], &phases, &levels);
+        }
+        (seen, turned || levelled)
+    }
+
+    /// Per known word: the place of its middle, its length and its correlation, blind to b.
+    fn word_sums(&self, layout: Layout) -> [(f64, f64, Complex64); POINTS] {
+        let [preamble_energy, unique_energy] = self.pilot_energies;
+        std::array::from_fn(|n| {
+            let (from, pilot, energy) = match n {
+                0 | 1 => (n * PREAMBLE_WORD, &self.pilots.preamble, preamble_energy),
+                _ => (layout.unique_word(n - 2), &self.pilots.unique_word, unique_energy),
+            };
+            let sum = correlate(&self.symbols[from..][..pilot.len()], pilot);
+            (from as f64 + centre(pilot.len()), energy, sum)
+        })
+    }
+
+    /// Fits one phase line through preamble and unique words and takes it out; returns its slope in rad per symbol.
+    fn straighten(&mut self, layout: Layout) -> f64 {
+        self.straighten_with_offset(layout).1
+    }
+
+    /// The same; also the line's phase at the frame's first symbol.
+    fn straighten_with_offset(&mut self, layout: Layout) -> (f64, f64) {
+        let points = self.word_sums(layout).map(|(place, _, sum)| (place, sum));
+        let (offset, slope) = phase_line(&points);
+        rotate(&mut self.symbols[..layout.symbols()], -offset, -slope);
+        (offset, slope)
+    }
+
+    /// Least squares on all known symbols, or on the unique words alone: a, b and σ² without bias in |a|² and |b|².
+    fn estimate(&self, layout: Layout, unique_words_only: bool) -> Fitted {
         let (mut ca, mut cb, mut cross, mut energy, mut count) =
             (Complex64::default(), Complex64::default(), Complex64::default(), 0.0, 0.0);
         let semantic = &self.words.semantic;
@@ -426,6 +792,7 @@ impl FrameReceiver {
         let parts =
             [(0, &semantic.preamble, &sensing.preamble), (PREAMBLE_WORD, &semantic.preamble, &sensing.preamble)]
                 .into_iter()
+                .filter(|_| !unique_words_only)
                 .chain(
                     (0..UNIQUE_WORDS)
                         .map(|index| (layout.unique_word(index), &semantic.unique_word, &sensing.unique_word)),
@@ -446,7 +813,7 @@ impl FrameReceiver {
         let noise = ((energy - explained) / (count - 2.0)).max(f64::MIN_POSITIVE);
         let variance = noise * count / determinant;
         let shrink = |z: Complex64| z * (1.0 - variance / z.norm_sqr().max(f64::MIN_POSITIVE)).max(0.0).sqrt();
-        (shrink(a), shrink(b), noise)
+        Fitted { a: shrink(a), b: shrink(b), noise }
     }
 
     /// Per-antenna gains from the sounding slots.
@@ -458,7 +825,19 @@ impl FrameReceiver {
         for antenna in 0..antennas {
             let (from, slot) = layout.sounding_slot(antenna, antennas);
             let word = &self.words.sounding[..slot - 2 * SOUNDING_GUARD];
-            let gain = correlate(&self.symbols[from + SOUNDING_GUARD..][..word.len()], word) / word.len() as f64;
+            // What all paths bring in the proportion in which the beams' signal comes over them: every further one adds to
+            // the gain as far as it does to the link.
+            let (mut gain, mut shape) = (Complex64::ZERO, 0.0);
+            for (later, tap) in self.equaliser.taps().filter(|(later, _)| later.unsigned_abs() <= SOUNDING_GUARD) {
+                if tap == Complex32::ZERO {
+                    continue;
+                }
+                let first = (from + SOUNDING_GUARD).saturating_add_signed(later);
+                let tap = Complex64::new(f64::from(tap.re), f64::from(tap.im));
+                gain += tap.conj() * correlate(&self.symbols[first..][..word.len()], word) / word.len() as f64;
+                shape += tap.norm_sqr();
+            }
+            let gain = gain / shape.sqrt().max(f64::MIN_POSITIVE);
             self.sounding[antenna] = Complex32::new(gain.re as f32, gain.im as f32);
         }
     }

@@ -36,12 +36,18 @@ pub struct Transmitter {
 
 impl Transmitter {
     pub fn new(beams: Vec<[Complex32; 2]>, information_bits: usize, seed: u64) -> Self {
+        let code = BlockCode::new(information_bits, BLOCK_SYMBOLS, Modulation::Qpsk, Crc::Crc11).unwrap();
+        Self::with_code(beams, code, seed)
+    }
+
+    /// The same with any code for the payload.
+    pub fn with_code(beams: Vec<[Complex32; 2]>, code: BlockCode, seed: u64) -> Self {
         let longest = Layout::with_sounding(ANTENNAS).symbols();
         let samples = longest * SPS + tail_samples(SPS);
         let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER).unwrap();
         Self {
             words: Words::new(ANTENNAS),
-            code: BlockCode::new(information_bits, BLOCK_SYMBOLS, Modulation::Qpsk, Crc::Crc11).unwrap(),
+            code,
             beams,
             header_scratch: HeaderScratch::new(&header_code),
             header_code,
@@ -158,6 +164,8 @@ pub fn beams(a: f32, b: f32, hidden: f32) -> Vec<[Complex32; 2]> {
 pub struct Received {
     pub status: FrameStatus,
     pub blocks_right: usize,
+    /// Blocks that pass their check and are not what was sent.
+    pub blocks_wrong: usize,
     pub sounding: Vec<Complex32>,
     pub blocks: Vec<Vec<Complex32>>,
 }
@@ -271,12 +279,18 @@ pub fn read(
 ) -> Received {
     let code = &transmitter.code;
     let (mut soft, mut bits) = (vec![0; code.coded_bits()], vec![0; code.payload_bits()]);
-    let right = |block: usize| {
-        status.demap(code.constellation(), receiver.block(block), &mut soft);
-        code.decode(&soft, &mut bits, scratch).decoded && bits == transmitter.bits(status.number, block)
-    };
+    let (mut blocks_right, mut blocks_wrong) = (0, 0);
+    for block in 0..BLOCKS {
+        receiver.demap(&status, block, code.constellation(), &mut soft);
+        if code.decode(&soft, &mut bits, scratch).decoded {
+            let right = bits == transmitter.bits(status.number, block);
+            blocks_right += usize::from(right);
+            blocks_wrong += usize::from(!right);
+        }
+    }
     Received {
-        blocks_right: (0..BLOCKS).map(right).filter(|right| *right).count(),
+        blocks_right,
+        blocks_wrong,
         sounding: receiver.sounding().to_vec(),
         blocks: (0..BLOCKS).map(|block| receiver.block(block).to_vec()).collect(),
         status,
