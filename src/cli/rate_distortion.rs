@@ -22,16 +22,17 @@ pub struct Arguments {
 
 /// Runs `issc rate-distortion`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let comparison = compare(&arguments.codec.bank()?, &arguments.codec.pictures()?)?;
+    let comparison = compare(&arguments.codec.bank()?, &arguments.codec.pictures()?, arguments.codec.effort.into())?;
     if let Some(folder) = &arguments.out {
         inputs::make_folder(folder)?;
         for (name, chart) in comparison.charts() {
             chart.write(folder, name)?;
         }
     }
-    match arguments.json {
-        true => say!("{}", comparison.report()),
-        false => comparison.table().iter().for_each(|line| say!("{line}")),
+    if arguments.json {
+        say!("{}", comparison.report());
+    } else {
+        say!("{}", comparison.table());
     }
     Ok(())
 }
