@@ -67,7 +67,8 @@ impl World {
                 ));
             }
             let settings = echo_settings(scene, receiver, errors, preamble, own_seed);
-            let path = EchoPath::new(EchoPathSettings { lags: [transmitter.lag(), impairments.lag()], ..settings }, chunk)?;
+            let path =
+                EchoPath::new(EchoPathSettings { lags: [transmitter.lag(), impairments.lag()], ..settings }, chunk)?;
             Ok((path, receiver.antennas, impairments))
         };
         let echoes = (0..).zip(&scene.sensing_receivers()).map(echo).collect::<Result<_, String>>()?;
