@@ -100,11 +100,22 @@ async function learn() {
 async function showChanges() {
   const plan = await get(API + "plan");
   model.changes = plan.recent;
+  showValues(plan.values);
   $("changes").replaceChildren(...[...plan.recent].reverse().map((change) => {
     const outcome = change.feasible ? "made" : `refused: ${change.reason ?? "not feasible"}`;
     const cause = change.value === null ? change.cause : `${change.cause}=${change.value}`;
     return row([change.frame, cause, outcome]);
   }));
+}
+
+// What commands made of live keys, whoever gave them; a field that is being written to is left alone.
+function showValues(values) {
+  for (const [path, { value }] of Object.entries(values)) {
+    const form = document.querySelector(`form[data-path="${CSS.escape(path)}"]`);
+    if (!form || path === "weights" || form.contains(document.activeElement)) continue;
+    const parts = value.startsWith("[") ? JSON.parse(value) : [value];
+    form.querySelectorAll("input").forEach((input, index) => { input.value = parts[index] ?? ""; });
+  }
 }
 
 function row(cells, head = false) {

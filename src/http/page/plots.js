@@ -169,7 +169,7 @@ export function lines(canvas, series, labels, range = {}) {
   const room = (most - least) * 0.12;
   const x = xs.length ? [Math.min(...xs), Math.max(...xs)] : [0, 1];
   if (x[1] <= x[0]) x[1] = x[0] + 1;
-  const shown = axes(plot, x, [range.least !== undefined ? least : least - room, most + room], labels);
+  const shown = axes(plot, x, [range.least !== undefined ? least : least - room, most + room], { ...labels, title: " " });
   inside(plot.context, shown.box, () => {
     for (const { x, y, tone, mark } of series) {
       plot.context.strokeStyle = palette[tone];
@@ -186,7 +186,7 @@ export function lines(canvas, series, labels, range = {}) {
     }
     plot.context.setLineDash([]);
   });
-  legend(plot, series.filter((one) => one.name), shown.box);
+  legend(plot, series.filter((one) => one.name), { ...shown.box, top: 0 });
 }
 
 // Viridis, in eleven stops: light means more, for every eye.
