@@ -205,7 +205,8 @@ fn table() {
 #[ignore = "prints draws of tapped delay lines, in minutes"]
 fn draws() {
     let count = std::env::var("RECEIVER_DRAWS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
-    for bits in BITS {
+    let codes = std::env::var("RECEIVER_CODES").unwrap_or_else(|_| "01".into());
+    for (_, bits) in BITS.into_iter().enumerate().filter(|(which, _)| codes.contains(&which.to_string())) {
         let mut bench = Bench::new(bits, 12);
         let threshold = bench.threshold_db;
         for (name, table) in [("tdl-a", &impair::TDL_A[..]), ("tdl-c", &impair::TDL_C[..])] {
@@ -310,7 +311,7 @@ fn bursts_and_steps_of_the_gain_cost_few_blocks_and_pass_none_as_right_that_is_w
 
 #[test]
 fn a_gap_costs_the_frames_that_it_touches_and_one_whether_or_not_it_is_told_of() {
-    let mut bench = Bench::new(BITS[0], 30);
+    let bench = Bench::new(BITS[0], 30);
     let mut samples = bench.clean.clone();
     impair::add_noise(&mut samples, 10f64.powf(-0.1 * (bench.threshold_db + 3.0)), 3);
     let begin = 10 * 3392 + 1000;
@@ -330,5 +331,4 @@ fn a_gap_costs_the_frames_that_it_touches_and_one_whether_or_not_it_is_told_of()
             );
         }
     }
-    bench.frames = 0..0;
 }

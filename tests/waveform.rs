@@ -120,9 +120,10 @@ fn who_knows_the_sensing_stream_takes_it_out_and_is_left_with_noise_alone() {
                 received.iter().zip(&sent).map(|(received, sent)| f64::from((received - sent).norm_sqr())).sum::<f64>();
         }
     }
-    // 40 960 symbols scatter by 0.5 %; errors of a and b add 2/416 of the noise, and what is left of the phase.
+    // 40 960 symbols scatter by 0.5 %; errors of a and b add 2/416 of the noise, those of the phase line and of phase and
+    // level followed along seven words, of which five have 32 symbols, up to 2 %.
     let spread = off / 40_960.0;
-    assert!((spread / 0.3 - 1.0).abs() < 0.03, "{spread}");
+    assert!((spread / 0.3 - 1.0).abs() < 0.04, "{spread}");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The receiver of the semantic stream: from samples of unknown start, phase and carrier offset to equalised symbols.
 //!
-//! It knows the air interface (words, layout, pulse), its own sample rate and nothing of the scene. Per frame it refines
-//! timing and carrier on the preamble, fits one phase line through preamble and unique words, and estimates
-//! a = h_cᴴw_c, b = h_cᴴw_0 and the noise by least squares on all known symbols, so γ = |a|²/(|b|² + σ²). One that knows what
-//! s_0 follows from can take b·s_0 out of the payload, which leaves |a|²/σ²; one that does not can demap both streams jointly
-//! ([`SensingStream`]).
+//! It knows the air interface (words, layout, pulse), its own sample rate and nothing of the scene. Per frame, in this order:
+//! timing and carrier from the preamble; bursts and the mixer's image out of the samples; the matched filter, whose timing
+//! moves with the clock; steps of the level out; one phase line through preamble and unique words; tones out; the taps of all
+//! paths, and an equaliser where there are several; phase and level followed from word to word. Then a = h_cᴴw_c, b = h_cᴴw_0
+//! and the noise follow by least squares on known symbols, so γ = |a|²/(|b|² + σ²). A receiver that knows what s_0 follows from
+//! can take b·s_0 out of the payload, which leaves |a|²/σ²; one that does not can demap both streams jointly
+//! ([`SensingStream`]). What frames have in common (carrier, clock, powers of the taps, image, how fast phase and level
+//! wander) is learned from those whose headers could be read, and forgotten when the stream is lost.
 
 use num_complex::{Complex32, Complex64};
 
