@@ -38,6 +38,7 @@ impl Retune {
             .models()
             .iter()
             .map(|model| SourceModel {
+                index: model.index,
                 body_bits: model.bits(pixels) - model.protected_bits(pixels),
                 protected_bits: model.protected_bits(pixels),
                 curve: {

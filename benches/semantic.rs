@@ -4,6 +4,9 @@
 //! cargo bench --bench semantic
 //! ```
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use divan::{Bencher, black_box};
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
@@ -17,8 +20,23 @@ fn main() {
 
 const SIZES: [(u32, u32); 2] = [(256, 256), (768, 512)];
 
-fn cases() -> Vec<(&'static str, (u32, u32))> {
-    Simd::all().into_iter().rev().flat_map(|simd| SIZES.map(|size| (simd.name(), size))).collect()
+/// The shipped network, and in a checkout the wider one in training.
+const BANKS: [&str; 2] = ["models/hyperprior", "training/wide"];
+
+type Case = (&'static str, &'static str, (u32, u32));
+
+fn cases() -> Vec<Case> {
+    let lanes = || Simd::all().into_iter().rev().flat_map(|simd| SIZES.map(|size| (simd.name(), size)));
+    let here = BANKS.into_iter().filter(|bank| folder(bank).exists());
+    here.flat_map(|bank| lanes().map(move |(simd, size)| (bank, simd, size))).collect()
+}
+
+fn folder(bank: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(bank)
+}
+
+fn load(bank: &str) -> Arc<Bank> {
+    Bank::uncalibrated(&folder(bank)).expect("a bank of the repository")
 }
 
 fn lanes(name: &str) -> Simd {
@@ -31,14 +49,14 @@ fn picture((width, height): (u32, u32)) -> RgbImage {
     resize(&sample, width, height, FilterType::CatmullRom)
 }
 
-/// The model near half a bit per pixel: the middle of the bank.
+/// A model near half a bit per pixel.
 fn middle(bank: &Bank) -> usize {
-    bank.models().len() / 2
+    bank.planned("mse").len() / 2
 }
 
 #[divan::bench(args = cases(), min_time = 1, max_time = 5)]
-fn encode(bencher: Bencher, (simd, size): (&str, (u32, u32))) {
-    let bank = Bank::shipped();
+fn encode(bencher: Bencher, (bank, simd, size): Case) {
+    let bank = load(bank);
     let model = middle(&bank);
     let mut encoder = Encoder::with_options(bank, lanes(simd), SLICE_BITS);
     let picture = picture(size);
@@ -46,8 +64,8 @@ fn encode(bencher: Bencher, (simd, size): (&str, (u32, u32))) {
 }
 
 #[divan::bench(args = cases(), min_time = 1, max_time = 5)]
-fn decode(bencher: Bencher, (simd, size): (&str, (u32, u32))) {
-    let bank = Bank::shipped();
+fn decode(bencher: Bencher, (bank, simd, size): Case) {
+    let bank = load(bank);
     let model = middle(&bank);
     let coded = Encoder::new(bank.clone()).encode(&picture(size), model, 0).expect("a sound picture");
     let mut decoder = Decoder::with_simd(bank, lanes(simd));

@@ -15,7 +15,7 @@ fn main() -> issc::Result<()> {
     let pixels = f64::from(picture.width() * picture.height());
     let bank = Bank::shipped();
     let (mut encoder, mut decoder) = (Encoder::new(bank.clone()), Decoder::new(bank.clone()));
-    for model in bank.planned() {
+    for model in bank.planned("mse") {
         let coded = encoder.encode(&picture, model.index, 0)?;
         let whole = decoder.decode(&coded.protected, &coded.body, &[])?;
         // A tenth of the body's bits do not arrive; the codec conceals what they carried.

@@ -4,7 +4,7 @@
 #   background.sh STATE PICTURES TUNING [further options of train.py]
 #
 # STATE is a folder outside the repository: checkpoint long.pt, its log long.csv, measurements on TUNING check.csv,
-# messages long.txt. The training waits while STATE/pause exists. Without a checkpoint it starts from the shipped weights.
+# messages long.txt. The training waits while STATE/pause exists. Without a checkpoint it starts from wide/weights.safetensors.
 set -eu
 [ $# -ge 3 ] || { sed -n '2,6p' "$0"; exit 2; }
 state=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -19,7 +19,7 @@ export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 export MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 
 if [ ! -e "$state/long.pt" ] && [ ! -e "$state/start.pt" ]; then
-    nice -n 19 "$python" widen.py --weights ../models/hyperprior/weights.safetensors --data "$pictures" --out "$state/start.part"
+    nice -n 19 "$python" widen.py --weights wide/weights.safetensors --data "$pictures" --out "$state/start.part"
     mv "$state/start.part" "$state/start.pt"
 fi
 setsid nohup nice -n 19 "$python" train.py --steady --data "$pictures" --init "$state/start.pt" --out "$state/long.pt" \

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::inputs;
-use crate::lab::codec_curve::{self, Measured};
+use crate::lab::codec_curve::{self, Measured, Settings};
 use crate::part::{failed, write_whole};
 use crate::semantic::ModelInfo;
 use crate::{Error, Result};
@@ -37,13 +37,16 @@ pub fn run(arguments: Arguments) -> Result<()> {
     if !arguments.models.is_empty() {
         chosen = arguments.models.iter().map(|name| bank.find(name).cloned()).collect::<Result<_>>()?;
     }
+    let Arguments { draws, seed, .. } = arguments;
+    let settings = Settings { draws, seed, effort: arguments.codec.effort.into() };
     let mut results = vec![];
     for info in chosen {
         remark!("{} on {} pictures", info.name, pictures.len());
-        results.push(codec_curve::measure(&bank, info, &pictures, arguments.draws, arguments.seed)?);
+        results.push(codec_curve::measure(&bank, info, &pictures, &settings)?);
     }
     if let Some(path) = &arguments.card {
-        let pictures = format!("{} pictures of {}", pictures.len(), folder_name(&arguments.codec.images));
+        let folder = arguments.codec.images.file_name().unwrap_or_default();
+        let pictures = format!("{} pictures of {}", pictures.len(), folder.to_string_lossy());
         let card = codec_curve::card(&bank, &results, pictures);
         let text = toml::to_string(&card).map_err(|e| Error::internal(format!("card: {e}")))?;
         write_whole(path, text.as_bytes()).map_err(|error| failed(path, &error))?;
@@ -54,10 +57,6 @@ pub fn run(arguments: Arguments) -> Result<()> {
         print_table(&results);
     }
     Ok(())
-}
-
-fn folder_name(path: &std::path::Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn print_table(results: &[Measured]) {

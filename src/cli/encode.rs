@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Take pictures that are cut short as far as they go, and say so.
     #[arg(long)]
     lenient: bool,
+    /// Passes in search of symbols of fewer bits, for models tuned for MSE; 0 is real time, 16 find most of them.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    effort: u16,
     /// Folder of a model bank of your own (weights.safetensors and card.toml).
     #[arg(long)]
     bank: Option<PathBuf>,
@@ -44,6 +47,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let bank = bank(arguments.bank.as_deref())?;
     let model = bank.find(&arguments.model)?.clone();
     let mut encoder = Encoder::new(bank);
+    encoder.set_effort(arguments.effort.into());
     let mut bytes = vec![];
     let (mut pixels, mut time_s, mut number) = (0.0, 0.0, 0u16);
     let reading = Reading { lenient: arguments.lenient };

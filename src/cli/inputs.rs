@@ -82,6 +82,9 @@ pub(super) struct CodecArguments {
     /// Folder of a model bank of your own; its card is not read.
     #[arg(long)]
     bank: Option<PathBuf>,
+    /// Passes of the encoder over each picture, as in `issc encode`.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1000))]
+    pub effort: u16,
 }
 
 impl CodecArguments {

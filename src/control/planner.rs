@@ -80,7 +80,7 @@ impl Planner {
     /// believed in. The bounds are those at the first sensing receiver, also where there are several, and the rate is that
     /// of the communication receiver of the scene's single keys.
     pub fn new(scene: &Scene, bank: &Bank, pixels: usize) -> Self {
-        let models = bank.planned().iter().map(|model| model.source_model(pixels)).collect();
+        let models = bank.planned(scene.model.metric.name()).iter().map(|model| model.source_model(pixels)).collect();
         Self {
             channel: channel_vector(scene),
             soundings: SURVEY,
@@ -322,6 +322,18 @@ mod tests {
         assert!(planned.feasible, "{:?}", planned.reason);
         assert!(planned.plan.beams.power_w() <= 1e-3 * (1.0 + 1e-9));
         assert!(planned.hcrb_trace_m2.unwrap() <= 5e-5 * (1.0 + 1e-6));
+    }
+
+    #[test]
+    fn the_scene_s_metric_decides_whose_models_carry_the_pictures() {
+        use crate::scene::Metric;
+        let (bank, mut scene) = (Bank::shipped(), Scene::paper());
+        for metric in [Metric::Mse, Metric::MsSsim] {
+            scene.model.metric = metric;
+            let planned = Planner::new(&scene, &bank, 256 * 256).plan(0, 0).unwrap();
+            let model = &bank.models()[planned.plan.model];
+            assert!(planned.feasible && model.tuned_for == metric.name(), "{} for {metric:?}", model.name);
+        }
     }
 
     #[test]

@@ -56,7 +56,8 @@ pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
     let problem = Problem::from_scene(scene);
     let sinr = problem.sinr(&found.beams);
     let bank = Bank::shipped();
-    let models: Vec<_> = bank.planned().iter().map(|model| model.source_model(PIXELS)).collect();
+    let models: Vec<_> =
+        bank.planned(scene.model.metric.name()).iter().map(|model| model.source_model(PIXELS)).collect();
     let rates = rates(scene, method, &models, sinr);
     let finite = |value: f64| value.is_finite().then_some(value);
     let pairs =
@@ -77,7 +78,7 @@ pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
         "iterations": found.iterations,
         "solve_time_s": found.solve_time_s,
         "model": rates.as_ref().map(|rates| bank.models()[rates.model].name.clone()),
-        "source_rate_bits_per_sample": rates.as_ref().map(|rates| models[rates.model].bits() / (3 * PIXELS) as f64),
+        "source_rate_bits_per_sample": rates.as_ref().map(|rates| bank.models()[rates.model].bits(PIXELS) / (3 * PIXELS) as f64),
         "channel_rate_bits_per_use": rates.as_ref().map(|rates| rates.channel_rate),
         "block_error_rate": rates.as_ref().map(|rates| rates.block_error_rate),
         "bit_error_rate": rates.as_ref().map(|rates| rates.bit_error_rate),

@@ -44,18 +44,25 @@ impl Measured {
     }
 }
 
-/// Measures one model of the bank: `draws` of bit errors per picture and bit error rate, with this seed.
+/// How a model is measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Draws of bit errors per picture and bit error rate.
+    pub draws: u64,
+    /// Their seed.
+    pub seed: u64,
+    /// Passes of the encoder, as for [`Encoder::set_effort`].
+    pub effort: usize,
+}
+
+/// Measures one model of the bank.
 ///
 /// # Errors
 /// Where a picture cannot be encoded, or where no curve can be fitted.
-pub fn measure(
-    bank: &Arc<Bank>,
-    mut info: ModelInfo,
-    pictures: &[RgbImage],
-    draws: u64,
-    seed: u64,
-) -> Result<Measured> {
+pub fn measure(bank: &Arc<Bank>, mut info: ModelInfo, pictures: &[RgbImage], settings: &Settings) -> Result<Measured> {
+    let Settings { draws, seed, effort } = *settings;
     let mut encoder = Encoder::new(bank.clone());
+    encoder.set_effort(effort);
     let mut decoder = Decoder::new(bank.clone());
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut clean = Mean::default();

@@ -23,7 +23,7 @@ const NO_TIMING_ERROR_S: f64 = 1e-14;
 /// Where a picture cannot be encoded.
 pub fn charts(scene: &Scene, pictures: &[RgbImage]) -> Result<[(&'static str, Chart); 8]> {
     let bank = Bank::shipped();
-    let models: Vec<_> = bank.planned().iter().map(|model| model.source_model(PIXELS)).collect();
+    let models: Vec<_> = bank.planned("mse").iter().map(|model| model.source_model(PIXELS)).collect();
     let [over_power, over_ratio] = similarity::charts(scene, &bank, pictures)?;
     Ok([
         ("fig2-distortion", distortion(&models)),
@@ -49,7 +49,7 @@ fn modes(scene: &Scene) -> [(&'static str, Model); 2] {
 /// Fig. 2: distortion over the bit error rate, from eq. (7) as fitted to the shipped models.
 fn distortion(models: &[SourceModel]) -> Chart {
     let bank = Bank::shipped();
-    let series = bank.planned().iter().zip(models).enumerate();
+    let series = bank.planned("mse").iter().zip(models).enumerate();
     Chart {
         title: "Distortion over the bit error rate (Fig. 2)".into(),
         x_label: "bit error rate of the body".into(),

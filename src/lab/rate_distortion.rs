@@ -65,12 +65,13 @@ pub struct Comparison {
     pub pictures: usize,
 }
 
-/// Codes the pictures with every model of the bank, and as JPEG.
+/// Codes the pictures with every model of the bank in `effort` passes of the encoder, and as JPEG.
 ///
 /// # Errors
 /// Where a picture cannot be encoded or is too small for MS-SSIM.
-pub fn compare(bank: &Arc<Bank>, pictures: &[RgbImage]) -> Result<Comparison> {
+pub fn compare(bank: &Arc<Bank>, pictures: &[RgbImage], effort: usize) -> Result<Comparison> {
     let (mut encoder, mut decoder) = (Encoder::new(bank.clone()), Decoder::new(bank.clone()));
+    encoder.set_effort(effort);
     let mut ours = vec![];
     for model in bank.models() {
         let point = mean(pictures, |picture| {
@@ -133,6 +134,27 @@ impl Comparison {
         let there = mean_rate_difference(&curve(&JPEG_ON_KODAK, measure), &curve(&PUBLISHED, measure));
         let between = here.zip(there).map(|(here, there)| (1.0 + here) / (1.0 + there) - 1.0);
         [here, there, between]
+    }
+
+    /// As `issc rate-distortion` prints it.
+    pub fn table(&self) -> String {
+        let mut lines =
+            vec![format!("{} pictures   bit/px    PSNR  MS-SSIM   JPEG at this rate: PSNR  MS-SSIM", self.pictures)];
+        for Rate { name, point: [rate, psnr_db, ms_ssim], .. } in &self.ours {
+            let [jpeg_psnr_db, jpeg_ms_ssim] = self.jpeg_at(*rate);
+            let beside =
+                |figure: Option<f64>, digits| figure.map_or("–".into(), |figure| format!("{figure:.digits$}"));
+            let (psnr, ssim) = (beside(jpeg_psnr_db, 2), beside(jpeg_ms_ssim, 4));
+            lines.push(format!("{name:12} {rate:7.4} {psnr_db:7.2} {ms_ssim:8.4} {psnr:>25} {ssim:>8}"));
+        }
+        for (name, measure) in MEASURES {
+            let [here, there, between] = self.differences(measure).map(|d| 100.0 * d.unwrap_or(f64::NAN));
+            lines.push(format!(
+                "mean rate at equal {name}: {here:+.1} % against JPEG; hyperprior 2018 on Kodak {there:+.1} %, so \
+                 {between:+.1} % against it"
+            ));
+        }
+        lines.join("\n")
     }
 
     /// Both measures over the rate, by file name.

@@ -93,7 +93,7 @@ impl<'a> Sender<'a> {
     fn new(bank: &Arc<Bank>, pictures: &'a [RgbImage]) -> Result<Self> {
         let mut encoder = Encoder::new(Arc::clone(bank));
         let mut code = |picture| {
-            let coded = bank.planned().iter().map(|model| {
+            let coded = bank.planned("mse").iter().map(|model| {
                 let coded = encoder.encode(picture, model.index, 0)?;
                 let own = SourceModel {
                     body_bits: 8.0 * coded.body.len() as f64,

@@ -73,10 +73,10 @@ pub fn approximate_rate(
 /// that of (20), all bits of a picture in all channel uses that it may take. `None` where no model fits below C(γ).
 pub fn approximate_choice(models: &[SourceModel], limits: &RateLimits, sinr: f64) -> Option<(usize, ApproximatedRate)> {
     let uses = (limits.blocks * limits.block_symbols) as f64;
-    let solved = |(index, model): (usize, &SourceModel)| {
-        Some((index, approximate_rate(model, sinr, model.bits() / uses, limits.block_symbols)?))
+    let solved = |model: &SourceModel| {
+        Some((model.index, approximate_rate(model, sinr, model.bits() / uses, limits.block_symbols)?))
     };
-    let solved = models.iter().enumerate().filter_map(solved);
+    let solved = models.iter().filter_map(solved);
     solved.min_by(|(_, a), (_, b)| a.predicted_mse.total_cmp(&b.predicted_mse))
 }
 
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_approximation_ends_at_the_exact_scalar_optimum() {
-        let model = SourceModel { body_bits: 1.0, protected_bits: 0.0, curve: [2.0, 1.2, 2.3, -3.1] };
+        let model = SourceModel { index: 0, body_bits: 1.0, protected_bits: 0.0, curve: [2.0, 1.2, 2.3, -3.1] };
         for (sinr_db, least_rate) in [(9.0, 1.5), (3.0, 1.5), (1.0, 1.1), (15.0, 0.02), (-3.0, 0.3)] {
             let sinr = 10f64.powf(sinr_db / 10.0);
             let found = approximate_rate(&model, sinr, least_rate, 256).unwrap();
@@ -165,7 +165,7 @@ mod tests {
             let sinr = 10f64.powf(between(-1.0, 2.0));
             let least = (1.0 + sinr).log2() * between(0.01, 0.99);
             let curve = [between(1.0, 3.0), between(0.5, 1.5), between(1.0, 4.0), between(-4.0, -2.0)];
-            let model = SourceModel { body_bits: 1.0, protected_bits: 0.0, curve };
+            let model = SourceModel { index: 0, body_bits: 1.0, protected_bits: 0.0, curve };
             let block_symbols = [64, 256, 1024][all.len() % 3];
             let found = approximate_rate(&model, sinr, least, block_symbols).unwrap();
             let exact = exact_rate(sinr, least, block_symbols);

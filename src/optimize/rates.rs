@@ -25,6 +25,8 @@ const PROTECTED_BLOCK_ERROR_RATE: f64 = 1e-5;
 /// A source model's mean needs and its distortion law, for pictures of one size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceModel {
+    /// What the choice names it by: its index in the bank.
+    pub index: usize,
     /// Mean bits of the body.
     pub body_bits: f64,
     /// Mean bits of the protected part.
@@ -114,7 +116,7 @@ pub fn block_error_rate(sinr: f64, rate: f64, block_symbols: usize) -> f64 {
 /// The choice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateChoice {
-    /// Position of the model in the list.
+    /// Index of the model in the bank.
     pub model: usize,
     /// N_c of the body's blocks, CRC included.
     pub payload_bits: usize,
@@ -160,7 +162,7 @@ fn choices(
     code: &impl BlockErrorModel,
 ) -> impl Iterator<Item = RateChoice> {
     let safe = largest_safe_bits(sinr, code);
-    models.iter().enumerate().filter_map(move |(index, model)| choice(index, model, limits, sinr, code, safe))
+    models.iter().filter_map(move |model| choice(model, limits, sinr, code, safe))
 }
 
 /// Most bits of a block that is as safe as the protected part must be: the block error rate rises with the bits.
@@ -179,7 +181,6 @@ fn largest_safe_bits(sinr: f64, code: &impl BlockErrorModel) -> Option<usize> {
 
 /// The lowest rate that fits the channel uses, because p_b rises with R_c.
 fn choice(
-    model_index: usize,
     model: &SourceModel,
     limits: &RateLimits,
     sinr: f64,
@@ -198,7 +199,7 @@ fn choice(
     let block_error_rate = code.block_error_rate(sinr, payload_bits);
     let bit_error_rate = (-(-block_error_rate).ln_1p() / payload_bits as f64).min(0.5);
     Some(RateChoice {
-        model: model_index,
+        model: model.index,
         payload_bits,
         protected_bits,
         block_error_rate,
@@ -214,8 +215,16 @@ mod tests {
 
     fn models() -> Vec<SourceModel> {
         [(9_000.0, 2.4), (24_000.0, 2.0), (60_000.0, 1.6)]
-            .map(|(body_bits, d_s)| SourceModel { body_bits, protected_bits: 600.0, curve: [d_s, 1.1, 2.3, -3.2] })
-            .to_vec()
+            .map(|(body_bits, d_s)| SourceModel {
+                index: 0,
+                body_bits,
+                protected_bits: 600.0,
+                curve: [d_s, 1.1, 2.3, -3.2],
+            })
+            .into_iter()
+            .enumerate()
+            .map(|(index, model)| SourceModel { index, ..model })
+            .collect()
     }
 
     const LIMITS: RateLimits = RateLimits { blocks: 48, block_symbols: 256, block_error_rate_max: 1e-3 };

@@ -241,6 +241,13 @@ pub const KEYS: &[Key] = &[
         Toml("\"calibrated\""),
         "What is assumed of the channel code when a rate is chosen.",
     ),
+    key(
+        "model.metric",
+        "",
+        Word(&["mse", "ms-ssim"]),
+        Toml("\"mse\""),
+        "What the source models that a plan chooses among are tuned for.",
+    ),
 ];
 
 #[cfg(test)]
@@ -261,7 +268,7 @@ mod tests {
             ),
             ("[waveform]", "carrier_hz = 3e9\nroll_off = 0.3\nsamples_per_symbol = 4\nframe_interval_s = 1.0"),
             ("[constraints]", "snr_margin_db = 1.0\nblock_error_rate_max = 0.1"),
-            ("[model]", "channel_code = \"paper\""),
+            ("[model]", "channel_code = \"paper\"\nmetric = \"ms-ssim\""),
         ];
         let text = keys
             .iter()

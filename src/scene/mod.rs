@@ -270,6 +270,30 @@ pub struct Model {
     /// What is assumed of the channel code.
     #[serde(default)]
     pub channel_code: ChannelCode,
+    /// Whose models carry pictures.
+    #[serde(default)]
+    pub metric: Metric,
+}
+
+/// What the source models that plans choose among are tuned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// The mean squared error (the paper).
+    #[default]
+    Mse,
+    /// MS-SSIM. Among these models, too, more rate means less squared error, so eq. (7) ranks them.
+    MsSsim,
+}
+
+impl Metric {
+    /// As in scene files and on the cards of source models.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mse => "mse",
+            Self::MsSsim => "ms-ssim",
+        }
+    }
 }
 
 /// What is assumed of the channel code when a rate is chosen.

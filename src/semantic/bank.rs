@@ -6,8 +6,9 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::bitstream::HEADER_BYTES;
-use super::predictor::{GROUPS, LEVELS, Predictor};
+use super::predictor::{LEVELS, Predictor};
 use super::range_coder::Table;
+use super::refine::Adjoint;
 use super::transform::{Analysis, Mean, Synthesis};
 use super::weights::Weights;
 use crate::optimize::SourceModel;
@@ -17,8 +18,6 @@ use crate::{Error, Result};
 pub const WEIGHTS_FILE: &str = "weights.safetensors";
 /// Name of the card in a model's folder.
 pub const CARD_FILE: &str = "card.toml";
-/// Most models that a picture header can tell apart.
-const MODELS_MAX: usize = 16;
 
 /// Eq. (7): log10 D_o = d_s + d_c / (1 + exp(−e_1 (log10 ρ_b − e_2))), D_o the MSE on the 0…255 scale.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -94,6 +93,7 @@ impl ModelInfo {
     pub fn source_model(&self, pixels: usize) -> SourceModel {
         let DistortionCurve { d_s, d_c, e_1, e_2, .. } = self.calibration.curve;
         SourceModel {
+            index: self.index,
             body_bits: self.bits(pixels) - self.protected_bits(pixels),
             protected_bits: self.protected_bits(pixels),
             curve: [d_s, d_c, e_1, e_2],
@@ -126,6 +126,9 @@ pub struct Bank {
     pub(super) synthesis: Synthesis,
     pub(super) gaussian: Vec<Table>,
     pub(super) prior: Vec<Table>,
+    pub(super) adjoint: Adjoint,
+    /// Per model.
+    pub(super) distortion_weights: Vec<f64>,
     conceal: Vec<f32>,
 }
 
@@ -168,17 +171,6 @@ impl Bank {
         let c = &weights.configuration;
         let count = c.names.len();
         let wrong = |what: String| Error::input(format!("{label}: {what}"));
-        if count == 0 || count > MODELS_MAX || c.tuned_for.len() != count {
-            return Err(wrong(format!(
-                "{count} models; accepted are 1 to {MODELS_MAX}, each with what it is tuned for"
-            )));
-        }
-        if c.latents != GROUPS.iter().sum::<usize>() {
-            return Err(wrong(format!("{} latent channels; accepted are {}", c.latents, GROUPS.iter().sum::<usize>())));
-        }
-        if [c.width, c.hyper, c.features].iter().chain(&c.widths).any(|w| *w == 0 || w % 16 != 0 || *w > 1024) {
-            return Err(wrong("a width that is no multiple of 16 up to 1024".into()));
-        }
         let named = |(index, (name, tuned_for)): (usize, (&String, &String))| ModelInfo {
             index,
             name: name.clone(),
@@ -205,6 +197,8 @@ impl Bank {
             analysis: Analysis::load(&weights)?,
             mean: Mean::load(&weights)?,
             synthesis: Synthesis::load(&weights)?,
+            adjoint: Adjoint::load(&weights)?,
+            distortion_weights: c.distortion_weights.clone(),
             gaussian: weights.tables("gaussian", LEVELS)?,
             prior: weights.tables("prior", count * c.hyper)?,
             conceal: weights.floats("conceal", &[count, c.latents])?,
@@ -212,9 +206,11 @@ impl Bank {
         })
     }
 
-    /// The models that plans choose among, since plans minimise MSE: the first ones, in rising mean rate.
-    pub fn planned(&self) -> &[ModelInfo] {
-        &self.models[..self.models.iter().take_while(|model| model.tuned_for == "mse").count()]
+    /// The models tuned for `mse` or `ms-ssim`, among which plans choose: in rising mean rate.
+    pub fn planned(&self, tuned_for: &str) -> &[ModelInfo] {
+        let first = self.models.iter().position(|model| model.tuned_for == tuned_for).unwrap_or(self.models.len());
+        let models = &self.models[first..];
+        &models[..models.iter().take_while(|model| model.tuned_for == tuned_for).count()]
     }
 
     /// All models.

@@ -79,9 +79,15 @@ pub struct Convolution {
     run_length: usize,
     outputs: usize,
     /// `[block][run][input][lane]`.
-    weights: Vec<f32>,
+    weights: Vec<Vector>,
     bias: Vec<f32>,
 }
+
+/// Weights of neighbouring outputs, on a cache line of their own: a load that straddles two takes twice as long.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+#[expect(dead_code, reason = "read through pointers")]
+struct Vector([f32; LANES]);
 
 /// Where a row of pixels is read and written.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +106,29 @@ pub struct Row {
     pub count: usize,
 }
 
+/// Rows that follow each other, all with the same weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows {
+    /// The first of them.
+    pub first: Row,
+    /// How many.
+    pub count: usize,
+    /// Floats from the first pixel of a row to that of the next one, in the input.
+    pub input_step: usize,
+    /// Floats from the first pixel of a row to that of the next one, in the output.
+    pub output_step: usize,
+}
+
+impl Rows {
+    fn row(&self, index: usize) -> Row {
+        Row {
+            input_start: self.first.input_start + index * self.input_step,
+            output_start: self.first.output_start + index * self.output_step,
+            ..self.first
+        }
+    }
+}
+
 impl Convolution {
     /// `weight(run, input, output)` gives the weights; outputs are rounded up to whole vectors with zeros.
     pub fn new(
@@ -109,13 +138,13 @@ impl Convolution {
         weight: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
         let outputs = bias.len().next_multiple_of(LANES);
-        let mut weights = Vec::with_capacity(runs.len() * run_length * outputs);
+        let mut weights = Vec::with_capacity(runs.len() * run_length * outputs / LANES);
         for (first, lanes) in blocks(outputs) {
             for run in 0..runs.len() {
                 for input in 0..run_length {
-                    weights.extend(
-                        (first..first + lanes).map(|o| if o < bias.len() { weight(run, input, o) } else { 0.0 }),
-                    );
+                    let of = |o: usize| if o < bias.len() { weight(run, input, o) } else { 0.0 };
+                    let vectors = (first..first + lanes).step_by(LANES);
+                    weights.extend(vectors.map(|v| Vector(std::array::from_fn(|lane| of(v + lane)))));
                 }
             }
         }
@@ -141,31 +170,38 @@ impl Convolution {
 
     /// Computes one row. Panics where `row` reaches outside `input` or `output`.
     pub fn row(&self, simd: Simd, input: &[f32], output: &mut [f32], row: Row, finish: Finish) {
-        if row.count == 0 {
+        self.rows(simd, input, output, Rows { first: row, count: 1, input_step: 0, output_step: 0 }, finish);
+    }
+
+    /// Computes several rows, reading each block of weights once. Panics where `rows` reach outside `input` or `output`.
+    pub fn rows(&self, simd: Simd, input: &[f32], output: &mut [f32], rows: Rows, finish: Finish) {
+        if rows.count == 0 || rows.first.count == 0 {
             return;
         }
-        self.check(input.len(), output.len(), &row, finish);
+        self.check(input.len(), output.len(), &rows, finish);
         match simd.width() {
             // SAFETY: `check` has bounded every access.
-            Width::Scalar => unsafe { self.run::<[f32; LANES]>(input, output, &row, finish) },
+            Width::Scalar => unsafe { self.run::<[f32; LANES]>(input, output, &rows, finish) },
             // SAFETY: as above; a `Simd` of this width exists only where the machine has the feature.
             #[cfg(target_arch = "x86_64")]
-            Width::Avx2 => unsafe { self.run_avx2(input, output, &row, finish) },
+            Width::Avx2 => unsafe { self.run_avx2(input, output, &rows, finish) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Width::Avx512 => unsafe { self.run_avx512(input, output, &row, finish) },
+            Width::Avx512 => unsafe { self.run_avx512(input, output, &rows, finish) },
         }
     }
 
-    /// Whole-row bounds, so that the kernel itself need not look.
-    fn check(&self, input: usize, output: usize, row: &Row, finish: Finish) {
-        let last = (row.count - 1) * row.input_step;
-        for &(dy, dx) in &self.runs {
-            let first = row.input_start as isize + dy * row.input_stride as isize + dx;
-            assert!(first >= 0 && first as usize + last + self.run_length <= input, "a row reads outside its map");
+    /// Bounds of all rows, so that the kernel itself need not look: what the first and the last one keep, all others do.
+    fn check(&self, input: usize, output: usize, rows: &Rows, finish: Finish) {
+        for row in [rows.row(0), rows.row(rows.count - 1)] {
+            let last = (row.count - 1) * row.input_step;
+            for &(dy, dx) in &self.runs {
+                let first = row.input_start as isize + dy * row.input_stride as isize + dx;
+                assert!(first >= 0 && first as usize + last + self.run_length <= input, "a row reads outside its map");
+            }
+            let end = row.output_start + (row.count - 1) * row.output_step + self.outputs;
+            assert!(end <= output, "a row writes outside its map");
         }
-        let end = row.output_start + (row.count - 1) * row.output_step + self.outputs;
-        assert!(end <= output, "a row writes outside its map");
         if let Finish::Scaled(factors) = finish {
             assert!(factors.len() >= self.outputs, "one factor per output");
         }
@@ -173,58 +209,72 @@ impl Convolution {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn run_avx2(&self, input: &[f32], output: &mut [f32], row: &Row, finish: Finish) {
+    unsafe fn run_avx2(&self, input: &[f32], output: &mut [f32], rows: &Rows, finish: Finish) {
         // SAFETY: bounds were checked by the caller, the feature is enabled here.
-        unsafe { self.run::<crate::dsp::lanes::Avx2>(input, output, row, finish) }
+        unsafe { self.run::<crate::dsp::lanes::Avx2>(input, output, rows, finish) }
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    unsafe fn run_avx512(&self, input: &[f32], output: &mut [f32], row: &Row, finish: Finish) {
+    unsafe fn run_avx512(&self, input: &[f32], output: &mut [f32], rows: &Rows, finish: Finish) {
         // SAFETY: bounds were checked by the caller, the feature is enabled here.
-        unsafe { self.run::<crate::dsp::lanes::Avx512>(input, output, row, finish) }
+        unsafe { self.run::<crate::dsp::lanes::Avx512>(input, output, rows, finish) }
     }
 
     /// # Safety
     /// `check` passed for the same arguments, and the machine has the feature of `V`.
     #[inline(always)]
-    unsafe fn run<V: Lanes>(&self, input: &[f32], output: &mut [f32], row: &Row, finish: Finish) {
+    unsafe fn run<V: Lanes>(&self, input: &[f32], output: &mut [f32], rows: &Rows, finish: Finish) {
         let mut packed = 0;
         for (first, lanes) in blocks(self.outputs) {
-            let mut pixel = 0;
-            let mut lane = 0;
-            // SAFETY: `pixel + P <= count` and `lane + 16 N <= lanes` in each call, so `check` covers all accesses.
-            unsafe {
-                if V::WIDE && lanes == 2 * LANES {
-                    while pixel + 8 <= row.count {
-                        self.tile::<V, 8, 2>(input, output, row, finish, (packed, lanes, first), pixel);
-                        pixel += 8;
-                    }
-                    while pixel + 4 <= row.count {
-                        self.tile::<V, 4, 2>(input, output, row, finish, (packed, lanes, first), pixel);
-                        pixel += 4;
-                    }
-                }
-                let begin = pixel;
-                while lane < lanes {
-                    pixel = begin;
-                    let block = (packed + lane, lanes, first + lane);
-                    while V::WIDE && pixel + 8 <= row.count {
-                        self.tile::<V, 8, 1>(input, output, row, finish, block, pixel);
-                        pixel += 8;
-                    }
-                    while pixel + 4 <= row.count {
-                        self.tile::<V, 4, 1>(input, output, row, finish, block, pixel);
-                        pixel += 4;
-                    }
-                    while pixel < row.count {
-                        self.tile::<V, 1, 1>(input, output, row, finish, block, pixel);
-                        pixel += 1;
-                    }
-                    lane += LANES;
-                }
+            for index in 0..rows.count {
+                // SAFETY: `check` covers every row.
+                unsafe { self.block::<V>(input, output, &rows.row(index), finish, (packed, lanes, first)) }
             }
             packed += self.runs.len() * self.run_length * lanes;
+        }
+    }
+
+    /// One block of outputs over one row, in tiles that fill the registers: 16 sums and more, so that the latency of an
+    /// addition is hidden, and as few loads for each as there is room for.
+    ///
+    /// # Safety
+    /// As for `run`; `block` is one of this layer's.
+    #[inline(always)]
+    unsafe fn block<V: Lanes>(
+        &self,
+        input: &[f32],
+        output: &mut [f32],
+        row: &Row,
+        finish: Finish,
+        (packed, lanes, first): (usize, usize, usize),
+    ) {
+        let mut begin = 0;
+        macro_rules! tiles {
+            ($pixels:literal, $vectors:literal, $block:expr, $pixel:ident) => {
+                while row.count - $pixel >= $pixels {
+                    // SAFETY: `pixel + P <= count` and the vectors lie inside the block, so `check` covers all accesses.
+                    unsafe { self.tile::<V, $pixels, $vectors>(input, output, row, finish, $block, $pixel) };
+                    $pixel += $pixels;
+                }
+            };
+        }
+        if V::WIDE && lanes == 2 * LANES {
+            tiles!(8, 2, (packed, lanes, first), begin);
+            tiles!(4, 2, (packed, lanes, first), begin);
+        }
+        for lane in (0..lanes).step_by(LANES) {
+            let block = (packed + lane, lanes, first + lane);
+            let mut pixel = begin;
+            if V::WIDE {
+                tiles!(16, 1, block, pixel);
+                tiles!(8, 1, block, pixel);
+            } else {
+                tiles!(6, 1, block, pixel);
+            }
+            tiles!(4, 1, block, pixel);
+            tiles!(2, 1, block, pixel);
+            tiles!(1, 1, block, pixel);
         }
     }
 
@@ -252,7 +302,7 @@ impl Convolution {
                     *s = V::load(bias.add(LANES * n));
                 }
             }
-            let mut weights = self.weights.as_ptr().add(packed);
+            let mut weights = self.weights.as_ptr().cast::<f32>().add(packed);
             let origin = (row.input_start + pixel * row.input_step) as isize;
             for &(dy, dx) in &self.runs {
                 let x = input.as_ptr().offset(origin + dy * row.input_stride as isize + dx);

@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::bank::Bank;
 use super::bitstream::{self, HEADER_BYTES, Header, Segment, SliceMap};
-use super::predictor::{GROUPS, Prediction, group_start};
+use super::predictor::Prediction;
 use super::range_coder::RangeDecoder;
 use super::transform::SynthesisSpace;
 use crate::dsp::lanes::Simd;
@@ -163,14 +163,15 @@ impl Decoder {
     fn read_slices(&mut self, body: &[u8], header: &Header) {
         let bank = &self.bank;
         let channels = bank.latent_channels;
-        for (group, &size) in GROUPS.iter().enumerate() {
+        for (group, latents) in bank.predictor.groups().iter().enumerate() {
+            let size = latents.len();
             bank.predictor.predict(self.simd, &mut self.prediction, group, header.model);
             for (slice, stream) in self.streams.iter_mut().enumerate() {
                 let Some(stream) = stream else { continue };
                 for &position in self.map.positions(slice) {
                     let position = position as usize;
                     self.live[position] = true;
-                    let at = position * channels + group_start(group);
+                    let at = position * channels + latents.start;
                     let symbols = &mut self.prediction.symbols[at..at + size];
                     let levels = &self.prediction.levels[position * size..][..size];
                     for (symbol, &level) in symbols.iter_mut().zip(levels) {

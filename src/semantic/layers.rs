@@ -1,6 +1,6 @@
 //! Layers of the codec as rows of [`Convolution`]s, packed from PyTorch's weight layouts.
 
-use super::convolution::{Convolution, Finish, Map, Row};
+use super::convolution::{Convolution, Finish, Map, Row, Rows};
 use super::weights::Weights;
 use crate::Result;
 use crate::dsp::lanes::{LANES, Simd};
@@ -25,26 +25,42 @@ impl Strided {
         let (inputs, outputs) = ends;
         let w = weights.floats(&format!("{name}.weight"), &[outputs, inputs, k, k])?;
         let bias = weights.floats(&format!("{name}.bias"), &[outputs])?;
+        Ok(Self { kernel: Self::pack(&w, &bias, inputs, k, padding), stride })
+    }
+
+    /// What a transposed convolution of this name, without its bias, carries gradients back by. `ends` are those of the
+    /// transposed one; its layout (in, out, k, k) is that of the convolution which undoes its strides.
+    pub fn adjoint(
+        weights: &Weights,
+        name: &str,
+        ends: (usize, usize),
+        k: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self> {
+        let (outputs, inputs) = ends;
+        let w = weights.floats(&format!("{name}.weight"), &[outputs, inputs, k, k])?;
+        Ok(Self { kernel: Self::pack(&w, &vec![0.0; outputs], inputs, k, padding), stride })
+    }
+
+    fn pack(w: &[f32], bias: &[f32], inputs: usize, k: usize, padding: usize) -> Convolution {
         let runs = (0..k as isize).map(|y| (y - padding as isize, -((padding * inputs) as isize))).collect();
-        let kernel = Convolution::new(runs, k * inputs, &bias, |y, i, o| {
-            w[((o * inputs + i % inputs) * k + y) * k + i / inputs]
-        });
-        Ok(Self { kernel, stride })
+        Convolution::new(runs, k * inputs, bias, |y, i, o| w[((o * inputs + i % inputs) * k + y) * k + i / inputs])
     }
 
     /// Computes the whole output map, which has its shape already.
     pub fn apply(&self, simd: Simd, input: &Map, output: &mut Map, finish: Finish) {
-        for y in 0..output.height {
-            let row = Row {
-                input_start: input.start(y * self.stride),
-                input_stride: input.row_stride(),
-                input_step: self.stride * input.channels,
-                output_start: output.start(y),
-                output_step: output.channels,
-                count: output.width,
-            };
-            self.kernel.row(simd, &input.data, &mut output.data, row, finish);
-        }
+        let first = Row {
+            input_start: input.start(0),
+            input_stride: input.row_stride(),
+            input_step: self.stride * input.channels,
+            output_start: output.start(0),
+            output_step: output.channels,
+            count: output.width,
+        };
+        let (input_step, output_step) = (self.stride * input.row_stride(), output.row_stride());
+        let rows = Rows { first, count: output.height, input_step, output_step };
+        self.kernel.rows(simd, &input.data, &mut output.data, rows, finish);
     }
 }
 
@@ -73,18 +89,19 @@ impl Doubling {
 
     /// Computes the whole output map, twice the input's size.
     pub fn apply(&self, simd: Simd, input: &Map, output: &mut Map, finish: Finish) {
-        for y in 0..output.height {
-            for px in 0..2 {
-                let row = Row {
-                    input_start: input.start(y / 2),
-                    input_stride: input.row_stride(),
-                    input_step: input.channels,
-                    output_start: output.start(y) + px * output.channels,
-                    output_step: 2 * output.channels,
-                    count: input.width,
-                };
-                self.phases[2 * (y % 2) + px].row(simd, &input.data, &mut output.data, row, finish);
-            }
+        for (phase, kernel) in self.phases.iter().enumerate() {
+            let (py, px) = (phase / 2, phase % 2);
+            let first = Row {
+                input_start: input.start(0),
+                input_stride: input.row_stride(),
+                input_step: input.channels,
+                output_start: output.start(py) + px * output.channels,
+                output_step: 2 * output.channels,
+                count: input.width,
+            };
+            let (input_step, output_step) = (input.row_stride(), 2 * output.row_stride());
+            let rows = Rows { first, count: input.height, input_step, output_step };
+            kernel.rows(simd, &input.data, &mut output.data, rows, finish);
         }
     }
 }
@@ -226,6 +243,18 @@ impl Gdn {
         Ok(Self { norm, inverse })
     }
 
+    /// β + Γ|x| of a map into one of the same shape; `scratch` holds one row.
+    pub fn norms(&self, simd: Simd, map: &Map, norms: &mut Map, scratch: &mut [f32]) {
+        for y in 0..map.height {
+            let line = map.row(y);
+            let magnitudes = &mut scratch[..line.len()];
+            for (to, from) in magnitudes.iter_mut().zip(line) {
+                *to = from.abs();
+            }
+            self.norm.row(simd, magnitudes, &mut norms.data, pointwise(map, y), Finish::Store);
+        }
+    }
+
     /// `scratch` holds one row.
     pub fn apply(&self, simd: Simd, map: &mut Map, scratch: &mut [f32]) {
         let finish = if self.inverse { Finish::Multiply } else { Finish::Divide };
@@ -235,16 +264,21 @@ impl Gdn {
             for (to, from) in magnitudes.iter_mut().zip(line) {
                 *to = from.abs();
             }
-            let row = Row {
-                input_start: 0,
-                input_stride: 0,
-                input_step: map.channels,
-                output_start: map.start(y),
-                output_step: map.channels,
-                count: map.width,
-            };
+            let row = pointwise(map, y);
             self.norm.row(simd, magnitudes, &mut map.data, row, finish);
         }
+    }
+}
+
+/// From a row that stands alone to row `y` of a map with as many channels.
+pub fn pointwise(map: &Map, y: usize) -> Row {
+    Row {
+        input_start: 0,
+        input_stride: 0,
+        input_step: map.channels,
+        output_start: map.start(y),
+        output_step: map.channels,
+        count: map.width,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod layers;
 pub mod metrics;
 pub mod predictor;
 pub mod range_coder;
+mod refine;
 pub mod rivalry;
 pub mod transform;
 pub mod weights;

@@ -4,32 +4,28 @@
 //! rounded by IEEE-754, so encoder and decoder agree on every machine. Positions do not see each other: a slice decodes
 //! alone once z is there.
 
+use std::ops::Range;
+
 use super::convolution::{Convolution, Finish, Map, Row};
 use super::layers::{Doubling, signed_root};
 use super::weights::Weights;
 use crate::Result;
 use crate::dsp::lanes::{LANES, Simd};
 
-/// Latent channels per group; a group's tables depend on all groups before it.
-pub const GROUPS: [usize; 8] = [8, 8, 16, 16, 16, 32, 32, 64];
-/// Hidden units per group and layer.
-const HIDDEN: usize = 16;
-const HIDDEN_ALL: usize = HIDDEN * GROUPS.len();
 /// Scales of the Gaussian tables: 64, log-spaced from 0.11 to 256.
 pub const LEVELS: usize = 64;
 const LOG_SCALE_MIN: f32 = -2.207_275;
 const LEVELS_PER_LOG: f32 = 8.126_461;
-
-/// First channel of a group.
-pub fn group_start(group: usize) -> usize {
-    GROUPS[..group].iter().sum()
-}
 
 /// Hyper-synthesis and context network.
 #[derive(Debug)]
 pub struct Predictor {
     hyper: [Doubling; 2],
     layers: Vec<[Convolution; 3]>,
+    /// The latents of each group; a group's tables depend on all groups before it.
+    groups: Vec<Range<usize>>,
+    /// Hidden units per group and layer.
+    hidden: usize,
     /// `[rate][channel]`.
     log_scale_bias: Vec<f32>,
     features: usize,
@@ -71,7 +67,14 @@ impl Predictor {
             Doubling::load(weights, "hyper_synthesis.0", c.hyper, c.hyper)?,
             Doubling::load(weights, "hyper_synthesis.2", c.hyper, features)?,
         ];
-        let ends = [(features + latents, HIDDEN_ALL), (HIDDEN_ALL, HIDDEN_ALL), (HIDDEN_ALL, latents)];
+        let ends = c.groups.iter().scan(0, |end, &size| {
+            *end += size;
+            Some(*end)
+        });
+        let groups: Vec<Range<usize>> = ends.zip(&c.groups).map(|(end, size)| end - size..end).collect();
+        let hidden = c.hidden;
+        let all = hidden * groups.len();
+        let ends = [(features + latents, all), (all, all), (all, latents)];
         let mut dense = vec![];
         for (index, (inputs, outputs)) in ends.into_iter().enumerate() {
             let name = format!("context.layers.{index}");
@@ -82,18 +85,25 @@ impl Predictor {
             let (w, bias, stride) = &dense[layer];
             Convolution::pointwise(inputs, &bias[first..first + outputs], |i, o| w[(first + o) * stride + i])
         };
-        let layers = (0..GROUPS.len())
-            .map(|g| {
-                let seen = HIDDEN * (g + 1);
+        let layers = groups
+            .iter()
+            .enumerate()
+            .map(|(g, latents)| {
+                let seen = hidden * (g + 1);
                 [
-                    part(0, HIDDEN * g, HIDDEN, features + group_start(g)),
-                    part(1, HIDDEN * g, HIDDEN, seen),
-                    part(2, group_start(g), GROUPS[g], seen),
+                    part(0, hidden * g, hidden, features + latents.start),
+                    part(1, hidden * g, hidden, seen),
+                    part(2, latents.start, latents.len(), seen),
                 ]
             })
             .collect();
         let log_scale_bias = weights.floats("log_scale_bias", &[c.names.len(), latents])?;
-        Ok(Self { hyper, layers, log_scale_bias, features, latents })
+        Ok(Self { hyper, layers, groups, hidden, log_scale_bias, features, latents })
+    }
+
+    /// The latents of each group, in the order of coding.
+    pub fn groups(&self) -> &[Range<usize>] {
+        &self.groups
     }
 
     /// Shapes the workspace for a grid of positions and clears the symbols. `z` then has one cell per 4×4 positions.
@@ -105,10 +115,10 @@ impl Predictor {
         p.middle.shape(2 * zh, 2 * zw, hyper_channels, 1);
         p.features.shape(4 * zh, 4 * zw, self.features, 0);
         let positions = rows * columns;
-        let widest = GROUPS.iter().copied().max().unwrap_or(LANES);
+        let widest = self.groups.iter().map(|g| g.len()).max().unwrap_or(0).next_multiple_of(LANES);
         p.inputs.resize(positions * (self.features + self.latents), 0.0);
         for hidden in &mut p.hidden {
-            hidden.resize(positions * HIDDEN_ALL, 0.0);
+            hidden.resize(positions * self.hidden * self.groups.len(), 0.0);
         }
         p.output.resize(positions * widest, 0.0);
         p.levels.resize(positions * widest, 0);
@@ -140,7 +150,7 @@ impl Predictor {
         let positions = p.rows * p.columns;
         let step = self.features + self.latents;
         if group > 0 {
-            let known = group_start(group - 1)..group_start(group);
+            let known = self.groups[group - 1].clone();
             for position in 0..positions {
                 let symbols = &p.symbols[position * self.latents..][known.clone()];
                 let to = &mut p.inputs[position * step + self.features..][known.clone()];
@@ -150,6 +160,7 @@ impl Predictor {
             }
         }
         let [first, second, third] = &self.layers[group];
+        let (begin, all) = (self.hidden * group, self.hidden * self.groups.len());
         let row = |input_step, output_start, output_step| Row {
             input_start: 0,
             input_stride: 0,
@@ -159,12 +170,13 @@ impl Predictor {
             count: positions,
         };
         let [one, two] = &mut p.hidden;
-        first.row(simd, &p.inputs, one, row(step, HIDDEN * group, HIDDEN_ALL), Finish::Leaky);
-        second.row(simd, one, two, row(HIDDEN_ALL, HIDDEN * group, HIDDEN_ALL), Finish::Leaky);
+        first.row(simd, &p.inputs, one, row(step, begin, all), Finish::Leaky);
+        second.row(simd, one, two, row(all, begin, all), Finish::Leaky);
         let width = third.outputs();
-        third.row(simd, two, &mut p.output, row(HIDDEN_ALL, 0, width), Finish::Store);
-        let size = GROUPS[group];
-        let bias = &self.log_scale_bias[rate * self.latents + group_start(group)..][..size];
+        third.row(simd, two, &mut p.output, row(all, 0, width), Finish::Store);
+        let Range { start, end } = self.groups[group];
+        let size = end - start;
+        let bias = &self.log_scale_bias[rate * self.latents + start..][..size];
         for (levels, raw) in p.levels.chunks_exact_mut(size).zip(p.output.chunks_exact(width)).take(positions) {
             for ((level, &s), &b) in levels.iter_mut().zip(raw).zip(bias) {
                 let index = ((s + b) - LOG_SCALE_MIN) * LEVELS_PER_LOG + 0.5;

@@ -12,13 +12,13 @@ use crate::Result;
 use crate::dsp::lanes::{LANES, Simd};
 
 /// Unit of the fine branch's latents, as in training.
-const FINE_UNIT: f32 = 5.7;
+pub(super) const FINE_UNIT: f32 = 5.7;
 /// Weight of the fine branch's picture, as in training.
-const FINE_SHARE: f32 = 0.1;
+pub(super) const FINE_SHARE: f32 = 0.1;
 
 /// Rows of a `[rate][n]` table.
 #[derive(Debug)]
-struct PerRate {
+pub(super) struct PerRate {
     values: Vec<f32>,
     length: usize,
 }
@@ -28,7 +28,7 @@ impl PerRate {
         Ok(Self { values: weights.floats(name, &[weights.configuration.names.len(), length])?, length })
     }
 
-    fn of(&self, rate: usize) -> &[f32] {
+    pub(super) fn of(&self, rate: usize) -> &[f32] {
         &self.values[rate * self.length..][..self.length]
     }
 }
@@ -192,14 +192,14 @@ impl Mean {
 /// The receiver's networks.
 #[derive(Debug)]
 pub struct Synthesis {
-    doublings: [Doubling; 3],
-    gdns: [Gdn; 3],
-    shape: [PerRate; 3],
-    last: LastDoubling,
-    block: BlockSynthesis,
-    step: PerRate,
-    unit: PerRate,
-    bias: PerRate,
+    pub(super) doublings: [Doubling; 3],
+    pub(super) gdns: [Gdn; 3],
+    pub(super) shape: [PerRate; 3],
+    pub(super) last: LastDoubling,
+    pub(super) block: BlockSynthesis,
+    pub(super) step: PerRate,
+    pub(super) unit: PerRate,
+    pub(super) bias: PerRate,
 }
 
 /// The receiver's workspace.
@@ -217,12 +217,7 @@ impl Synthesis {
     /// Packs the networks.
     pub fn load(weights: &Weights) -> Result<Self> {
         let c = &weights.configuration;
-        let [w0, w1, w2] = c.widths[..] else {
-            return Err(crate::Error::input(format!(
-                "a decoder of three inner widths is expected, found {:?}",
-                c.widths
-            )));
-        };
+        let (w0, w1, w2) = (c.widths[0], c.widths[1], c.widths[2]);
         let mut step = PerRate::load(weights, "log_gain", c.latents)?;
         step.values.iter_mut().for_each(|g| *g = (-*g).exp());
         let name = |part: &str, i: usize| format!("fine_synthesis.{part}.{i}");

@@ -8,6 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::range_coder::Table;
+use crate::dsp::lanes::LANES;
 use crate::{Error, Result};
 
 /// The exporter's description of the model.
@@ -27,6 +28,61 @@ pub struct Configuration {
     pub names: Vec<String>,
     /// `mse` or `ms-ssim`, per rate.
     pub tuned_for: Vec<String>,
+    /// λ of what the training minimised, λ · distortion + bits per pixel, per rate.
+    #[serde(default)]
+    pub distortion_weights: Vec<f64>,
+    /// Latents per group, in the order of coding. (The first files did not say it.)
+    #[serde(default = "Configuration::first_groups")]
+    pub groups: Vec<usize>,
+    /// Units per group in each inner layer of the context network. (The first files did not say it.)
+    #[serde(default = "Configuration::first_hidden")]
+    pub hidden: usize,
+}
+
+/// Most models that a picture header can tell apart.
+const MODELS_MAX: usize = 16;
+/// Most channels of any layer: bounds the memory that a file can ask for.
+const CHANNELS_MAX: usize = 1024;
+
+impl Configuration {
+    fn first_groups() -> Vec<usize> {
+        vec![8, 8, 16, 16, 16, 32, 32, 64]
+    }
+
+    fn first_hidden() -> usize {
+        16
+    }
+
+    /// Sizes that the kernels and the bitstream can serve; the error names the key.
+    fn check(&self) -> std::result::Result<(), String> {
+        let count = self.names.len();
+        if count == 0 || count > MODELS_MAX || self.tuned_for.len() != count {
+            return Err(format!("{count} models; accepted are 1 to {MODELS_MAX}, each with what it is tuned for"));
+        }
+        if self.widths.len() != 3 {
+            return Err(format!("`widths` = {:?}; accepted are three inner widths", self.widths));
+        }
+        let sizes =
+            [("width", self.width), ("latents", self.latents), ("hyper", self.hyper), ("features", self.features)];
+        let inner = self.widths.iter().map(|&width| ("widths", width));
+        let inner = inner.chain([("hidden", self.hidden)]);
+        if let Some((key, size)) =
+            sizes.into_iter().chain(inner).find(|(_, size)| *size == 0 || size % LANES != 0 || *size > CHANNELS_MAX)
+        {
+            return Err(format!("`{key}` = {size}; accepted are multiples of {LANES} up to {CHANNELS_MAX}"));
+        }
+        let sum = self.groups.iter().fold(0usize, |sum, &size| sum.saturating_add(size));
+        if self.groups.contains(&0) || sum != self.latents || self.groups.len() * self.hidden > CHANNELS_MAX {
+            return Err(format!(
+                "`groups` = {:?} of `hidden` = {}; accepted are sizes from 1 on that add up to `latents` = {}, and at most {} groups",
+                self.groups,
+                self.hidden,
+                self.latents,
+                CHANNELS_MAX / self.hidden
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// A parsed weight file.
@@ -56,6 +112,7 @@ impl<'a> Weights<'a> {
         }
         let configuration: Configuration =
             serde_json::from_str(entry("config")?).map_err(|e| wrong(format!("its configuration: {e}")))?;
+        configuration.check().map_err(|what| Error::input(format!("{label}: its configuration: {what}")))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
         Ok(Self { file, label, configuration, digest })
     }
