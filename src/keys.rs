@@ -26,7 +26,7 @@ impl Key {
     /// The path as a command names it, with a word in capitals in the place of a list's entry: `receiver.ID.noise_dbm`.
     pub fn command_path(&self) -> String {
         let entry = |list: &str| match list {
-            "clutter" => ".INDEX",
+            "clutter" | "list" => ".INDEX",
             "chain" => ".NAME",
             "stages" => ".KIND",
             _ => ".ID",

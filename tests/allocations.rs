@@ -76,14 +76,46 @@ fn meter<T: issc::stream::Sample>(_: &mut Context, _: Table) -> issc::Result<Box
     Ok(erase(Meter::<T> { seen: 0, last: 0, item: std::marker::PhantomData }))
 }
 
+/// Every kind of impairment but a level, so weak that every frame is received.
+fn impairments() -> String {
+    let entries = [
+        ("transmitter", "kind = \"pa\"\nbackoff_db = 20"),
+        ("transmitter", "kind = \"coupling\"\ndb = -60"),
+        ("transmitter", "kind = \"phase-noise\"\nrms_deg = 0.1"),
+        ("communication-receiver", "kind = \"carrier-offset\"\nppm = 0.01\ndrift_hz_per_s = 1000"),
+        ("communication-receiver", "kind = \"clock-offset\"\nppm = 0.1"),
+        ("communication-receiver", "kind = \"paths\"\nlist = [{ delay_symbols = 1.0, gain_db = -50 }]"),
+        ("communication-receiver", "kind = \"iq\"\nimage_db = -60"),
+        ("communication-receiver", "kind = \"dc\"\ndbc = -60"),
+        ("communication-receiver", "kind = \"adc\"\nbits = 14"),
+        ("communication-receiver", "kind = \"clip\"\nover_rms_db = 20"),
+        ("communication-receiver", "kind = \"gain-step\"\ndb = 0.01"),
+        ("communication-receiver", "kind = \"tone\"\ndb = -60\ncycles_per_sample = 0.1"),
+        ("communication-receiver", "kind = \"bursts\"\ndb = -60\nlength = 10\nperiod = 3000"),
+        ("sensing-receiver", "kind = \"gap\"\nsamples = 1\nevery_frames = 1000"),
+        ("sensing-receiver.1", "kind = \"row\"\nphase_deg = 0.01"),
+        ("sensing-receiver", "kind = \"jitter\"\nphase_deg = 0.1"),
+    ];
+    entries.map(|(at, entry)| format!("[[impairment]]\nat = \"{at}\"\n{entry}\n")).concat()
+}
+
 #[test]
 fn a_streaming_loopback_allocates_nothing_per_frame() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, shipped) in [
-        ("loopback.toml", include_str!("../flowgraphs/loopback.toml")),
+    let impaired = folder.path().join("scene.toml");
+    std::fs::write(&impaired, format!("{}\n{}", issc::scene::PAPER_TOML, impairments())).unwrap();
+    let paper = include_str!("../flowgraphs/loopback.toml");
+    for (name, shipped, scene) in [
+        ("loopback.toml", paper, None),
         // Stationary echoes are learned and removed as well.
-        ("clutter.toml", include_str!("../flowgraphs/clutter.toml")),
+        ("clutter.toml", include_str!("../flowgraphs/clutter.toml"), None),
+        ("impaired.toml", paper, Some(impaired.to_str().unwrap())),
     ] {
+        let shipped = match scene {
+            Some(scene) => shipped.replace("scene = \"paper\"", &format!("scene = \"{scene}\"")),
+            None => shipped.to_owned(),
+        };
+        assert!(scene.is_none_or(|scene| shipped.contains(scene)), "{name}");
         let metered = shipped
             .replace("{ kind = \"superposer\" },", "{ kind = \"superposer\" }, { kind = \"meter-samples\" },")
             .replace(

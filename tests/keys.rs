@@ -11,7 +11,7 @@ use issc::control::{Command, Setting, parse_at};
 use issc::keys::{Key, Range};
 use issc::optimize::{BoundModel, Problem};
 use issc::runtime::Flowgraph;
-use issc::scene::{PAPER_TOML, Scene};
+use issc::scene::{KINDS, PAPER_TOML, Place, Scene};
 use issc::sensing::{CoherentEstimator, CoherentFrames, SensingConfig, Trials};
 use issc::system::{System as RunningSystem, SystemSpec};
 use issc::{Cause, Error, Result};
@@ -147,7 +147,31 @@ fn base(key: &Key) -> (Table, String) {
         let list: Table = toml::from_str("receiver = [{ id = \"car\", kind = \"sensing\", position_m = [0, 50], antennas = 4, noise_dbm = -50.0 }, { kind = \"communication\", position_m = [20.0, 30.0], noise_dbm = -50.0 }]").unwrap();
         scene.extend(list);
     }
-    (scene, key.path.replace("clutter[]", "clutter.0").replace("[]", ".car"))
+    if let Some(name) = key.path.strip_prefix("impairment[].") {
+        scene.insert("impairment".into(), Value::Array(vec![Value::Table(impairment(name))]));
+    }
+    (scene, key.path.replace("clutter[]", "clutter.0").replace("list[]", "list.0").replace("[]", ".car"))
+}
+
+/// An impairment of a kind that has this key, at the sensing receiver or one row of it, with whatever else it needs.
+fn impairment(key: &str) -> Table {
+    let kind = KINDS
+        .iter()
+        .find(|kind| kind.number(key).is_some() || kind.words.iter().any(|word| key.starts_with(word)))
+        .unwrap_or(&KINDS[0]);
+    let at = if kind.place == Place::Row { "sensing-receiver.1" } else { "sensing-receiver" };
+    let mut entry: Table = toml::from_str(&format!("id = \"car\"\nat = \"{at}\"\nkind = \"{}\"", kind.name)).unwrap();
+    for (number, _) in kind.numbers.iter().filter(|(_, default)| default.is_none()) {
+        entry.insert((*number).into(), Value::Integer(8));
+    }
+    if kind.name == "paths" {
+        let more = match key.starts_with("list") {
+            true => "list = [{ delay_symbols = 1.0, gain_db = -6.0, phase_deg = 90.0 }]",
+            false => "profile = \"tdl-a\"",
+        };
+        entry.extend(toml::from_str::<Table>(more).unwrap());
+    }
+    entry
 }
 
 fn remove(scene: &mut Table, keys: &[&str]) {

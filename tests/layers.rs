@@ -36,7 +36,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
 
 /// Uses that are forbidden although they go downwards: what is true of the simulated world and what a plan believes of it
 /// must be able to differ.
-const FORBIDDEN: &[(&str, &str)] = &[("channel", "optimize")];
+const FORBIDDEN: &[(&str, &str)] = &[("channel", "optimize"), ("optimize", "channel")];
 
 /// Lines that the command line may have: arguments, a call and what is printed.
 const CLI_LINES: usize = 2000;

@@ -100,6 +100,15 @@ pub enum WorldChange {
         /// |β_0|.
         x: f64,
     },
+    /// A number of an impairment.
+    Impairment {
+        /// Its place in the scene's list.
+        impairment: usize,
+        /// The number's place among those of its kind.
+        number: usize,
+        /// What it becomes.
+        value: f64,
+    },
 }
 
 /// Changes to the simulated world and the frames from which they hold.

@@ -67,6 +67,9 @@ impl LiveWorld {
             match change {
                 WorldChange::Target { target, point } => self.world.set_target(target, seconds, point),
                 WorldChange::Reflection { target, x } => self.world.set_reflection(target, x),
+                WorldChange::Impairment { impairment, number, value } => {
+                    self.world.set_impairment(impairment, number, value);
+                }
             }
             self.applied += 1;
         }

@@ -44,6 +44,7 @@ pub struct DirectPath {
     noise: Noise,
     /// Its length in samples, at least [`LEAST_PATH`].
     path_samples: usize,
+    delay_samples: f64,
 }
 
 impl DirectPath {
@@ -60,6 +61,7 @@ impl DirectPath {
             step_rad: std::f64::consts::TAU * settings.carrier_offset_hz / settings.sample_rate_hz,
             noise: Noise::new(settings.seed, 0xd2, settings.noise_variance),
             path_samples: path_samples(settings.delay_s * settings.sample_rate_hz),
+            delay_samples: delay,
         }
     }
 
@@ -75,11 +77,26 @@ impl DirectPath {
         antennas: impl Iterator<Item = &'a [Complex32]>,
         output: &mut [Complex32],
     ) {
+        self.hear(antennas, output);
+        self.add_noise(chunk, output);
+    }
+
+    /// What comes to the receiver, without its noise.
+    pub(super) fn hear<'a>(&mut self, antennas: impl Iterator<Item = &'a [Complex32]>, output: &mut [Complex32]) {
         let weights = &self.weights;
         self.line.push(output.len(), |sum| combine(weights, antennas, sum));
         self.line.read(&self.taps, 0, output);
         self.phase_rad = rotate(output, self.phase_rad, self.step_rad) % std::f64::consts::TAU;
+    }
+
+    /// The receiver's noise of chunk `chunk`.
+    pub(super) fn add_noise(&self, chunk: u64, output: &mut [Complex32]) {
         self.noise.add(chunk, output);
+    }
+
+    /// Samples from where a signal is sent to where it is received, the receiver's unknown start included.
+    pub(super) fn delay_samples(&self) -> f64 {
+        self.delay_samples
     }
 }
 

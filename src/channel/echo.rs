@@ -15,6 +15,7 @@ use super::noise::mix;
 use super::path::{Course, Path, StationaryPath};
 use super::{MAX_ANTENNAS, Noise, RECEIVE_LAG};
 use crate::array::{ElementErrors, direction_rad, distance_m, path_rate_m_s};
+use crate::dsp::FILTER_LATENCY;
 use crate::scene::{MAX_PATH_M, Point, SPEED_OF_LIGHT_M_S, Target};
 
 /// One target of a simulated world.
@@ -55,6 +56,8 @@ pub struct EchoPathSettings {
     pub hold_timing_error: bool,
     /// Samples after a frame's start at which its Δτ and ψ take over.
     pub switch_samples: usize,
+    /// Samples by which impairments delay the signal before this path and behind it: everything comes early by both.
+    pub lags: [usize; 2],
     /// Noise variance per complex sample and antenna.
     pub noise_variance: f64,
     /// Seed of Δτ, ψ and noise.
@@ -148,7 +151,16 @@ pub(super) fn longest_delay(sample_rate_hz: f64, timing_error_std_s: f64) -> usi
 impl EchoPathSettings {
     /// Sample at which a frame sent from sample `time` on, and received `delay_s` later, takes over.
     fn switch(&self, time: u64, delay_s: f64) -> i64 {
-        (time + (delay_s * self.sample_rate_hz) as u64 + self.switch_samples as u64) as i64
+        (time + (delay_s * self.sample_rate_hz) as u64 + self.switch_samples as u64) as i64 - self.lags[1] as i64
+    }
+}
+
+impl EchoPathSettings {
+    /// A path's delay in samples, without [`RECEIVE_LAG`]: early by what impairments delay it again, and never earlier
+    /// than what is known.
+    fn delay_samples(&self, delay_s: f64) -> f64 {
+        let earliest = FILTER_LATENCY as f64 - RECEIVE_LAG as f64;
+        (delay_s * self.sample_rate_hz - (self.lags[0] + self.lags[1]) as f64).max(earliest)
     }
 }
 
@@ -236,13 +248,19 @@ impl EchoPath {
         self.reflectors.iter().map(|reflector| reflector.truth)
     }
 
+    /// Samples from where the first target's echo is sent to where it is received, in the frame that began last.
+    pub(super) fn delay_samples(&self) -> f64 {
+        let delay_s = self.reflectors.first().map_or(0.0, |reflector| reflector.truth.delay_s);
+        RECEIVE_LAG as f64 + self.settings.delay_samples(delay_s)
+    }
+
     fn set_stationary(&mut self, time: u64, timing_error_s: f64) {
         let settings = &self.settings;
         for (salt, (path, stationary)) in (0xc1..).zip(self.stationary.iter_mut().zip(&settings.stationary)) {
             let delay_s = stationary.length_m / SPEED_OF_LIGHT_M_S;
             path.set(&Course {
                 begin: settings.switch(time, delay_s),
-                delay_samples: (delay_s + timing_error_s) * settings.sample_rate_hz,
+                delay_samples: settings.delay_samples(delay_s + timing_error_s),
                 departure_rad: stationary.departure_rad,
                 arrival_rad: stationary.arrival_rad,
                 coefficient: stationary.coefficient,
@@ -262,16 +280,37 @@ impl EchoPath {
         length: usize,
         rows: impl Iterator<Item = &'b mut [Complex32]>,
     ) {
+        self.take_in(time, antennas, length);
+        for (index, row) in rows.enumerate() {
+            self.hear(index, &mut row[..length]);
+            self.add_noise(chunk, index, &mut row[..length]);
+        }
+    }
+
+    /// Takes in `length` samples of the antennas, the first of them sent at `time`.
+    pub(super) fn take_in<'a>(
+        &mut self,
+        time: u64,
+        antennas: impl Iterator<Item = &'a [Complex32]> + Clone,
+        length: usize,
+    ) {
         let paths = self.reflectors.iter_mut().map(|reflector| &mut reflector.path).chain(&mut self.stationary);
         paths.for_each(|path| path.take_in(time, antennas.clone(), length));
-        for (index, (row, noise)) in rows.zip(&self.noises).enumerate() {
-            let row = &mut row[..length];
-            let mut paths = self.reflectors.iter().map(|reflector| &reflector.path).chain(&self.stationary);
-            match paths.next() {
-                Some(first) => first.write(index, row),
-                None => row.fill(Complex32::default()),
-            }
-            paths.for_each(|path| path.add(index, row));
+    }
+
+    /// What row `index` receives of the samples taken in last, without its noise.
+    pub(super) fn hear(&self, index: usize, row: &mut [Complex32]) {
+        let mut paths = self.reflectors.iter().map(|reflector| &reflector.path).chain(&self.stationary);
+        match paths.next() {
+            Some(first) => first.write(index, row),
+            None => row.fill(Complex32::default()),
+        }
+        paths.for_each(|path| path.add(index, row));
+    }
+
+    /// The noise of row `index` in chunk `chunk`.
+    pub(super) fn add_noise(&self, chunk: u64, index: usize, row: &mut [Complex32]) {
+        if let Some(noise) = self.noises.get(index) {
             noise.add(chunk, row);
         }
     }
@@ -300,7 +339,7 @@ impl Reflector {
         let simulated_s = path_m.min(MAX_PATH_M) / SPEED_OF_LIGHT_M_S + timing_error_s;
         self.path.set(&Course {
             begin: settings.switch(time, delay_s),
-            delay_samples: simulated_s * settings.sample_rate_hz,
+            delay_samples: settings.delay_samples(simulated_s),
             departure_rad: direction_rad(settings.transmitter, position),
             arrival_rad: direction_rad(settings.receiver, position),
             coefficient: if in_reach { self.reflection_coefficient } else { 0.0 },
@@ -337,6 +376,7 @@ mod tests {
             timing_error_std_s: 100e-9,
             hold_timing_error: false,
             switch_samples: 512,
+            lags: [0, 0],
             noise_variance: 0.0,
             seed: 7,
         }

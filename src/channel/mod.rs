@@ -4,6 +4,7 @@
 
 mod direct;
 mod echo;
+mod impaired;
 pub mod impairment;
 mod line;
 mod noise;
@@ -12,6 +13,7 @@ mod world;
 
 pub use direct::{DirectPath, DirectPathSettings};
 pub use echo::{EchoPath, EchoPathSettings, EchoTarget, EchoTruth, PhaseDraw, check_simulated_target, check_target};
+pub use impaired::{FRAME_SYMBOLS, Impairments};
 pub use noise::Noise;
 pub use path::StationaryPath;
 pub use world::World;

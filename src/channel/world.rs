@@ -9,21 +9,35 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::direct::{flush_samples, path_samples};
 use super::echo::{EchoTarget, check_simulated, longest_delay};
 use super::noise::mix;
-use super::{DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, PhaseDraw, StationaryPath};
+use super::{
+    DirectPath, DirectPathSettings, EchoPath, EchoPathSettings, EchoTruth, Impairments, PhaseDraw, RECEIVE_LAG,
+    StationaryPath,
+};
 use crate::array::{ElementErrors, direction_rad, distance_m, steering_vector};
 use crate::dsp::FILTER_TAPS;
 use crate::scene::{
     Point, ReflectionPhase, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, SceneReceiver, TimingErrorHold, dbm_to_w,
 };
 
-/// The world, with state between chunks.
+/// The world, with state between chunks: links from the transmitter to each receiver, and what is wrong with each end.
 pub struct World {
+    /// What is wrong with the transmitter, and its antennas' samples where that is anything.
+    transmitter: Impairments,
+    sent: Vec<Vec<Complex32>>,
     /// One for each communication receiver.
-    directs: Vec<DirectPath>,
+    directs: Vec<(DirectPath, Impairments)>,
     /// One for each sensing receiver, with its antennas.
-    echoes: Vec<(EchoPath, usize)>,
+    echoes: Vec<(EchoPath, usize, Impairments)>,
     chunk: u64,
+    /// Samples received so far.
+    heard: u64,
 }
+
+/// Most antennas of one place.
+const MAX_ROWS: usize = 256;
+
+/// Samples that all impairments of one way may delay at most, so that the timing error stays causal beside them.
+const MOST_LAG: usize = RECEIVE_LAG - 240;
 
 impl World {
     /// The world of `scene` for chunks of up to `chunk` samples; `preamble` symbols of a frame pass before its timing
@@ -32,25 +46,41 @@ impl World {
         check_geometry(scene)?;
         let mut receive_errors = Xoshiro256PlusPlus::seed_from_u64(mix(seed, 0xa7));
         let errors = ElementErrors::draw(&scene.array, &mut receive_errors);
+        let transmitter = Impairments::of_transmitter(scene, seed_of(seed, 0x17, 1));
         let receivers = scene.communication_receivers();
         let direct = |(index, receiver): (u64, &SceneReceiver)| {
-            DirectPath::new(&direct_settings(scene, receiver, &errors, seed_of(seed, 0xcc, index)), chunk)
+            let own_seed = seed_of(seed, 0xcc, index);
+            let path = DirectPath::new(&direct_settings(scene, receiver, &errors, own_seed), chunk);
+            (path, Impairments::of_receiver(scene, &receiver.id, 1, mix(own_seed, 0x17)))
         };
         let directs = (0..).zip(&receivers).map(direct).collect();
         let echo = |(index, receiver): (u64, &SceneReceiver)| {
             let own_seed = seed_of(seed, 0x5e, index);
             let errors = errors_of(scene, receiver, &errors, own_seed, index == 0);
-            let path = EchoPath::new(echo_settings(scene, receiver, errors, preamble, own_seed), chunk)?;
-            Ok((path, receiver.antennas))
+            let impairments = Impairments::of_receiver(scene, &receiver.id, receiver.antennas, mix(own_seed, 0x5117));
+            let early_samples = transmitter.lag() + impairments.lag();
+            if early_samples > MOST_LAG {
+                return Err(format!(
+                    "impairment: those of `transmitter` and `{}` take {early_samples} samples to compute; accepted: up to \
+                     {MOST_LAG} (a clock-offset takes 492, paths and a row 12 each)",
+                    receiver.id
+                ));
+            }
+            let settings = echo_settings(scene, receiver, errors, preamble, own_seed);
+            let path =
+                EchoPath::new(EchoPathSettings { lags: [transmitter.lag(), impairments.lag()], ..settings }, chunk)?;
+            Ok((path, receiver.antennas, impairments))
         };
         let echoes = (0..).zip(&scene.sensing_receivers()).map(echo).collect::<Result<_, String>>()?;
-        Ok(Self { directs, echoes, chunk: 0 })
+        let rows = if transmitter.is_empty() { 0 } else { scene.array.transmit_antennas };
+        let sent = vec![vec![Complex32::default(); chunk]; rows];
+        Ok(Self { transmitter, sent, directs, echoes, chunk: 0, heard: 0 })
     }
 
     /// Rows that are received: one of each communication receiver, then those of the sensing receivers' arrays one after
     /// another.
     pub fn rows(&self) -> usize {
-        self.directs.len() + self.echoes.iter().map(|(_, rows)| rows).sum::<usize>()
+        self.directs.len() + self.echoes.iter().map(|(_, rows, _)| rows).sum::<usize>()
     }
 
     /// Samples that must be flushed through a scene's world until all that was sent has arrived.
@@ -62,27 +92,53 @@ impl World {
             .map(|receiver| path_samples(delay_s(scene, receiver) * rate_hz))
             .max()
             .unwrap_or(0);
-        flush_samples(direct).max(longest_delay(rate_hz, scene.channel.timing_error_std_s) + FILTER_TAPS)
+        let paths = flush_samples(direct).max(longest_delay(rate_hz, scene.channel.timing_error_std_s) + FILTER_TAPS);
+        let receivers = scene.receivers();
+        let lags =
+            receivers.iter().map(|receiver| Impairments::of_receiver(scene, &receiver.id, receiver.antennas, 0).lag());
+        paths + Impairments::of_transmitter(scene, 0).lag() + lags.max().unwrap_or(0)
     }
 
     /// Frame `number` begins at sample `time`, `seconds` after the start.
     pub fn begin_frame(&mut self, number: u64, time: u64, seconds: f64) {
-        self.echoes.iter_mut().for_each(|(echo, _)| echo.begin_frame(number, time, seconds));
+        for (echo, ..) in &mut self.echoes {
+            echo.begin_frame(number, time, seconds);
+        }
+        // What is sent before the first frame belongs to none.
+        if number == u64::MAX {
+            return;
+        }
+        self.transmitter.begin_frame(number, self.heard);
+        let after = self.heard + self.transmitter.lag() as u64;
+        for (direct, impairments) in &mut self.directs {
+            impairments.begin_frame(number, after + direct.delay_samples() as u64);
+        }
+        for (echo, _, impairments) in &mut self.echoes {
+            impairments.begin_frame(number, after + echo.delay_samples() as u64);
+        }
+    }
+
+    /// Changes number `number` of the scene's impairment `index` from the next sample on.
+    pub fn set_impairment(&mut self, index: usize, number: usize, value: f64) {
+        let directs = self.directs.iter_mut().map(|(_, impairments)| impairments);
+        let echoes = self.echoes.iter_mut().map(|(.., impairments)| impairments);
+        let all = std::iter::once(&mut self.transmitter).chain(directs).chain(echoes);
+        all.for_each(|impairments| impairments.set(index, number, value));
     }
 
     /// The truth of the frame that began last, one entry for each target, as the first sensing receiver sees it.
     pub fn truths(&self) -> impl Iterator<Item = EchoTruth> + '_ {
-        self.echoes.iter().take(1).flat_map(|(echo, _)| echo.truths())
+        self.echoes.iter().take(1).flat_map(|(echo, ..)| echo.truths())
     }
 
     /// Puts target `index` somewhere else, `seconds` after the start; the next frame's echo shows it.
     pub fn set_target(&mut self, index: usize, seconds: f64, position_m: Point) {
-        self.echoes.iter_mut().for_each(|(echo, _)| echo.set_target(index, seconds, position_m));
+        self.echoes.iter_mut().for_each(|(echo, ..)| echo.set_target(index, seconds, position_m));
     }
 
     /// Sets |β_0| of target `index`; the next frame's echo shows it.
     pub fn set_reflection(&mut self, index: usize, reflection_coefficient: f64) {
-        self.echoes.iter_mut().for_each(|(echo, _)| echo.set_reflection(index, reflection_coefficient));
+        self.echoes.iter_mut().for_each(|(echo, ..)| echo.set_reflection(index, reflection_coefficient));
     }
 
     /// Receives `count` samples sent at `time`, which belong to the frame that began last. No antenna = silence. `rows`
@@ -94,14 +150,70 @@ impl World {
         count: usize,
         mut rows: impl Iterator<Item = &'b mut [Complex32]>,
     ) {
-        for (direct, row) in self.directs.iter_mut().zip(&mut rows) {
-            direct.receive(self.chunk, antennas.clone(), row);
-        }
-        for (echo, own) in &mut self.echoes {
-            echo.receive(self.chunk, time, antennas.clone(), count, rows.by_ref().take(*own));
+        if self.transmitter.is_empty() {
+            self.hear(time, antennas, count, &mut rows);
+        } else {
+            let mut sent = std::mem::take(&mut self.sent);
+            for (own, antenna) in sent.iter_mut().zip(WithSilence(antennas)) {
+                match antenna {
+                    Some(antenna) => own[..count].copy_from_slice(&antenna[..count]),
+                    None => own[..count].fill(Complex32::default()),
+                }
+            }
+            with_rows(sent.iter_mut().map(|own| &mut own[..count]), |rows| self.transmitter.apply(rows));
+            self.hear(time, sent.iter().map(|own| &own[..count]), count, &mut rows);
+            self.sent = sent;
         }
         self.chunk += 1;
+        self.heard += count as u64;
     }
+
+    fn hear<'a, 'b>(
+        &mut self,
+        time: u64,
+        antennas: impl Iterator<Item = &'a [Complex32]> + Clone,
+        count: usize,
+        mut rows: impl Iterator<Item = &'b mut [Complex32]>,
+    ) {
+        for ((direct, impairments), row) in self.directs.iter_mut().zip(&mut rows) {
+            direct.hear(antennas.clone(), row);
+            let mut row = [row];
+            impairments.apply_air(&mut row);
+            direct.add_noise(self.chunk, row[0]);
+            impairments.apply_front_end(&mut row);
+        }
+        for (echo, own, impairments) in &mut self.echoes {
+            echo.take_in(time, antennas.clone(), count);
+            with_rows(rows.by_ref().take(*own).map(|row| &mut row[..count]), |rows| {
+                rows.iter_mut().enumerate().for_each(|(index, row)| echo.hear(index, row));
+                impairments.apply_air(rows);
+                rows.iter_mut().enumerate().for_each(|(index, row)| echo.add_noise(self.chunk, index, row));
+                impairments.apply_front_end(rows);
+            });
+        }
+    }
+}
+
+/// The antennas one after another, and then silence for ever.
+struct WithSilence<I>(I);
+
+impl<'a, I: Iterator<Item = &'a [Complex32]>> Iterator for WithSilence<I> {
+    type Item = Option<&'a [Complex32]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.next())
+    }
+}
+
+/// Calls `work` with all rows at once.
+fn with_rows<'a>(rows: impl Iterator<Item = &'a mut [Complex32]>, work: impl FnOnce(&mut [&mut [Complex32]])) {
+    let mut together: [&mut [Complex32]; MAX_ROWS] = std::array::from_fn(|_| Default::default());
+    let mut count = 0;
+    for (slot, row) in together.iter_mut().zip(rows) {
+        *slot = row;
+        count += 1;
+    }
+    work(&mut together[..count]);
 }
 
 fn targets(scene: &Scene) -> Vec<EchoTarget> {
@@ -199,6 +311,7 @@ fn echo_settings(
         timing_error_std_s: scene.channel.timing_error_std_s,
         hold_timing_error: scene.channel.timing_error_hold == TimingErrorHold::Run,
         switch_samples: preamble * scene.waveform.samples_per_symbol,
+        lags: [0, 0],
         noise_variance: scene.waveform.samples_per_symbol as f64 * dbm_to_w(receiver.noise_dbm),
         seed,
     }
@@ -282,8 +395,133 @@ mod tests {
         let mut world = World::new(&two_of_each(), 7, 1000, 256).unwrap();
         world.begin_frame(0, 1024, 0.0);
         let errors: Vec<_> =
-            world.echoes.iter().map(|(echo, _)| echo.truths().next().unwrap().timing_error_s).collect();
+            world.echoes.iter().map(|(echo, ..)| echo.truths().next().unwrap().timing_error_s).collect();
         assert!((errors[0] - errors[1]).abs() > 1e-12, "{errors:?}");
+    }
+
+    /// The paper's scene without noise and with these impairments.
+    fn impaired(entries: &str) -> Scene {
+        let text =
+            format!("{}\n{entries}", crate::scene::PAPER_TOML).replace("noise_dbm = -50.0", "noise_dbm = -250.0");
+        Scene::from_toml(&text, "s.toml").unwrap()
+    }
+
+    /// What all rows receive of frames of 3392 white samples, each in pieces of up to `piece` samples.
+    fn frames_in_pieces(scene: &Scene, piece: usize, frames: u64) -> Vec<Vec<Complex32>> {
+        let mut world = World::new(scene, 7, 3392, 256).unwrap();
+        let mut rows = vec![Vec::new(); world.rows()];
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(5);
+        for frame in 0..frames {
+            let mut sample = || Complex32::new(rand::RngExt::random::<f32>(&mut random) - 0.5, 0.25);
+            let sent: Vec<Vec<Complex32>> = (0..4).map(|_| (0..3392).map(|_| sample()).collect()).collect();
+            let time = 1024 + frame * 3392;
+            world.begin_frame(frame, time, frame as f64 * 1e-5);
+            for from in (0..3392).step_by(piece) {
+                let count = piece.min(3392 - from);
+                let mut now = vec![vec![Complex32::default(); count]; rows.len()];
+                let antennas = sent.iter().map(|row| &row[from..from + count]);
+                world.receive(time + from as u64, antennas, count, now.iter_mut().map(|row| &mut row[..]));
+                rows.iter_mut().zip(now).for_each(|(row, now)| row.extend(now));
+            }
+        }
+        rows
+    }
+
+    const MANY: &str = "
+[[impairment]]
+at = \"transmitter\"
+kind = \"pa\"
+backoff_db = 3.0
+[[impairment]]
+id = \"drift\"
+at = \"transmitter\"
+kind = \"carrier-offset\"
+cycles_per_symbol = 0.01
+[[impairment]]
+at = \"communication-receiver\"
+kind = \"paths\"
+profile = \"tdl-a\"
+doppler_cycles_per_symbol = 1e-5
+[[impairment]]
+at = \"communication-receiver\"
+kind = \"clock-offset\"
+ppm = 40.0
+[[impairment]]
+at = \"sensing-receiver\"
+kind = \"gain-step\"
+db = 6.0
+at_symbol = 500
+[[impairment]]
+at = \"sensing-receiver.2\"
+kind = \"row\"
+delay_samples = 0.5
+fault = \"swapped-with-3\"
+[[impairment]]
+at = \"sensing-receiver\"
+kind = \"dc\"
+dbc = -10.0
+";
+
+    #[test]
+    fn impairments_are_the_same_however_the_stream_is_cut_so_in_the_loopback_and_on_a_virtual_radio() {
+        let scene = impaired(MANY);
+        let (whole, cut) = (frames_in_pieces(&scene, 3392, 6), frames_in_pieces(&scene, 1000, 6));
+        let clean = frames_in_pieces(&impaired(""), 3392, 6);
+        for (index, ((whole, cut), clean)) in whole.iter().zip(&cut).zip(&clean).enumerate() {
+            let power = crate::dsp::mean_power(&whole[8000..]);
+            let far = |other: &[Complex32]| {
+                let difference: Vec<_> = whole.iter().zip(other).map(|(x, y)| x - y).collect();
+                crate::dsp::mean_power(&difference[8000..]) / power
+            };
+            // Rotations are evaluated from where a piece begins, in single precision.
+            assert!(far(cut) < 1e-9, "row {index}: {}", far(cut));
+            assert!(far(clean) > 1e-2, "row {index}: {}", far(clean));
+        }
+    }
+
+    #[test]
+    fn filters_that_impairments_need_delay_no_echo() {
+        let paths = |at: &str| {
+            format!(
+                "[[impairment]]\nid = \"at-{at}\"\nat = \"{at}\"\nkind = \"paths\"\nlist = [{{ delay_symbols = 3.0, \
+                 gain_db = -200.0 }}]\n"
+            )
+        };
+        let both = paths("transmitter") + &paths("sensing-receiver");
+        let (clean, filtered) = (frames_in_pieces(&impaired(""), 3392, 6), frames_in_pieces(&impaired(&both), 3392, 6));
+        for (clean, filtered) in clean.iter().zip(&filtered).skip(1) {
+            let difference: Vec<_> = clean.iter().zip(filtered).map(|(x, y)| x - y).collect();
+            let far = crate::dsp::mean_power(&difference[3392..]) / crate::dsp::mean_power(&clean[3392..]);
+            assert!(far < 1e-6, "{far}");
+        }
+    }
+
+    #[test]
+    fn a_live_change_of_a_number_holds_from_the_next_sample_on() {
+        let scene = impaired("[[impairment]]\nat = \"communication-receiver\"\nkind = \"level\"\ndb = 0.0\n");
+        let mut world = World::new(&scene, 7, 20_000, 256).unwrap();
+        let sent = vec![Complex32::ONE; 20_000];
+        let hear = |world: &mut World, time| {
+            let mut rows = vec![vec![Complex32::default(); 20_000]; world.rows()];
+            let antennas = std::iter::repeat_n(&sent[..], 4);
+            world.begin_frame(0, time, 0.0);
+            world.receive(time, antennas, 20_000, rows.iter_mut().map(|row| &mut row[..]));
+            crate::dsp::mean_power(&rows[0])
+        };
+        hear(&mut world, 1024);
+        let before = hear(&mut world, 21_024);
+        let (impairment, number) = scene.impairment_number("level", "db", 6.0).unwrap();
+        world.set_impairment(impairment, number, 6.0);
+        assert!((10.0 * (hear(&mut world, 41_024) / before).log10() - 6.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn more_lag_than_a_timing_error_leaves_is_refused() {
+        let clock =
+            |at: &str| format!("[[impairment]]\nid = \"{at}\"\nat = \"{at}\"\nkind = \"clock-offset\"\nppm = 1\n");
+        let both = impaired(&(clock("transmitter") + &clock("sensing-receiver")));
+        let error = World::new(&both, 1, 3392, 256).err().unwrap();
+        assert!(error.starts_with("impairment: those of") && error.contains("accepted: up to 784"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! `issc link --modulation M --rate R --snr-db X --blocks N`: the coded link over the complex Gaussian channel.
 
-use serde_json::json;
-
-use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, Crc, SimulatedLink, normal_approximation};
+use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, Crc, SimulatedLink};
+use crate::lab::link::{report, table};
 use crate::modem::constellation::Modulation;
 use crate::{Error, Result};
 
@@ -47,32 +46,10 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let link = SimulatedLink::new(&code, arguments.snr_db, arguments.seed);
     let mut link = if arguments.rescue { link.with_rescue() } else { link };
     let counts = link.run(arguments.blocks, u64::MAX);
-    let bits = counts.blocks * code.information_bits() as u64;
-    let bit_error_rate = counts.bit_errors as f64 / bits as f64;
-    let decode_bits_per_s = bits as f64 / counts.decoding.as_secs_f64().max(1e-9);
-    if arguments.json {
-        let report = json!({
-            "information_bits": code.information_bits(),
-            "crc_bits": code.crc().bits(),
-            "coded_bits": code.coded_bits(),
-            "block_error_rate": counts.block_error_rate(),
-            "bit_error_rate": bit_error_rate,
-            "undetected": counts.undetected,
-            "decode_bits_per_s": decode_bits_per_s,
-        });
-        say!("{report}");
-        return Ok(());
+    match arguments.json {
+        true => say!("{}", report(&code, &counts)),
+        false => table(&code, &counts, arguments.snr_db, arguments.joint).iter().for_each(|line| say!("{line}")),
     }
-    let limit = normal_approximation(10f64.powf(arguments.snr_db / 10.0), code.rate(), arguments.joint * BLOCK_SYMBOLS);
-    let mean_iterations = counts.iterations as f64 / counts.blocks as f64;
-    say!("information bits    {} ({} of them CRC)", code.information_bits(), code.crc().bits());
-    say!("coded bits          {}", code.coded_bits());
-    say!("block error rate    {:.3e} ({} of {})", counts.block_error_rate(), counts.block_errors, counts.blocks);
-    say!("normal approx.      {limit:.3e}");
-    say!("bit error rate      {bit_error_rate:.3e}");
-    say!("undetected          {}", counts.undetected);
-    say!("iterations, mean    {mean_iterations:.2}");
-    say!("decoding            {:.1} Mb/s", decode_bits_per_s / 1e6);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ mod probe;
 mod progress;
 mod radio;
 mod rate_distortion;
+mod robustness;
 mod run;
 mod sense;
 mod set;
@@ -63,6 +64,8 @@ enum Command {
     Link(link::Arguments),
     /// The source models beside JPEG and published points: bits, PSNR, MS-SSIM and mean differences of rate.
     RateDistortion(rate_distortion::Arguments),
+    /// What each impairment of channel and front end costs both receivers.
+    Robustness(robustness::Arguments),
     /// Locate the target in simulated echoes, trial by trial, beside the bound.
     Sense(sense::Arguments),
     /// Try a radio in ten steps.
@@ -105,6 +108,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Optimize(arguments)) => optimize::run(arguments),
         Some(Command::Keys(arguments)) => keys::run(arguments),
         Some(Command::Link(arguments)) => link::run(arguments),
+        Some(Command::Robustness(arguments)) => robustness::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),
         None => dispatch(Arguments::parse_from(["issc", "run"]).command),
     }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
-use serde_json::Value;
 
 use super::inputs;
 use crate::lab::sense::{self, Sampling};
@@ -75,33 +74,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         }
     }
     let report = sense::report(&study, sampling);
-    if arguments.json {
-        say!("{report}");
-    } else {
-        print_table(&report);
+    match arguments.json {
+        true => say!("{report}"),
+        false => sense::table(&report).iter().for_each(|line| say!("{line}")),
     }
     Ok(())
-}
-
-fn print_table(report: &Value) {
-    let rows = [
-        ("bound, root of Tr HCRB", "hcrb_rmse_m", " m"),
-        ("symbols in the window", "window_symbols", ""),
-        ("RMSE", "rmse_m", " m"),
-        ("bias (x, y)", "bias_m", " m"),
-        ("normalised squared error", "nees", " (2 where the covariance is true)"),
-        ("outliers, above 10 bounds", "outliers", ""),
-        ("path rate, RMSE", "path_rate_rmse_m_s", " m/s"),
-        ("its normalised squared error", "path_rate_normalised_error", " (1 where its variance is true)"),
-        ("trials without a position", "no_position", ""),
-        ("trials", "trials", ""),
-        ("frames in a trial", "frames", ""),
-        ("median time per frame", "median_time_per_frame_s", " s"),
-    ];
-    for (label, key, unit) in rows {
-        match &report[key] {
-            Value::Null => say!("{label:30}-"),
-            value => say!("{label:30}{value}{unit}"),
-        }
-    }
 }

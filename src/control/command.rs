@@ -49,6 +49,15 @@ pub enum Command {
         /// |β|.
         coefficient: f64,
     },
+    /// A number of an impairment of the simulated world.
+    WorldImpairment {
+        /// The impairment's id.
+        id: String,
+        /// Its key.
+        key: String,
+        /// What it becomes.
+        value: f64,
+    },
 }
 
 impl FromStr for Command {
@@ -61,6 +70,12 @@ impl FromStr for Command {
         })?;
         let (path, value) = (path.trim(), value.trim());
         let (key, id) = keys::live(path).map_err(Error::input)?;
+        if let Some((id, number)) = keys::impairment(path) {
+            let found = value.parse::<f64>().ok().filter(|value| value.is_finite());
+            let value =
+                found.ok_or_else(|| Error::input(format!("{path}: found `{value}`; accepted: a finite number")))?;
+            return Ok(Self::WorldImpairment { id: id.to_owned(), key: number.to_owned(), value });
+        }
         let id = id.map(str::to_owned);
         let number = || number(path, key, value);
         let point = || point(path, key, value);
@@ -114,6 +129,7 @@ impl Command {
             Self::Power(value) | Self::HcrbMax(value) | Self::BandwidthRatioMax(value) => format!("{key}={value}"),
             Self::Target { point, .. } | Self::WorldTarget { point, .. } => at(point),
             Self::WorldReflection { coefficient, .. } => format!("{key}={coefficient}"),
+            Self::WorldImpairment { value, .. } => format!("{key}={value}"),
             Self::Weights(None) => format!("{key}=auto"),
             Self::Weights(Some(beams)) => {
                 format!("{key}={}", serde_json::to_string(beams).expect("finite beams are valid JSON"))
@@ -135,14 +151,18 @@ impl Command {
             Self::Weights(_) => "weights".into(),
             Self::WorldTarget { id, .. } => named("world.target", id),
             Self::WorldReflection { id, .. } => named("world.reflection", id),
+            Self::WorldImpairment { id, key, .. } => format!("world.impairment.{id}.{key}"),
         }
     }
 
-    /// Whether the scene has the target that this names.
+    /// Whether the scene has the target, or the impairment's number, that this names.
     pub fn check_id(&self, scene: &Scene) -> Result<()> {
         match self {
             Self::Target { id, .. } | Self::WorldTarget { id, .. } | Self::WorldReflection { id, .. } => {
                 scene.target_index(id.as_deref()).map(drop).map_err(Error::input)
+            }
+            Self::WorldImpairment { id, key, value } => {
+                scene.impairment_number(id, key, *value).map(drop).map_err(Error::input)
             }
             _ => Ok(()),
         }
@@ -160,6 +180,7 @@ impl Command {
                 changed.channel.reflection_coefficient = *coefficient;
                 changed.check_air()
             }),
+            Self::WorldImpairment { id, key, value } => scene.impairment_number(id, key, *value).map(drop),
             Self::Power(power_dbm) => {
                 let mut changed = scene.clone();
                 changed.constraints.power_dbm = *power_dbm;
@@ -178,6 +199,10 @@ impl Command {
             Self::WorldTarget { id, point } => Some(WorldChange::Target { target: index(id)?, point: *point }),
             Self::WorldReflection { id, coefficient } => {
                 Some(WorldChange::Reflection { target: index(id)?, x: *coefficient })
+            }
+            Self::WorldImpairment { id, key, value } => {
+                let (impairment, number) = scene.impairment_number(id, key, *value).map_err(Error::input)?;
+                Some(WorldChange::Impairment { impairment, number, value: *value })
             }
             _ => None,
         })

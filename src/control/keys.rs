@@ -87,6 +87,12 @@ pub const LIVE: &[LiveKey] = &[
         range: REFLECTION,
         doc: "Reflection coefficient of the target of this id.",
     },
+    LiveKey {
+        path: IMPAIRMENT,
+        unit: "",
+        range: Range::Text("a number within the range of the scene's key `impairment.ID.KEY`"),
+        doc: "A number of the impairment of this id, of every kind but paths.",
+    },
 ];
 
 /// One row of the table, as `issc keys --json` prints it.
@@ -165,9 +171,22 @@ fn of_stages() -> Vec<Row> {
     rows.map(row).collect()
 }
 
+/// The live key of every number of the scene's impairments.
+const IMPAIRMENT: &str = "world.impairment.ID.KEY";
+
+/// The impairment's id and the key that a path names, where it is one of an impairment's numbers.
+pub fn impairment(path: &str) -> Option<(&str, &str)> {
+    let (id, key) = path.strip_prefix(IMPAIRMENT.strip_suffix("ID.KEY")?)?.split_once('.')?;
+    (!id.is_empty() && !key.is_empty() && !key.contains('.')).then_some((id, key))
+}
+
 /// The live key of a command, and the target's id that it names.
 pub fn live(path: &str) -> Result<(&'static LiveKey, Option<&str>), String> {
-    let named = |key: &&LiveKey| key.path == path || with_id(key, path).is_some();
+    let named = |key: &&LiveKey| {
+        key.path == path && path != IMPAIRMENT
+            || with_id(key, path).is_some()
+            || key.path == IMPAIRMENT && impairment(path).is_some()
+    };
     match LIVE.iter().find(named) {
         Some(key) => Ok((key, with_id(key, path))),
         None => {

@@ -126,7 +126,7 @@ impl Planner {
                 }
                 self.weights.clone_from(weights);
             }
-            Command::WorldTarget { .. } | Command::WorldReflection { .. } => {}
+            Command::WorldTarget { .. } | Command::WorldReflection { .. } | Command::WorldImpairment { .. } => {}
         }
         self.scene.check().map_err(Error::input)
     }

@@ -1,14 +1,16 @@
 //! What only researchers measure: the paper's figures, beams by the methods that are compared, the bounds of given beams,
 //! the source models beside their rivals, the position estimator beside its bound. Nothing here runs a radio and nothing
 //! that runs one uses it; the commands that call it are `issc figures`, `optimize`, `hcrb`, `codec-curve`,
-//! `rate-distortion` and `sense`.
+//! `rate-distortion`, `robustness` and `sense`.
 
 pub mod beams;
 pub mod bounds;
 mod code_figures;
 pub mod codec_curve;
 pub mod figures;
+pub mod link;
 pub mod rate_distortion;
+pub mod robustness;
 pub mod sense;
 pub mod sense_drawings;
 mod similarity;

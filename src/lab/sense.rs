@@ -171,3 +171,26 @@ pub fn report(study: &Study, sampling: Sampling) -> Value {
         "median_time_per_frame_s": times_s.get(times_s.len() / 2),
     })
 }
+
+/// The same for people, a line each.
+pub fn table(report: &Value) -> Vec<String> {
+    let rows = [
+        ("bound, root of Tr HCRB", "hcrb_rmse_m", " m"),
+        ("symbols in the window", "window_symbols", ""),
+        ("RMSE", "rmse_m", " m"),
+        ("bias (x, y)", "bias_m", " m"),
+        ("normalised squared error", "nees", " (2 where the covariance is true)"),
+        ("outliers, above 10 bounds", "outliers", ""),
+        ("path rate, RMSE", "path_rate_rmse_m_s", " m/s"),
+        ("its normalised squared error", "path_rate_normalised_error", " (1 where its variance is true)"),
+        ("trials without a position", "no_position", ""),
+        ("trials", "trials", ""),
+        ("frames in a trial", "frames", ""),
+        ("median time per frame", "median_time_per_frame_s", " s"),
+    ];
+    let line = |(label, key, unit): (&str, &str, &str)| match &report[key] {
+        Value::Null => format!("{label:30}-"),
+        value => format!("{label:30}{value}{unit}"),
+    };
+    rows.map(line).into()
+}

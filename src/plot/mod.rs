@@ -2,6 +2,7 @@
 //!
 //! The font is compiled in, so that a drawing needs no system library and looks the same everywhere.
 
+pub mod bars;
 mod heat;
 pub mod maps;
 pub mod patterns;

@@ -48,7 +48,8 @@ impl Scene {
         }
         self.check_receivers()?;
         self.check_targets()?;
-        self.check_stationary()
+        self.check_stationary()?;
+        self.check_impairments()
     }
 
     /// Refuses arrays that confuse directions with one another.
@@ -243,7 +244,7 @@ fn apart(key: &str, point: Point, other: Point, name: &str) -> Result<(), String
 }
 
 /// Ids are what commands and reports name, so each is a plain word of its own.
-fn check_ids<'a>(list: &str, ids: impl Iterator<Item = &'a str> + Clone) -> Result<(), String> {
+pub(super) fn check_ids<'a>(list: &str, ids: impl Iterator<Item = &'a str> + Clone) -> Result<(), String> {
     for (index, id) in ids.clone().enumerate() {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if id.is_empty() || !id.chars().all(plain) {

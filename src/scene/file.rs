@@ -5,8 +5,8 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    Array, Channel, Clutter, Constraints, Geometry, Model, Point, ReceiverKind, Scene, SceneReceiver, SceneTarget,
-    Target, Waveform,
+    Array, Channel, Clutter, Constraints, Geometry, Model, Point, ReceiverKind, Scene, SceneImpairment, SceneReceiver,
+    SceneTarget, Target, Waveform,
 };
 
 /// A scene as a file states it. A single key that a list replaces is absent: see [`is_absent`].
@@ -20,6 +20,8 @@ pub(super) struct SceneFile {
     channel: Channel,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     clutter: Vec<Clutter>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    impairment: Vec<SceneImpairment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     receiver: Option<Vec<SceneReceiver>>,
     waveform: Waveform,
@@ -119,7 +121,8 @@ impl TryFrom<SceneFile> for Scene {
     type Error = String;
 
     fn try_from(file: SceneFile) -> Result<Self, String> {
-        let SceneFile { geometry, array, target, channel, clutter, receiver, waveform, constraints, model } = file;
+        let SceneFile { geometry, array, target, channel, clutter, impairment, receiver, waveform, constraints, model } =
+            file;
         let (motion, targets) = match target {
             TargetForm::One(motion) => (motion, None),
             TargetForm::Many(targets) => (Target::default(), Some(targets)),
@@ -130,6 +133,7 @@ impl TryFrom<SceneFile> for Scene {
             target: motion,
             channel,
             clutter,
+            impairments: impairment,
             target_list: Vec::new(),
             receiver_list: Vec::new(),
             waveform,
@@ -163,8 +167,9 @@ impl From<Scene> for SceneFile {
             scene.array.receive_antennas = 0;
             receivers
         });
-        let Scene { geometry, array, channel, clutter, waveform, constraints, model, .. } = scene;
-        Self { geometry, array, target, channel, clutter, receiver, waveform, constraints, model }
+        let Scene { geometry, array, channel, clutter, impairments, waveform, constraints, model, .. } = scene;
+        let impairment = impairments;
+        Self { geometry, array, target, channel, clutter, impairment, receiver, waveform, constraints, model }
     }
 }
 

@@ -4,7 +4,7 @@
 //! `check.rs`.
 
 use crate::keys::Default::{Absent, Required, Toml};
-use crate::keys::Range::{Number, Point, Truth, Whole, Word};
+use crate::keys::Range::{Number, Point, Text, Truth, Whole, Word};
 use crate::keys::{Default, Key, Range};
 
 const fn key(path: &'static str, unit: &'static str, range: Range, default: Default, doc: &'static str) -> Key {
@@ -172,6 +172,164 @@ pub const KEYS: &[Key] = &[
         "Elements of this receiver's array: 1 for communication, to be stated for sensing.",
     ),
     key("receiver[].noise_dbm", "dBm", NOISE, Required, "Noise power of a symbol at each antenna of this receiver."),
+    key("impairment[].id", "", super::nodes::ID, Absent, "The impairment's name in commands: its kind where absent."),
+    key(
+        "impairment[].at",
+        "",
+        Text("transmitter, a receiver's id, or ID.ROW with rows from 0"),
+        Required,
+        "Where this impairment is.",
+    ),
+    key(
+        "impairment[].kind",
+        "",
+        Word(&super::impairment::KIND_NAMES),
+        Required,
+        "What the simulated world does there; each kind has some of the keys below.",
+    ),
+    key(
+        "impairment[].ppm",
+        "ppm",
+        Number(-1000.0, 1000.0),
+        Absent,
+        "carrier-offset: of the carrier, 0 where absent; clock-offset: how slow the clock is.",
+    ),
+    key(
+        "impairment[].cycles_per_symbol",
+        "cycles per symbol",
+        Number(-0.5, 0.5),
+        Absent,
+        "carrier-offset: added to that of ppm, 0 where absent.",
+    ),
+    key(
+        "impairment[].drift_hz_per_s",
+        "Hz/s",
+        Number(-1e12, 1e12),
+        Absent,
+        "carrier-offset: change of the offset, 0 where absent.",
+    ),
+    key(
+        "impairment[].rms_deg",
+        "deg",
+        Number(0.0, 180.0),
+        Absent,
+        "phase-noise: deviation of the phase, about its mean within a frame where it walks.",
+    ),
+    key(
+        "impairment[].shape",
+        "",
+        Word(&["wiener", "pll"]),
+        Absent,
+        "phase-noise: a random walk (where absent), or flat up to 0.01 cycles per symbol.",
+    ),
+    key("impairment[].profile", "", Word(&["tdl-a", "tdl-c", "rayleigh"]), Absent, "paths: drawn of this profile."),
+    key(
+        "impairment[].spread_symbols",
+        "symbols",
+        Number(0.0, 16.0),
+        Absent,
+        "paths: RMS delay spread of a profile, 1 where absent.",
+    ),
+    key(
+        "impairment[].doppler_cycles_per_symbol",
+        "cycles per symbol",
+        Number(0.0, 1e-3),
+        Absent,
+        "paths: largest Doppler shift of a profile's paths, which are at rest where absent.",
+    ),
+    key(
+        "impairment[].list[].delay_symbols",
+        "symbols",
+        Number(0.0, 64.0),
+        Required,
+        "paths: delay of this path behind the first.",
+    ),
+    key(
+        "impairment[].list[].gain_db",
+        "dB",
+        Number(-200.0, 20.0),
+        Required,
+        "paths: power of this path over the first's; the mean power of all is the first's alone.",
+    ),
+    key(
+        "impairment[].list[].phase_deg",
+        "deg",
+        Number(-360.0, 360.0),
+        Absent,
+        "paths: phase of this path against the first's, 0 where absent.",
+    ),
+    key("impairment[].image_db", "dB", Number(-200.0, 20.0), Absent, "iq: power of the image over the signal's."),
+    key("impairment[].dbc", "dB", Number(-200.0, 60.0), Absent, "dc: power of the direct current over the row's."),
+    key("impairment[].bits", "bits", Whole(1, 24), Absent, "adc: bits of each real part."),
+    key(
+        "impairment[].full_scale_db",
+        "dB",
+        Number(-20.0, 60.0),
+        Absent,
+        "adc: full scale over the RMS of each real part, 12 where absent.",
+    ),
+    key("impairment[].over_rms_db", "dB", Number(-20.0, 60.0), Absent, "clip: limit of the envelope over the RMS."),
+    key(
+        "impairment[].db",
+        "dB",
+        Number(-200.0, 60.0),
+        Absent,
+        "gain-step, level: the gain; tone, bursts: power over the row's; coupling: of a neighbour.",
+    ),
+    key(
+        "impairment[].every_frames",
+        "frames",
+        Whole(1, 1_000_000_000),
+        Absent,
+        "gain-step, gap: one in so many frames; a gain-step's is 1 where absent.",
+    ),
+    key(
+        "impairment[].at_symbol",
+        "symbols",
+        Whole(0, 1695),
+        Absent,
+        "gain-step: symbols into the frame, 0 where absent.",
+    ),
+    key("impairment[].cycles_per_sample", "cycles per sample", Number(-0.5, 0.5), Absent, "tone: its frequency."),
+    key("impairment[].length", "samples", Whole(1, 1_000_000_000), Absent, "bursts: length of each."),
+    key("impairment[].period", "samples", Whole(1, 1_000_000_000), Absent, "bursts: from one to the next."),
+    key(
+        "impairment[].samples",
+        "samples",
+        Whole(1, 1_000_000_000),
+        Absent,
+        "gap: samples that are lost, zeros instead.",
+    ),
+    key(
+        "impairment[].gain_db",
+        "dB",
+        Number(-60.0, 20.0),
+        Absent,
+        "row: its gain; jitter: deviation of each frame's gain; 0 where absent.",
+    ),
+    key(
+        "impairment[].phase_deg",
+        "deg",
+        Number(-360.0, 360.0),
+        Absent,
+        "row: its phase; jitter: deviation of each frame's phase; 0 where absent.",
+    ),
+    key("impairment[].delay_samples", "samples", Number(0.0, 64.0), Absent, "row: how late it is, 0 where absent."),
+    key(
+        "impairment[].fault",
+        "",
+        Text("dead, conjugated or swapped-with-N"),
+        Absent,
+        "row: what is wrong with it beside gain, phase and delay.",
+    ),
+    key("impairment[].rapp_p", "", Number(0.1, 100.0), Absent, "pa: smoothness of the limit (Rapp), 2 where absent."),
+    key(
+        "impairment[].backoff_db",
+        "dB",
+        Number(-20.0, 60.0),
+        Absent,
+        "pa: saturation over the RMS of each antenna's signal.",
+    ),
     key("waveform.bandwidth_hz", "Hz", Number(1e3, 1e9), Required, "Symbols per second."),
     key("waveform.frame_symbols", "symbols", Whole(1, 1 << 20), Required, "Payload symbols of a frame; 1024 in a run."),
     key("waveform.block_symbols", "symbols", Whole(1, 1 << 20), Required, "Symbols of a block; 256 in a run."),
@@ -274,7 +432,84 @@ mod tests {
             .iter()
             .fold(text.to_owned(), |text, (section, more)| text.replace(section, &format!("{section}\n{more}")));
         let clutter = "\n[[clutter]]\nposition_m = [60.0, 10.0]\nreflection_coefficient = 1.0\n";
-        let scene = Scene::from_toml(&(text + clutter), "s.toml").unwrap();
+        let impairments = "
+[[impairment]]
+id = \"carrier\"
+at = \"transmitter\"
+kind = \"carrier-offset\"
+ppm = 1.0
+cycles_per_symbol = 0.1
+drift_hz_per_s = 1.0
+[[impairment]]
+at = \"transmitter\"
+kind = \"phase-noise\"
+rms_deg = 1.0
+shape = \"pll\"
+[[impairment]]
+id = \"fading\"
+at = \"transmitter\"
+kind = \"paths\"
+profile = \"tdl-a\"
+spread_symbols = 1.0
+doppler_cycles_per_symbol = 1e-5
+[[impairment]]
+at = \"transmitter\"
+kind = \"paths\"
+list = [{ delay_symbols = 1.0, gain_db = -6.0, phase_deg = 90.0 }]
+[[impairment]]
+at = \"transmitter\"
+kind = \"iq\"
+image_db = -20.0
+[[impairment]]
+at = \"transmitter\"
+kind = \"dc\"
+dbc = -20.0
+[[impairment]]
+at = \"transmitter\"
+kind = \"adc\"
+bits = 8
+full_scale_db = 12.0
+[[impairment]]
+at = \"transmitter\"
+kind = \"clip\"
+over_rms_db = 6.0
+[[impairment]]
+at = \"transmitter\"
+kind = \"gain-step\"
+db = 6.0
+every_frames = 2
+at_symbol = 100
+[[impairment]]
+at = \"transmitter\"
+kind = \"tone\"
+db = -10.0
+cycles_per_sample = 0.1
+[[impairment]]
+at = \"transmitter\"
+kind = \"bursts\"
+db = 30.0
+length = 10
+period = 3000
+[[impairment]]
+at = \"transmitter\"
+kind = \"gap\"
+samples = 100
+every_frames = 10
+[[impairment]]
+at = \"transmitter\"
+kind = \"pa\"
+rapp_p = 2.0
+backoff_db = 8.0
+[[impairment]]
+at = \"RECEIVER.0\"
+kind = \"row\"
+gain_db = 1.0
+phase_deg = 5.0
+delay_samples = 0.5
+fault = \"conjugated\"
+";
+        let text = text + clutter + &impairments.replace("RECEIVER", "sensing-receiver");
+        let scene = Scene::from_toml(&text, "s.toml").unwrap();
         toml::Value::try_from(&scene).unwrap()
     }
 

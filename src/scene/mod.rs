@@ -6,6 +6,7 @@
 mod air;
 mod check;
 mod file;
+mod impairment;
 pub mod keys;
 #[cfg(test)]
 mod list_tests;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, config};
 use file::{SceneFile, absent, absent_point, finite, finite_numbers, is_absent, is_absent_point, is_zero, one_or_more};
+pub use impairment::{AT_TRANSMITTER, ImpairmentKind, KINDS, MAX_IMPAIRMENTS, Place, SceneImpairment, ScenePath};
 pub use nodes::{
     COMMUNICATION_RECEIVER_ID, MAX_RECEIVERS, MAX_TARGETS, ReceiverKind, SENSING_RECEIVER_ID, SceneReceiver,
     SceneTarget, TARGET_ID,
@@ -53,6 +55,8 @@ pub struct Scene {
     pub channel: Channel,
     /// What reflects beside the target and stands still.
     pub clutter: Vec<Clutter>,
+    /// What the channel and the front ends do beyond that.
+    pub impairments: Vec<SceneImpairment>,
     /// `[[target]]` as the file has it, empty where it has the single keys. Of the first entry only `id` and `believed`
     /// are read: the single keys hold the rest.
     pub target_list: Vec<SceneTarget>,

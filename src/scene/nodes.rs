@@ -73,6 +73,20 @@ pub enum ReceiverKind {
     Sensing,
 }
 
+impl std::str::FromStr for ReceiverKind {
+    type Err = crate::Error;
+
+    fn from_str(text: &str) -> crate::Result<Self> {
+        match text {
+            "communication" => Ok(Self::Communication),
+            "sensing" => Ok(Self::Sensing),
+            other => {
+                Err(crate::Error::input(format!("`{other}` is no kind of receiver; accepted: communication, sensing")))
+            }
+        }
+    }
+}
+
 impl ReceiverKind {
     /// Id of the receiver of this kind in a file without a list.
     pub const fn default_id(self) -> &'static str {
@@ -130,6 +144,11 @@ impl TryFrom<ReceiverEntry> for SceneReceiver {
             noise_dbm: entry.noise_dbm,
         })
     }
+}
+
+/// Ids of the two receivers beside those that they have in a scene of one of each kind.
+fn default_ids<'a>(communication: &'a SceneReceiver, sensing: &'a SceneReceiver) -> [(&'a str, &'static str); 2] {
+    [(&communication.id, COMMUNICATION_RECEIVER_ID), (&sensing.id, SENSING_RECEIVER_ID)]
 }
 
 impl Scene {
@@ -211,6 +230,7 @@ impl Scene {
         let communication = &self.communication_receivers()[communication];
         let sensing = &self.sensing_receivers()[sensing];
         let mut scene = Self { target_list: Vec::new(), receiver_list: Vec::new(), ..self.clone() };
+        scene.impairments = self.impairments_of(default_ids(communication, sensing));
         scene.set_single_target(target);
         scene.set_single_receiver(communication);
         scene.set_single_receiver(sensing);
@@ -231,6 +251,7 @@ impl Scene {
         let served = &self.communication_receivers()[communication];
         let sensing = &self.sensing_receivers()[0];
         let mut scene = Self { receiver_list: Vec::new(), ..self.clone() };
+        scene.impairments = self.impairments_of(default_ids(served, sensing));
         scene.set_single_receiver(served);
         scene.set_single_receiver(sensing);
         scene

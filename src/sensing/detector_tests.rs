@@ -69,6 +69,7 @@ impl Air {
             timing_error_std_s: config.timing_error_std_s,
             hold_timing_error: false,
             switch_samples: PREAMBLE * sps,
+            lags: [0, 0],
             noise_variance: sps as f64 * config.noise_power_w,
             seed,
         };

@@ -11,7 +11,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{CoherentEstimator, EchoFrame, Estimate, Estimator, Planar, Reflection, SensingConfig};
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, path_rate_m_s, steering_vector};
-use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, tail_samples};
+use crate::channel::Impairments;
+use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, scale_add, tail_samples};
 use crate::modem::frame::{Content, HEADER, Layout, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
 use crate::modem::words::{SensingSequence, Words};
 use crate::scene::{Array, Point, SPEED_OF_LIGHT_M_S, Scene};
@@ -39,7 +40,25 @@ pub struct Trials {
     sent: Vec<Complex32>,
     delayed: Vec<Complex32>,
     echo: Vec<Complex32>,
+    /// What is wrong with the transmitter and the receiver; `None` where nothing is.
+    impaired: Option<Impaired>,
 }
+
+/// The scene's impairments with state from trial to trial, and room for the samples that they need beside a window.
+struct Impaired {
+    transmitter: Impairments,
+    receiver: Impairments,
+    antennas: Vec<Vec<Complex32>>,
+    /// α(θ)ᴴ of the antennas as they really send.
+    sent: Vec<Complex32>,
+    rows: Vec<Vec<Complex32>>,
+    /// Samples sent and received so far.
+    passed: [u64; 2],
+    frames: u64,
+}
+
+/// Samples before and after a window that impairments see: what filters and level meters need.
+const AROUND: usize = 2048;
 
 /// The truth of one trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,6 +106,7 @@ impl Trials {
             sent: Vec::new(),
             delayed: Vec::new(),
             echo: Vec::new(),
+            impaired: Impaired::new(scene, seed),
             config: config.clone(),
         })
     }
@@ -218,10 +238,50 @@ impl Trials {
         arrival.iter_mut().zip(&self.errors.receive).for_each(|(element, error)| *element *= error);
         let single = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
         let [g_c, g_0] = [&self.beams.w_c, &self.beams.w_0].map(|beam| single(departure.dotc(beam)));
+        let turn = -TAU * truth.path_rate_m_s / self.wavelength_m * config.sample_period_s();
+        let deviation = (config.samples_per_symbol as f64 * config.noise_power_w / 2.0).sqrt();
         let taps = DelayTaps::new(truth.delay_s / config.sample_period_s());
         // Output sample 0 is the frame's sample `window_start + first lag`; the filter reads from `reach_back` earlier.
-        let from = self.window_start() as i64 + config.lag_range()[0] as i64 - taps.reach_back();
+        let first = self.window_start() as i64 + config.lag_range()[0] as i64;
         let (s_c, s_0) = self.reference.split_at(self.reference.len() / 2);
+        if let Some(impaired) = &mut self.impaired {
+            impaired.send(&self.beams, departure.iter().map(|element| single(element.conj())), s_c, s_0);
+            let (before, after) = (impaired.receiver.lag() + AROUND, AROUND);
+            let length = before + count + after;
+            // The transmitter's impairments have delayed what was sent by their lag.
+            let from = first - before as i64 + (impaired.receiver.lag() + impaired.transmitter.lag()) as i64
+                - taps.reach_back();
+            let within = |index: i64| usize::try_from(index).ok().and_then(|index| impaired.sent.get(index)).copied();
+            self.sent.clear();
+            self.sent.extend((from..from + (length + FILTER_TAPS) as i64).map(|n| within(n).unwrap_or_default()));
+            self.delayed.resize(length, Complex32::default());
+            taps.apply(&self.sent, &mut self.delayed);
+            rotate(&mut self.delayed, 0.0, turn);
+            impaired.passed[1] += length as u64;
+            // The frame's first sample comes to the receiver so late.
+            let late = taps.reach_back() - (first - before as i64);
+            let begins = (impaired.passed[1] - length as u64) as i64 + late;
+            impaired.receiver.begin_frame(impaired.frames, begins.max(0) as u64);
+            impaired.frames += 1;
+            impaired.rows.resize(config.receive_antennas, Vec::new());
+            for (row, element) in impaired.rows.iter_mut().zip(arrival.iter()) {
+                let gain = single(reflection * element);
+                row.clear();
+                row.extend(self.delayed.iter().map(|sample| gain * sample));
+            }
+            let mut rows: Vec<&mut [Complex32]> = impaired.rows.iter_mut().map(|row| &mut row[..]).collect();
+            impaired.receiver.apply_air(&mut rows);
+            for sample in rows.iter_mut().flat_map(|row| row.iter_mut()) {
+                let noise = Complex64::new(StandardNormal.sample(random), StandardNormal.sample(random));
+                *sample += single(noise * deviation);
+            }
+            impaired.receiver.apply_front_end(&mut rows);
+            self.echo.clear();
+            // Sample `before` was the window's first before it was delayed by the receiver's lag, which was made up for.
+            rows.iter().for_each(|row| self.echo.extend_from_slice(&row[before..before + count]));
+            return;
+        }
+        let from = first - taps.reach_back();
         self.sent.clear();
         self.sent.extend((from..from + (count + FILTER_TAPS) as i64).map(|index| {
             usize::try_from(index)
@@ -231,9 +291,7 @@ impl Trials {
         }));
         self.delayed.resize(count, Complex32::default());
         taps.apply(&self.sent, &mut self.delayed);
-        let turn = -TAU * truth.path_rate_m_s / self.wavelength_m * config.sample_period_s();
         rotate(&mut self.delayed, 0.0, turn);
-        let deviation = (config.samples_per_symbol as f64 * config.noise_power_w / 2.0).sqrt();
         self.echo.clear();
         for element in arrival.iter() {
             let gain = single(reflection * element);
@@ -241,6 +299,52 @@ impl Trials {
                 let noise = Complex64::new(StandardNormal.sample(random), StandardNormal.sample(random));
                 gain * sample + single(noise * deviation)
             }));
+        }
+    }
+}
+
+impl Impaired {
+    fn new(scene: &Scene, seed: u64) -> Option<Self> {
+        let id = &scene.sensing_receivers()[0].id;
+        let transmitter = Impairments::of_transmitter(scene, seed ^ 0x17);
+        let receiver = Impairments::of_receiver(scene, id, scene.array.receive_antennas, seed ^ 0x5117);
+        let antennas = vec![Vec::new(); scene.array.transmit_antennas];
+        (!transmitter.is_empty() || !receiver.is_empty()).then(|| Self {
+            transmitter,
+            receiver,
+            antennas,
+            sent: Vec::new(),
+            rows: Vec::new(),
+            passed: [0; 2],
+            frames: 0,
+        })
+    }
+
+    /// Sends a shaped frame from all antennas with what is wrong with them, and some silence behind it; `departure` is
+    /// α(θ)*, towards the target.
+    fn send(
+        &mut self,
+        beams: &Beams,
+        departure: impl Iterator<Item = Complex32>,
+        s_c: &[Complex32],
+        s_0: &[Complex32],
+    ) {
+        let length = s_c.len() + AROUND;
+        let single = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
+        for (antenna, (w_c, w_0)) in self.antennas.iter_mut().zip(beams.w_c.iter().zip(beams.w_0.iter())) {
+            antenna.clear();
+            let (w_c, w_0) = (single(*w_c), single(*w_0));
+            antenna.extend(s_c.iter().zip(s_0).map(|(c, o)| w_c * c + w_0 * o));
+            antenna.resize(length, Complex32::default());
+        }
+        let mut antennas: Vec<&mut [Complex32]> = self.antennas.iter_mut().map(|antenna| &mut antenna[..]).collect();
+        self.transmitter.begin_frame(self.frames, self.passed[0]);
+        self.transmitter.apply(&mut antennas);
+        self.passed[0] += length as u64;
+        self.sent.clear();
+        self.sent.resize(length, Complex32::default());
+        for (antenna, element) in self.antennas.iter().zip(departure) {
+            scale_add(element, antenna, &mut self.sent);
         }
     }
 }

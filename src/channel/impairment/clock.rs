@@ -110,9 +110,9 @@ mod tests {
             let mut sent = vec![Complex32::default(); 900_000];
             let centres = [100_000, 400_000, 800_000];
             for centre in centres {
-                for n in centre - 40..=centre + 40 {
+                for (n, sample) in sent.iter_mut().enumerate().skip(centre - 40).take(81) {
                     let x = (n as f32 - centre as f32) / 6.0;
-                    sent[n] = Complex32::new((-0.5 * x * x).exp(), 0.0);
+                    *sample = Complex32::new((-0.5 * x * x).exp(), 0.0);
                 }
             }
             let make = || Box::new(ClockOffset::new(ppm, 2048, 2)) as Box<dyn Impairment>;

@@ -7,15 +7,15 @@ use super::{BLOCK, Impairment, amplitude, length, single};
 /// Each row has a part of the rows beside it, turned by half a radian.
 pub struct Coupling {
     factor: Complex32,
-    before: [Complex32; BLOCK],
-    own: [Complex32; BLOCK],
+    before: Vec<Complex32>,
+    own: Vec<Complex32>,
 }
 
 impl Coupling {
     /// Of so many decibels.
     pub fn new(db: f64) -> Self {
-        let nothing = [Complex32::default(); BLOCK];
-        Self { factor: factor(db), before: nothing, own: nothing }
+        let nothing = vec![Complex32::default(); BLOCK];
+        Self { factor: factor(db), before: nothing.clone(), own: nothing }
     }
 
     /// Another level from the next sample on.

@@ -129,7 +129,9 @@ impl Gap {
 
 impl Impairment for Gap {
     fn begin_frame(&mut self, number: u64, at: u64) {
-        if number > 0 && number.is_multiple_of(self.every_frames) && self.samples > 0 {
+        // Both ends of a gap or none of them: there is room for gaps that outlast many frames.
+        let fits = self.schedule.coming.len() + 2 <= AHEAD;
+        if fits && number > 0 && number.is_multiple_of(self.every_frames) && self.samples > 0 {
             let begin = at + generator(self.seed, number).random_range(0..self.frame_samples.max(1));
             self.schedule.add(begin, true);
             self.schedule.add(begin + self.samples, false);

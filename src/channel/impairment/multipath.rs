@@ -62,6 +62,7 @@ const TDL_A: &[(f64, f64)] = &[
 ];
 
 /// Of TDL-C.
+#[expect(clippy::approx_constant, reason = "a delay of the table, not 2/π")]
 const TDL_C: &[(f64, f64)] = &[
     (0.0, -4.4),
     (0.2099, -1.2),
@@ -139,7 +140,7 @@ struct Tap {
 pub struct Multipath {
     paths: Vec<Tap>,
     lines: Vec<DelayLine>,
-    heard: [Complex32; BLOCK],
+    heard: Vec<Complex32>,
     /// Samples into the stretch of [`FADE`] at the next sample.
     within: usize,
 }
@@ -187,7 +188,7 @@ impl Multipath {
     fn of(paths: Vec<Tap>, rows: usize) -> Self {
         let longest = paths.iter().fold(0.0f64, |longest, path| longest.max(path.delay_samples));
         let line = DelayLine::new(longest.ceil() as usize + FILTER_LATENCY + 1, BLOCK);
-        Self { paths, lines: vec![line; rows], heard: [Complex32::default(); BLOCK], within: 0 }
+        Self { paths, lines: vec![line; rows], heard: vec![Complex32::default(); BLOCK], within: 0 }
     }
 
     /// Delay in samples and gain of each path, as the next sample meets them.

@@ -25,7 +25,7 @@ pub struct PhaseNoise {
     /// What of the phase stays from sample to sample, and what is added.
     keep: f64,
     step_rad: f64,
-    rotors: [Complex32; BLOCK],
+    rotors: Vec<Complex32>,
 }
 
 impl PhaseNoise {
@@ -36,7 +36,7 @@ impl PhaseNoise {
             phase_rad: 0.0,
             keep: 1.0,
             step_rad: 0.0,
-            rotors: [Complex32::default(); BLOCK],
+            rotors: vec![Complex32::default(); BLOCK],
         };
         noise.set(shape, rms_deg, frame_samples, samples_per_symbol);
         if shape == PhaseShape::Pll {

@@ -1,0 +1,49 @@
+//! `issc robustness [--receiver KIND] [--only NAME] [--out DIR]`: what each impairment costs both receivers.
+
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+
+use super::inputs;
+use crate::Result;
+use crate::lab::robustness::{Study, measure};
+
+/// Options of `issc robustness`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// communication or sensing; both where absent.
+    #[arg(long)]
+    receiver: Option<crate::scene::ReceiverKind>,
+    /// Rows of this kind of impairment alone.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Frames (of 4 blocks) at each SNR, and trials of each row of the sensing receiver.
+    #[arg(long, default_value_t = 250)]
+    frames: u64,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for a drawing of the losses (PNG, SVG, CSV); made where it does not exist.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `issc robustness`.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { receiver, only, frames, seed, out, json } = arguments;
+    out.as_deref().map(inputs::make_folder).transpose()?;
+    let bar = ProgressBar::new(100);
+    let table = measure(&Study { receiver, only, frames, seed }, |percent| bar.set_position(percent))?;
+    bar.finish_and_clear();
+    if let Some((folder, bars)) = out.zip(table.bars()) {
+        bars.write(&folder, "robustness")?;
+    }
+    match json {
+        true => say!("{}", table.report()),
+        false => table.lines().iter().for_each(|line| say!("{line}")),
+    }
+    Ok(())
+}
