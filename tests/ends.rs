@@ -119,13 +119,16 @@ fn assert_whole(folder: &Path) {
     }
 }
 
-/// A file system of 2 MB, where one may be mounted.
+/// A small file system, where one may be mounted.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(folder.path()).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(folder.path())
+            .output();
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(folder));
         }
@@ -142,7 +145,8 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_ends_the_recording_with_1_and_leaves_whole_files_that_replay() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    // Room for 260 frames: frames' lines wait for the disk up to 100 ms, within which fewer are sent.
+    let Some(disk) = SmallDisk::mount("24m") else { return };
     let place = |name: &str| disk.0.path().join(name).to_str().unwrap().to_owned();
     fs::create_dir(place("seen")).unwrap();
     let (seen, events, out, record) = (place("seen/p.png"), place("events.jsonl"), place("out"), place("r"));
@@ -164,7 +168,7 @@ fn a_full_disk_ends_the_recording_with_1_and_leaves_whole_files_that_replay() {
 
 #[test]
 fn pictures_events_and_drawings_on_a_full_disk_are_missed_in_a_line_each() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount("2m") else { return };
     let place = |name: &str| disk.0.path().join(name).to_str().unwrap().to_owned();
     fs::create_dir(place("seen")).unwrap();
     fs::write(place("filler.csv"), [&[b' '; 2_060_000][..], b"\n"].concat()).unwrap();
