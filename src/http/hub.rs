@@ -222,8 +222,12 @@ impl Hub {
                     }
                 }
             }
-            if is_due(Topic::ALL.len(), self.rate(|wish| wish.status)) || ended {
+            let rate = self.rate(|wish| wish.status);
+            if is_due(Topic::ALL.len(), rate) || ended {
                 self.show_status(run);
+            } else if rate == 0.0 {
+                // What was made for the last reader is old when the next one comes.
+                self.status.send_if_modified(|text| !std::mem::take(text).is_empty());
             }
             if ended {
                 return;

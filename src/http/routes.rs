@@ -319,7 +319,8 @@ async fn frames(State(app): State<App>, query: Parameters) -> Result<Response, R
     (status = 404, description = "No run has been started")))]
 async fn list_pictures(State(app): State<App>) -> Result<Response, Refusal> {
     let kept = app.service.watch()?.pictures();
-    let kept: Vec<_> = kept.into_iter().map(|(node, index)| json!({ "node": node, "index": index })).collect();
+    let line = |(node, index, sent)| json!({ "node": node, "index": index, "sent": sent });
+    let kept: Vec<_> = kept.into_iter().map(line).collect();
     good(&json!({ "kept": kept, "events": app.service.hub().pictures() }))
 }
 

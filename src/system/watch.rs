@@ -235,12 +235,13 @@ impl Watch {
         topic.views(&seen.snapshots, &seen.scene, &plan, &self.status())
     }
 
-    /// The pictures that are kept: the receiver's id and the number, the newest first.
-    pub fn pictures(&self) -> Vec<(String, u64)> {
+    /// The pictures that are kept, the newest first: the receiver's id, the number, and whether what was sent is known here.
+    /// It is not where another process sends, and of a picture that the end of a run cut short.
+    pub fn pictures(&self) -> Vec<(String, u64, bool)> {
         let kept = self.shared.seen.shelf.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let receivers = self.scene().communication_receivers();
         let id = |place: u8| receivers.get(usize::from(place)).map(|receiver| receiver.id.clone()).unwrap_or_default();
-        kept.iter().map(|picture| (id(picture.receiver), picture.number)).collect()
+        kept.iter().map(|picture| (id(picture.receiver), picture.number, picture.source.is_some())).collect()
     }
 
     /// A picture that is kept, at a receiver or at the first that has it.
@@ -270,7 +271,7 @@ impl Watch {
             (Side::Received, _) => Ok(picture.received.clone()),
             (Side::Sent, Some(source)) => Ok(seen.library.original(source).clone()),
             (Side::Sent, None) => {
-                Err(Error::input(format!("picture {number} was sent elsewhere; accepted here: side=received")))
+                Err(Error::input(format!("picture {number} was not sent whole from here; accepted: side=received")))
             }
         }
     }

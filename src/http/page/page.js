@@ -211,7 +211,9 @@ function running(state) {
 const at = (value, path) => path.split(".").reduce((inner, key) => inner?.[key], value);
 
 function number(value, digits = 2) {
-  return value === null || value === undefined ? "—" : typeof value === "number" ? value.toFixed(digits) : String(value);
+  if (value === null || value === undefined) return "—";
+  // No "-0.00": what rounds to nothing has no sign.
+  return typeof value === "number" ? value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1") : String(value);
 }
 
 function showFigures() {
@@ -256,9 +258,12 @@ async function showPicture() {
     const [newest] = (await get(API + "pictures")).kept;
     if (!newest || newest.index === model.shownPicture) return;
     const name = (side) => `${API}pictures/${newest.index}.png?side=${side}&receiver=${encodeURIComponent(newest.node)}`;
-    const answers = await Promise.all(["sent", "received"].map((side) => request(name(side))));
+    // Nobody here may know what was sent, as where the end of a run cut a picture short.
+    const sides = newest.sent ? ["sent", "received"] : ["received"];
+    const answers = await Promise.all(sides.map((side) => request(name(side))));
     const files = await Promise.all(answers.map((answer) => (answer.ok ? answer.blob() : null)));
-    ["sent", "received"].forEach((side, index) => {
+    $("sent").hidden = !newest.sent;
+    sides.forEach((side, index) => {
       const picture = $(side), old = picture.src;
       if (!files[index]) return;
       picture.hidden = false;
