@@ -45,12 +45,14 @@ impl Lines {
         Ok(Self { file: BufWriter::new(file), sequence: 0, settled: Instant::now() })
     }
 
-    /// Adds a line, which [`Lines::settle`] and the end hand to the system.
+    /// Adds a line, which [`Lines::settle`] and the end hand to the system; the first goes there at once.
     fn write(&mut self, message: &Message) -> std::io::Result<()> {
         let envelope = Envelope { sequence: self.sequence, sent_us: now_us(), message };
         self.sequence += 1;
         serde_json::to_writer(&mut self.file, &envelope)?;
-        self.file.write_all(b"\n")
+        self.file.write_all(b"\n")?;
+        // Samples without their first frame cannot be played: that one must not wait for others while the disk fills.
+        if self.sequence == 1 { self.file.flush() } else { Ok(()) }
     }
 
     /// Hands what was written some time ago to the system, so that little is lost where the process is killed.
