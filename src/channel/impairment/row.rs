@@ -30,7 +30,7 @@ pub struct RowError {
 pub const MAX_ROW_DELAY: f64 = 64.0;
 
 impl RowError {
-    /// Row `row` of `rows` has a gain, a phase, a delay in samples (up to [`MAX_ROW_DELAY`]) and perhaps a fault.
+    /// Row `row` of `rows` has a gain, a phase, a delay in samples (up to 64.0) and perhaps a fault.
     pub fn new(
         row: usize,
         [gain_db, phase_deg, delay_samples]: [f64; 3],
