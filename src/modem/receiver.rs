@@ -118,7 +118,7 @@ pub struct FrameStatus {
 
 impl FrameStatus {
     /// Soft bits of payload symbols, as [`Constellation::demap`].
-    pub fn demap(&self, constellation: &Constellation, symbols: &[Complex32], soft: &mut [i8]) {
+    fn demap(&self, constellation: &Constellation, symbols: &[Complex32], soft: &mut [i8]) {
         match self.sensing_share {
             Some(share) => constellation.demap_jointly(symbols, self.noise_variance, share, soft),
             None => constellation.demap(symbols, self.noise_variance, soft),
@@ -353,7 +353,7 @@ impl FrameReceiver {
         }
     }
 
-    /// Soft bits of block `index` of the frame last returned, as [`FrameStatus::demap`]; what a burst took says nothing.
+    /// Soft bits of block `index` of the frame last returned, as [`Constellation::demap`]; what a burst took says nothing.
     pub fn demap(&self, status: &FrameStatus, index: usize, constellation: &Constellation, soft: &mut [i8]) {
         status.demap(constellation, self.block(index), soft);
         let (first, bits) = (self.layout.block(index), constellation.modulation().bits_per_symbol());
@@ -365,6 +365,12 @@ impl FrameReceiver {
     /// Symbols of payload block `index` of the frame last returned that a burst took.
     pub fn erased_symbols(&self, index: usize) -> usize {
         self.erased_in(self.layout.block(index), BLOCK).map(|(from, until)| until - from).sum()
+    }
+
+    /// Whether so much of block `index` of the frame last returned is left that a word of so many bits follows from it: of
+    /// fewer symbols any word can be made, and none may be believed.
+    pub fn carries(&self, index: usize, bits_per_symbol: usize, information_bits: usize) -> bool {
+        (BLOCK - self.erased_symbols(index)) * bits_per_symbol > information_bits
     }
 
     /// Which of `count` symbols from `first` on a burst took, counted from there.

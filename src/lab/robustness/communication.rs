@@ -189,8 +189,10 @@ impl Sent {
         let mut take = |receiver: &mut FrameReceiver, last: bool, counts: &mut Counts| {
             while let Some(status) = receiver.next_frame(last) {
                 for block in 0..BLOCKS {
-                    status.demap(self.code.constellation(), receiver.block(block), &mut soft);
-                    if !self.code.decode(&soft, &mut bits, &mut scratch).decoded {
+                    receiver.demap(&status, block, self.code.constellation(), &mut soft);
+                    let bits_per_symbol = self.code.modulation().bits_per_symbol();
+                    let carries = receiver.carries(block, bits_per_symbol, self.code.information_bits());
+                    if !self.code.decode(&soft, &mut bits, &mut scratch).decoded || !carries {
                         continue;
                     }
                     let place = usize::try_from(status.number).ok().map(|number| number * BLOCKS + block);
