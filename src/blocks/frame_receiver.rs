@@ -238,10 +238,8 @@ impl FrameReceiverBlock {
         for ((index, word), outcome) in blocks.zip(words.chunks_exact(code.information_bits())).zip(outcomes) {
             let payload = &word[..code.payload_bits()];
             frame.blocks[index][..payload.len()].copy_from_slice(payload);
-            let bits_per_symbol = code.modulation().bits_per_symbol();
-            let passed = outcome.decoded && self.receiver.carries(index, bits_per_symbol, code.information_bits());
-            (frame.passed[index], digests[index]) = (passed, digest(payload));
-            if passed && self.receiver.erased_symbols(index) == 0 {
+            (frame.passed[index], digests[index]) = (outcome.decoded, digest(payload));
+            if outcome.decoded && self.receiver.erased_symbols(index) == 0 {
                 last = Some((index, word));
             }
         }

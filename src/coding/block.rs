@@ -245,10 +245,17 @@ impl BlockCode {
                 }
             }
         }
-        let words = words.chunks_exact(self.information_bits);
-        for ((outcome, (holds, iterations)), word) in outcomes.iter_mut().zip(found).zip(words) {
-            *outcome = DecodeOutcome { decoded: *holds && self.crc.check(word), iterations: *iterations };
+        let words = words.chunks_exact(self.information_bits).zip(llr.chunks_exact(self.coded_bits()));
+        for ((outcome, (holds, iterations)), (word, llr)) in outcomes.iter_mut().zip(found).zip(words) {
+            let decoded = *holds && self.crc.check(word) && self.tells_enough(llr);
+            *outcome = DecodeOutcome { decoded, iterations: *iterations };
         }
+    }
+
+    /// Whether a word can follow from these soft bits: each tells a bit at most, and one of zero nothing. Of fewer than the
+    /// word has, several words could be made, all zeros among them, which passes every check.
+    fn tells_enough(&self, llr: &[i8]) -> bool {
+        llr.iter().filter(|soft| **soft != 0).count() > self.information_bits
     }
 
     /// Decodes into the code's information bits; for each block, whether every check holds, and the iterations spent.
@@ -295,6 +302,27 @@ mod tests {
         code.encode(&payload, &mut coded, scratch);
         let llr: Vec<i8> = coded.iter().map(|bit| if *bit == 0 { 20 } else { -20 }).collect();
         code.decode(&llr, &mut back, scratch).decoded && back == payload
+    }
+
+    #[test]
+    fn a_block_of_which_too_little_arrives_is_lost_and_never_a_word_of_zeros() {
+        let mut scratch = BlockScratch::default();
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(5);
+        for (bits, crc) in [(100, Crc::Crc11), (400, Crc::Crc16)] {
+            let code = plan(bits, BLOCK_SYMBOLS, crc).unwrap();
+            let mut back = vec![0; code.payload_bits()];
+            assert!(!code.decode(&vec![0; code.coded_bits()], &mut back, &mut scratch).decoded, "nothing arrived");
+            let sent: Vec<u8> = (0..code.payload_bits()).map(|_| random.random_range(0..2)).collect();
+            let mut coded = vec![0; code.coded_bits()];
+            code.encode(&sent, &mut coded, &mut scratch);
+            for arrived in [code.information_bits() / 2, code.information_bits(), code.coded_bits()] {
+                let soft = |(index, bit): (usize, &u8)| if index >= arrived { 0 } else { 20 - 40 * *bit as i8 };
+                let llr: Vec<i8> = coded.iter().enumerate().map(soft).collect();
+                let decoded = code.decode(&llr, &mut back, &mut scratch).decoded;
+                assert_eq!(decoded, arrived == code.coded_bits(), "{arrived} of {}", code.coded_bits());
+                assert!(!decoded || back == sent);
+            }
+        }
     }
 
     #[test]

@@ -367,12 +367,6 @@ impl FrameReceiver {
         self.erased_in(self.layout.block(index), BLOCK).map(|(from, until)| until - from).sum()
     }
 
-    /// Whether so much of block `index` of the frame last returned is left that a word of so many bits follows from it: of
-    /// fewer symbols any word can be made, and none may be believed.
-    pub fn carries(&self, index: usize, bits_per_symbol: usize, information_bits: usize) -> bool {
-        (BLOCK - self.erased_symbols(index)) * bits_per_symbol > information_bits
-    }
-
     /// Which of `count` symbols from `first` on a burst took, counted from there.
     fn erased_in(&self, first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> {
         let part = move |(from, until): &(usize, usize)| {
