@@ -194,10 +194,11 @@ fn paced(socket: &Path, seconds: &str) -> std::process::Child {
         .spawn()
         .expect("the program starts");
     let since = Instant::now();
-    while !socket.exists() && since.elapsed() < Duration::from_secs(20) {
+    let listens = || std::os::unix::net::UnixStream::connect(socket).is_ok();
+    while !listens() && since.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(socket.exists(), "the socket opens");
+    assert!(listens(), "the socket opens");
     child
 }
 

@@ -544,12 +544,13 @@ fn ten_live_commands_by_the_socket_take_effect_at_the_frame_that_they_name() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_for(Duration::from_secs(20), || Path::new(&control).exists());
+    wait_for(Duration::from_secs(20), || std::os::unix::net::UnixStream::connect(&control).is_ok());
     let [first, second] = &weights;
     let commands = ["power_dbm=-1", first, second, first, second, "weights=auto", "power_dbm=0", first, second, first];
     let frames = commands.map(|command| {
         let answer = issc(&["set", "--control", &control, "--json", command]);
-        let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_else(|_| panic!("{command}: {said}"));
         assert_eq!(answer["accepted"], true, "{command}: {answer}");
         answer["frame"].as_u64().unwrap()
     });
