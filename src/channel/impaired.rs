@@ -89,13 +89,13 @@ impl Impairments {
             let (id, row) = impairment.receiver().map_or((None, None), |(id, row)| (Some(id), row));
             (id == place).then_some((index, impairment, row))
         });
-        let applied: Vec<_> = here
+        let mut applied: Vec<_> = here
             .map(|(index, impairment, row)| {
                 let own_seed = mix(seed, 0x1000 + index as u64);
                 Applied::new(index, impairment, row, waveform, (rows, reserve, own_seed))
             })
             .collect();
-        let lag = applied.iter().map(|applied| applied.kernel.as_impairment().lag()).sum();
+        let lag = applied.iter_mut().map(|applied| applied.kernel.as_impairment().lag()).sum();
         Self { applied, lag }
     }
 
@@ -112,7 +112,7 @@ impl Impairments {
     /// Frame `number` begins at sample `at` of the rows.
     pub fn begin_frame(&mut self, number: u64, at: u64) {
         for applied in &mut self.applied {
-            applied.kernel.as_impairment_mut().begin_frame(number, at);
+            applied.kernel.as_impairment().begin_frame(number, at);
         }
     }
 
@@ -278,7 +278,7 @@ impl Applied {
         match (self.row, &mut self.kernel) {
             (Some(row), kernel) => {
                 if let Some(own) = rows.get_mut(row) {
-                    kernel.as_impairment_mut().apply(std::slice::from_mut(own));
+                    kernel.as_impairment().apply(std::slice::from_mut(own));
                 }
             }
             (None, Kernel::Row(error, swap, _)) => {
@@ -287,35 +287,13 @@ impl Applied {
                     swap.apply(rows);
                 }
             }
-            (None, kernel) => kernel.as_impairment_mut().apply(rows),
+            (None, kernel) => kernel.as_impairment().apply(rows),
         }
     }
 }
 
 impl Kernel {
-    fn as_impairment(&self) -> &dyn Impairment {
-        match self {
-            Self::Carrier(kernel) => kernel,
-            Self::Clock(kernel) => kernel,
-            Self::PhaseNoise(kernel, _) => kernel,
-            Self::Paths(kernel) => kernel,
-            Self::Iq(kernel) => kernel,
-            Self::Dc(kernel) => kernel,
-            Self::Adc(kernel) => kernel,
-            Self::Clip(kernel) => kernel,
-            Self::GainStep(kernel) => kernel,
-            Self::Tone(kernel) => kernel,
-            Self::Bursts(kernel) => kernel,
-            Self::Gap(kernel) => kernel,
-            Self::Level(kernel) => kernel,
-            Self::Row(kernel, ..) => kernel,
-            Self::Coupling(kernel) => kernel,
-            Self::Amplifier(kernel) => kernel,
-            Self::Jitter(kernel) => kernel,
-        }
-    }
-
-    fn as_impairment_mut(&mut self) -> &mut dyn Impairment {
+    fn as_impairment(&mut self) -> &mut dyn Impairment {
         match self {
             Self::Carrier(kernel) => kernel,
             Self::Clock(kernel) => kernel,
