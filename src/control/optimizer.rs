@@ -15,6 +15,8 @@ pub enum Observation<'a> {
     Command(&'a Command),
     /// The served receiver's channel was sounded.
     Sounding {
+        /// Frame that it was sent in.
+        frame: u64,
         /// Conjugated entries of h_c as received, one per transmit antenna, up to a phase that all share.
         gains: &'a [Complex32],
         /// Amplitude that each antenna sent with, √W.
@@ -54,7 +56,7 @@ impl Optimizer for Planner {
     fn observe(&mut self, observation: Observation<'_>) -> Result<()> {
         match observation {
             Observation::Command(command) => return self.apply(command),
-            Observation::Sounding { gains, amplitude } => self.sound(gains, amplitude),
+            Observation::Sounding { frame, gains, amplitude } => self.sound(frame, gains, amplitude),
             Observation::Target { index, position_m, covariance_m2 } => self.expect(index, position_m, covariance_m2),
         }
         Ok(())

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nalgebra::{DVector, Matrix2};
-use num_complex::{Complex32, Complex64};
+use nalgebra::Matrix2;
+use num_complex::Complex32;
 
 use super::Command;
+use super::believed_channel::BelievedChannel;
 use crate::array::Beams;
 use crate::coding::{self, BLOCK_SYMBOLS, BlockCode, BlockErrorLaw, Crc};
 use crate::optimize::{
@@ -19,10 +20,6 @@ use crate::semantic::Bank;
 use crate::stream::Plan;
 use crate::{Error, Result};
 
-/// Soundings that the running mean of the channel reaches back.
-const SOUNDINGS: f64 = 16.0;
-/// Soundings that the surveyed channel of the first plan is worth.
-const SURVEY: f64 = 4.0;
 /// Deviations of the believed target within which the threshold is to be met as well.
 const SPREAD_DEVIATIONS: f64 = 2.0;
 /// How often one plan's threshold is tightened for that.
@@ -37,14 +34,8 @@ pub struct Planner {
     models: Arc<[SourceModel]>,
     /// Source samples of a picture, M.
     source_samples: usize,
-    /// The mean of the soundings and the survey before them; their noise is still in it.
-    channel: DVector<Complex64>,
-    soundings: f64,
-    /// Squared norm of what a sounding was off the mean by, with what the mean before it was off by, and how many told so.
-    scatter: f64,
-    scattered: f64,
-    /// Share of a sounding's noise that is in the mean.
-    noise_share: f64,
+    /// The served receiver's channel.
+    channel: BelievedChannel,
     /// The targets that are believed in.
     beliefs: Vec<Belief>,
     /// Share of Π that the last plan for targets with a spread was made for.
@@ -88,11 +79,7 @@ impl Planner {
     pub fn new(scene: &Scene, bank: &Bank, pixels: usize) -> Self {
         let models = bank.planned(scene.model.metric.name()).iter().map(|model| model.source_model(pixels)).collect();
         Self {
-            channel: channel_vector(scene),
-            soundings: SURVEY,
-            scatter: 0.0,
-            scattered: 0.0,
-            noise_share: 0.0,
+            channel: BelievedChannel::new(channel_vector(scene)),
             beliefs: beliefs(scene),
             share: 1.0,
             weights: None,
@@ -148,50 +135,16 @@ impl Planner {
         }
     }
 
-    /// Takes in a sounding: per-antenna gains at transmit amplitude `amplitude`, and forms a running mean.
-    pub fn sound(&mut self, gains: &[Complex32], amplitude: f64) {
-        let measured = DVector::from_iterator(
-            gains.len(),
-            gains.iter().map(|gain| Complex64::new(f64::from(gain.re), -f64::from(gain.im)) / amplitude),
-        );
-        if measured.len() != self.channel.len() {
-            return;
-        }
-        // The carrier's phase is another one in every frame: turn the new one onto the mean.
-        let turn = self.channel.dotc(&measured);
-        let turned = measured * (turn.conj() / turn.norm().max(f64::MIN_POSITIVE));
-        self.soundings = (self.soundings + 1.0).min(SOUNDINGS);
-        let share = 1.0 / self.soundings;
-        // Turned onto the mean, one of the 2 N real dimensions shows no noise.
-        let dimensions = (2 * self.channel.len() - 1) as f64 / (2 * self.channel.len()) as f64;
-        let off = (&turned - &self.channel).norm_squared() / (dimensions * (1.0 + self.noise_share));
-        // The first ones are off by what the survey missed as well.
-        if self.soundings > SURVEY + 1.0 {
-            self.scattered = (self.scattered + 1.0).min(SOUNDINGS);
-            self.scatter += (off - self.scatter) / self.scattered;
-        }
-        self.noise_share = self.noise_share * (1.0 - share).powi(2) + share.powi(2);
-        let share = Complex64::from(share);
-        self.channel = &self.channel * (Complex64::from(1.0) - share) + turned * share;
-    }
-
-    /// The channel without what its noise adds to its power: a plan's SINR is that of the beams over the channel itself.
-    ///
-    /// What the mean keeps of the soundings' noise is one part. The other comes of turning: each sounding is turned so that
-    /// its part along the mean, h + n with n of variance s = scatter / N, is real and positive, and E|h + n| ≈ |h| + s / (4 |h|)
-    /// (Rice), which raises the power by s / 2.
-    fn debiased_channel(&self) -> DVector<Complex64> {
-        let power = self.channel.norm_squared();
-        let noise = (self.noise_share + 0.5 / self.channel.len() as f64) * self.scatter;
-        let left = if power > 0.0 { ((power - noise) / power).max(0.0) } else { 0.0 };
-        &self.channel * Complex64::from(left.sqrt())
+    /// Takes in the sounding of a frame: per-antenna gains at transmit amplitude `amplitude`.
+    pub fn sound(&mut self, frame: u64, gains: &[Complex32], amplitude: f64) {
+        self.channel.sound(frame, gains, amplitude);
     }
 
     /// The best plan from `from_frame` on. Infeasible requests give the beams of the smallest bound and the model of
     /// the lowest rate, and say so.
     pub fn plan(&mut self, epoch: u64, from_frame: u64) -> Result<Planned> {
         let targets: Vec<_> = self.beliefs.iter().map(|belief| belief.target).collect();
-        let problem = Problem::for_targets(&self.scene, self.debiased_channel(), &targets);
+        let problem = Problem::for_targets(&self.scene, self.channel.at(from_frame), &targets);
         let mut reasons = Vec::new();
         let beams = match &self.weights {
             Some(beams) => {
@@ -340,6 +293,9 @@ fn believed_ids(scene: &Scene) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::DVector;
+    use num_complex::Complex64;
+
     use super::*;
 
     fn planner() -> Planner {
@@ -390,14 +346,15 @@ mod tests {
     fn soundings_turn_the_believed_channel_into_the_measured_one() {
         let mut planner = planner();
         let truth: Vec<Complex32> = (0..4).map(|n| Complex32::from_polar(0.004, 0.7 * n as f32)).collect();
-        for turn in 0..400 {
+        for turn in 0..400u64 {
             let phase = Complex32::from_polar(0.03, turn as f32);
             let gains: Vec<_> = truth.iter().map(|h| h.conj() * phase).collect();
-            planner.sound(&gains, 0.03);
+            planner.sound(64 * turn, &gains, 0.03);
         }
-        let ratio = planner.channel[1] / planner.channel[0];
+        let channel = planner.channel.at(64 * 400);
+        let ratio = channel[1] / channel[0];
         assert!((ratio - Complex64::from_polar(1.0, 0.7)).norm() < 1e-4, "{ratio}");
-        assert!((planner.channel[2].norm() - 0.004).abs() < 1e-6);
+        assert!((channel[2].norm() - 0.004).abs() < 1e-6);
     }
 
     #[test]
@@ -408,7 +365,7 @@ mod tests {
             let mut excesses: Vec<f64> = (0..20)
                 .map(|seed| {
                     let mut planner = planner();
-                    let truth = planner.channel.clone();
+                    let truth = channel_vector(&planner.scene);
                     let variance = relative_noise * truth.norm_squared() / 4.0;
                     for sounding in 0..64 {
                         let mut noise = [Complex32::ZERO; 4];
@@ -424,7 +381,7 @@ mod tests {
                                 Complex32::new(gain.re as f32, gain.im as f32)
                             })
                             .collect();
-                        planner.sound(&gains, 1.0);
+                        planner.sound(64 * sounding, &gains, 1.0);
                     }
                     let beams = planner.plan(0, 0).unwrap().plan;
                     let most = truth.norm_squared() * beams.beams.power_w();
