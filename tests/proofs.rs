@@ -1,6 +1,9 @@
 //! Long proofs, one test each: `./prove NAME` runs one. They are left out of the ordinary tests.
 
+mod air;
 mod mutations;
+#[path = "proofs/air.rs"]
+mod of_air;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -512,4 +515,11 @@ fn figures() {
         }
     }
     proof.end();
+}
+
+/// Every row of the impairments' table that has a limit, draws and fading, and plans from soundings.
+#[test]
+#[ignore = "an hour; ./prove air"]
+fn air() {
+    of_air::prove();
 }

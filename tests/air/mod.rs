@@ -1,6 +1,9 @@
 //! A transmitter and its air from the library's kernels, for tests and benchmarks of the waveform.
 #![allow(dead_code)]
 
+pub mod bench;
+pub mod impair;
+
 use issc::channel::{DirectPath, DirectPathSettings};
 use issc::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc, HeaderCode, HeaderScratch};
 use issc::dsp::{PulseShaper, Superposer, tail_samples};
