@@ -47,7 +47,7 @@ pub fn charts(scene: &Scene, bank: &Arc<Bank>, pictures: &[RgbImage]) -> Result<
         for (colour, ratio) in RATIOS.into_iter().enumerate() {
             let points = POWERS_DBM.map(|power_dbm| Ok((power_dbm, sender.quality(scheme, scene, power_dbm, ratio)?)));
             let points = points.into_iter().collect::<Result<_>>()?;
-            over_power.push(Series { name: format!("{name}, ABR {ratio}"), points, stroke, colour });
+            over_power.push(Series { name: format!("{name}, {ratio} uses a sample"), points, stroke, colour });
         }
         let power_dbm = scene.constraints.power_dbm;
         let points =

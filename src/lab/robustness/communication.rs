@@ -1,7 +1,8 @@
 //! A row of the communication receiver: frames of random bits from one antenna, the impairment, white noise behind it, the
 //! receiver as it runs, and the SNR at which one block in a hundred is lost, found by bisection.
 //!
-//! Es/N0 is that of the signal without the impairment: the noise is added behind it, at the signal's own mean power.
+//! Es/N0 is that of the signal without the impairment: the noise is added behind it, at the signal's own mean power. A step
+//! of the gain is the receiver's own, so there the noise comes before it.
 
 use num_complex::Complex32;
 use rand::{RngExt, SeedableRng};
@@ -149,17 +150,13 @@ impl Sent {
 
     /// The samples behind a scene's impairments, at the power that they had; silence follows.
     fn impaired(&self, scene: &Scene, seed: u64) -> Vec<Complex32> {
-        let mut impairments = Impairments::of_receiver(scene, "communication-receiver", 1, seed);
         let mut samples = self.samples.clone();
-        samples.resize(samples.len() + impairments.lag(), Complex32::default());
-        let power = mean_power(&self.samples);
-        for (number, pair) in (0..).zip(self.starts.windows(2)) {
-            impairments.begin_frame(number, pair[0]);
-            impairments.apply(&mut [&mut samples[pair[0] as usize..pair[1] as usize]]);
+        if steps_of(scene).is_some() {
+            samples.resize(samples.len() + SILENCE, Complex32::default());
+            return samples;
         }
-        let last = self.starts[self.starts.len() - 1];
-        impairments.begin_frame(self.starts.len() as u64 - 1, last);
-        impairments.apply(&mut [&mut samples[last as usize..]]);
+        let power = mean_power(&samples);
+        self.impair(scene, &mut samples, seed);
         // What adds or takes power by itself keeps it; a channel is as strong as it was in the mean.
         if scene.impairments.iter().any(|impairment| impairment.kind.name == "paths") {
             let factor = (power / mean_power(&samples)).sqrt() as f32;
@@ -169,8 +166,21 @@ impl Sent {
         samples
     }
 
-    /// What the receiver makes of samples and white noise.
-    fn receive(&self, samples: &[Complex32], snr_db: f64, seed: u64) -> Result<Counts> {
+    /// Does to samples that begin where the frames do what a scene's impairments do; filters add their delay.
+    fn impair(&self, scene: &Scene, samples: &mut Vec<Complex32>, seed: u64) {
+        let mut impairments = Impairments::of_receiver(scene, "communication-receiver", 1, seed);
+        samples.resize(samples.len() + impairments.lag(), Complex32::default());
+        for (number, pair) in (0..).zip(self.starts.windows(2)) {
+            impairments.begin_frame(number, pair[0]);
+            impairments.apply(&mut [&mut samples[pair[0] as usize..pair[1] as usize]]);
+        }
+        let last = self.starts[self.starts.len() - 1];
+        impairments.begin_frame(self.starts.len() as u64 - 1, last);
+        impairments.apply(&mut [&mut samples[last as usize..]]);
+    }
+
+    /// What the receiver makes of samples and white noise, which comes before the gain steps of `steps`, if there are any.
+    fn receive(&self, samples: &[Complex32], steps: Option<&Scene>, snr_db: f64, seed: u64) -> Result<Counts> {
         let variance = mean_power(&self.samples) * self.samples_per_symbol as f64 * 10f64.powf(-snr_db / 10.0);
         let noise = Noise::new(seed, 0x0b, variance);
         let config = ReceiverConfig {
@@ -185,7 +195,13 @@ impl Sent {
         let mut right = vec![false; frames * BLOCKS];
         let mut counts = Counts { blocks: ((frames - WARM_UP) * BLOCKS) as u64, ..Counts::default() };
         let (mut soft, mut bits) = (vec![0; self.code.coded_bits()], vec![0; self.code.payload_bits()]);
-        let mut chunk = vec![Complex32::default(); CHUNK];
+        let mut noisy = samples.to_vec();
+        for (index, chunk) in noisy.chunks_mut(CHUNK).enumerate() {
+            noise.add(index as u64, chunk);
+        }
+        if let Some(scene) = steps {
+            self.impair(scene, &mut noisy, seed);
+        }
         let mut take = |receiver: &mut FrameReceiver, last: bool, counts: &mut Counts| {
             while let Some(status) = receiver.next_frame(last) {
                 for block in 0..BLOCKS {
@@ -202,10 +218,7 @@ impl Sent {
                 counts.sinrs.push(status.sinr);
             }
         };
-        for (index, piece) in samples.chunks(CHUNK).enumerate() {
-            let chunk = &mut chunk[..piece.len()];
-            chunk.copy_from_slice(piece);
-            noise.add(index as u64, chunk);
+        for (index, chunk) in noisy.chunks(CHUNK).enumerate() {
             receiver.push((index * CHUNK) as u64, chunk);
             take(&mut receiver, false, &mut counts);
         }
@@ -213,6 +226,12 @@ impl Sent {
         counts.lost = right[WARM_UP * BLOCKS..].iter().filter(|right| !**right).count() as u64;
         Ok(counts)
     }
+}
+
+/// The scene whose impairments are steps of the receiver's own gain.
+fn steps_of(scene: &Scene) -> Option<&Scene> {
+    let steps = |scene: &&Scene| scene.impairments.iter().any(|impairment| impairment.kind.name == "gain-step");
+    Some(scene).filter(steps)
 }
 
 /// What came of one run.
@@ -257,7 +276,8 @@ impl Bases {
             let scene = COMMUNICATION[0].scene("communication-receiver")?;
             let sent = Sent::new(format, study.frames.max(WARM_UP as u64 + 2), &scene, study.seed)?;
             let samples = sent.impaired(&scene, study.seed);
-            let mut search = Search { sent: &sent, samples: &samples, seed: study.seed, wrong: 0, known: Vec::new() };
+            let mut search =
+                Search { sent: &sent, samples: &samples, steps: None, seed: study.seed, wrong: 0, known: Vec::new() };
             let needed = search.needed_db(format.expected_db - 0.5, format.expected_db + 0.5, FARTHEST_DB)?;
             let needed_db =
                 needed.ok_or_else(|| crate::Error::internal("the receiver without impairments loses blocks"))?;
@@ -272,6 +292,7 @@ impl Bases {
 struct Search<'a> {
     sent: &'a Sent,
     samples: &'a [Complex32],
+    steps: Option<&'a Scene>,
     seed: u64,
     wrong: u64,
     known: Vec<(f64, f64)>,
@@ -282,7 +303,7 @@ impl Search<'_> {
         if let Some((_, rate)) = self.known.iter().find(|(known, _)| *known == snr_db) {
             return Ok(*rate);
         }
-        let counts = self.sent.receive(self.samples, snr_db, self.seed)?;
+        let counts = self.sent.receive(self.samples, self.steps, snr_db, self.seed)?;
         self.wrong += counts.wrong;
         self.known.push((snr_db, counts.rate()));
         Ok(counts.rate())
@@ -335,7 +356,7 @@ pub fn measure(case: &Case, format: &Format, bases: &Bases, study: &Study) -> Re
         for draw in 0..case.draws {
             let own_seed = study.seed.wrapping_mul(1000) + draw;
             let samples = sent.impaired(&scene, own_seed);
-            let one = sent.receive(&samples, DRAWN_DB, own_seed)?;
+            let one = sent.receive(&samples, None, DRAWN_DB, own_seed)?;
             counts.blocks += one.blocks;
             counts.lost += one.lost;
             counts.wrong += one.wrong;
@@ -345,8 +366,9 @@ pub fn measure(case: &Case, format: &Format, bases: &Bases, study: &Study) -> Re
     }
     let sent = &base.sent;
     let samples = sent.impaired(&scene, study.seed);
-    let quiet = sent.receive(&samples, QUIET_DB, study.seed)?;
-    let mut search = Search { sent, samples: &samples, seed: study.seed, wrong: quiet.wrong, known: Vec::new() };
+    let steps = steps_of(&scene);
+    let quiet = sent.receive(&samples, steps, QUIET_DB, study.seed)?;
+    let mut search = Search { sent, samples: &samples, steps, seed: study.seed, wrong: quiet.wrong, known: Vec::new() };
     let is_base = case.entry.is_empty();
     if is_base {
         row.loss_db = Some(base.needed_db);
@@ -355,13 +377,13 @@ pub fn measure(case: &Case, format: &Format, bases: &Bases, study: &Study) -> Re
         let needed = search.needed_db(base.needed_db - 0.1, base.needed_db + 0.3, FARTHEST_DB)?;
         row.loss_db = needed.map(|needed| needed - base.needed_db);
     }
-    let above = sent.receive(&samples, base.needed_db + 3.0, study.seed)?;
+    let above = sent.receive(&samples, steps, base.needed_db + 3.0, study.seed)?;
     row.floor = Some(quiet.rate());
     row.lost_3_db = Some(above.rate());
     // Where as many blocks are lost as by the receiver without the impairment at its threshold, the SINR is as good.
     if let Some(loss_db) = row.loss_db {
         let at_db = if is_base { base.needed_db } else { base.needed_db + loss_db };
-        let mut there = sent.receive(&samples, at_db, study.seed)?;
+        let mut there = sent.receive(&samples, steps, at_db, study.seed)?;
         row.sinr_excess_db = there.sinr_db().map(|sinr_db| sinr_db - base.needed_db);
     }
     row.wrong_blocks = Some(search.wrong + above.wrong);
