@@ -1,9 +1,12 @@
 //! Long proofs, one test each: `./prove NAME` runs one. They are left out of the ordinary tests.
 
 mod air;
+mod browser;
 mod mutations;
 #[path = "proofs/air.rs"]
 mod of_air;
+#[path = "proofs/page.rs"]
+mod of_page;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -522,4 +525,11 @@ fn figures() {
 #[ignore = "an hour; ./prove air"]
 fn air() {
     of_air::prove();
+}
+
+/// What fifty readers and an open page cost a run.
+#[test]
+#[ignore = "half an hour; ./prove page, with SoapySDR installed"]
+fn page() {
+    of_page::prove();
 }

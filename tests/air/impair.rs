@@ -30,9 +30,11 @@ pub fn add_noise(samples: &mut [Complex32], variance: f64, seed: u64) {
     }
 }
 
+/// Samples on either side that an interpolation takes.
+const HALF: i64 = 32;
+
 /// The waveform at each of `times`, in samples, by a Hann-windowed sinc of 32 samples on either side.
 pub fn interpolate(samples: &[Complex32], times: impl Iterator<Item = f64>) -> Vec<Complex32> {
-    const HALF: i64 = 32;
     let at = |time: f64| {
         let near = time.floor() as i64;
         let fraction = time - near as f64;
@@ -68,16 +70,66 @@ impl Path {
     }
 }
 
+/// What arrives over all paths of a list: every delay is one filter, and paths at rest are one filter together.
 pub fn paths(samples: &[Complex32], list: &[Path]) -> Vec<Complex32> {
     let mut sum = vec![Complex64::default(); samples.len()];
-    for path in list {
-        let delayed = interpolate(samples, (0..samples.len()).map(|n| n as f64 - SPS as f64 * path.delay));
-        for (n, (sum, x)) in sum.iter_mut().zip(delayed).enumerate() {
-            let gain = path.gain * Complex64::cis(TAU * path.doppler * n as f64 / SPS as f64);
-            *sum += gain * Complex64::new(f64::from(x.re), f64::from(x.im));
+    let mut delays: Vec<f64> = list.iter().map(|path| path.delay).collect();
+    delays.sort_by(f64::total_cmp);
+    delays.dedup();
+    let reach = SPS as f64 * delays.last().copied().unwrap_or(0.0);
+    let mut at_rest = vec![Complex64::default(); reach.ceil() as usize + 2 * HALF as usize + 1];
+    for delay in delays {
+        let (still, moving): (Vec<Path>, Vec<Path>) =
+            list.iter().filter(|path| path.delay == delay).partition(|path| path.doppler == 0.0);
+        let gain: Complex64 = still.iter().map(|path| path.gain).sum();
+        let kernel = kernel(SPS as f64 * delay, at_rest.len());
+        at_rest.iter_mut().zip(&kernel).for_each(|(all, one)| *all += gain * one);
+        if moving.is_empty() {
+            continue;
         }
+        let turns: Vec<_> = moving.iter().map(|path| Complex64::cis(TAU * path.doppler / SPS as f64)).collect();
+        let mut gains: Vec<_> = moving.iter().map(|path| path.gain).collect();
+        let kernel: Vec<_> = kernel.into_iter().map(Complex64::from).collect();
+        filtered(samples, &kernel, |n, x| {
+            sum[n] += gains.iter().sum::<Complex64>() * x;
+            gains.iter_mut().zip(&turns).for_each(|(gain, turn)| *gain *= turn);
+        });
+    }
+    if at_rest.iter().any(|tap| *tap != Complex64::default()) {
+        filtered(samples, &at_rest, |n, x| sum[n] += x);
     }
     sum.into_iter().map(|x| Complex32::new(x.re as f32, x.im as f32)).collect()
+}
+
+/// A delay in samples as a filter whose tap `HALF` is no delay: a Hann-windowed sinc.
+fn kernel(delay: f64, taps: usize) -> Vec<f64> {
+    let tap = |n: usize| {
+        let distance = n as f64 - HALF as f64 - delay;
+        let sinc = if distance.abs() < 1e-9 { 1.0 } else { (PI * distance).sin() / (PI * distance) };
+        if distance.abs() >= HALF as f64 + 1.0 {
+            return 0.0;
+        }
+        sinc * (0.5 * PI * distance / (HALF as f64 + 1.0)).cos().powi(2)
+    };
+    (0..taps).map(tap).collect()
+}
+
+/// Calls `put` with each place and what a filter whose tap [`HALF`] is no delay makes of the samples there.
+fn filtered(samples: &[Complex32], taps: &[Complex64], mut put: impl FnMut(usize, Complex64)) {
+    let used = taps.iter().position(|tap| *tap != Complex64::default()).unwrap_or(0);
+    let until = taps.iter().rposition(|tap| *tap != Complex64::default()).map_or(0, |last| last + 1);
+    for n in 0..samples.len() {
+        // Sample m meets tap n + HALF − m.
+        let latest = (n + HALF as usize).checked_sub(used);
+        let mut sum = Complex64::default();
+        if let Some(latest) = latest {
+            for tap in used..until.min(n + HALF as usize + 1) {
+                let Some(sample) = samples.get(latest + used - tap) else { continue };
+                sum += taps[tap] * Complex64::new(f64::from(sample.re), f64::from(sample.im));
+            }
+        }
+        put(n, sum);
+    }
 }
 
 /// Delays in spreads and powers in dB of TR 38.901, tables 7.7.2-1 and 7.7.2-3.
