@@ -5,6 +5,8 @@ mod browser;
 mod mutations;
 #[path = "proofs/air.rs"]
 mod of_air;
+#[path = "proofs/metrics.rs"]
+mod of_metrics;
 #[path = "proofs/page.rs"]
 mod of_page;
 
@@ -532,4 +534,11 @@ fn air() {
 #[ignore = "half an hour; ./prove page, with SoapySDR installed"]
 fn page() {
     of_page::prove();
+}
+
+/// PSNR and MS-SSIM beside an implementation of others.
+#[test]
+#[ignore = "needs Python with pytorch-msssim; ./prove metrics"]
+fn metrics() {
+    of_metrics::prove();
 }
