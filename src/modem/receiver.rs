@@ -24,6 +24,9 @@ use super::words::{SensingSequence, StreamWords, Words};
 use crate::coding::{HeaderCode, HeaderScratch};
 use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, correlate, rotate};
 
+/// Power of the path that was followed, in that of the strongest, down to which it stays the one that counts.
+const STAYS: f64 = 0.25;
+
 /// Frames in a row without a readable header after which the receiver searches anew.
 const MAX_MISSES: u32 = 3;
 
@@ -202,6 +205,8 @@ pub struct FrameReceiver {
     work: Vec<Complex32>,
     lags: [[Complex64; 2]; LAGS],
     symbols: Vec<Complex32>,
+    /// Symbols of the frame at hand, with those behind it that an equaliser looks at.
+    whole: usize,
     /// What the matched filter shows half a symbol after each symbol, where several paths call for it.
     later: Vec<Complex32>,
     header_llrs: Vec<f32>,
@@ -234,17 +239,23 @@ impl FrameReceiver {
         let words = Words::new(config.transmit_antennas);
         let longest = Layout::with_sounding(config.transmit_antennas).symbols();
         let sps = config.samples_per_symbol;
-        let window = sps * (longest + 4 * SPAN_SYMBOLS) + 2 * MARGIN;
+        let window = sps * (longest + LATER + 4 * SPAN_SYMBOLS) + 2 * MARGIN;
         let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER)?;
-        let filter = MatchedFilter::new(longest, sps, config.roll_off);
+        let filter = MatchedFilter::new(longest + LATER, sps, config.roll_off);
         let pilots = StreamWords {
             preamble: without(&words.semantic.preamble, &words.sensing.preamble),
             unique_word: without(&words.semantic.unique_word, &words.sensing.unique_word),
         };
         Ok(Self {
             searcher: Searcher::new(&words.semantic.preamble, sps, config.roll_off),
-            equaliser: Equaliser::new(&words.semantic.preamble, &words.sensing.preamble, longest, config.roll_off),
-            later: vec![Complex32::default(); longest],
+            equaliser: Equaliser::new(
+                &words.semantic.preamble,
+                &words.sensing.preamble,
+                longest + LATER,
+                config.roll_off,
+            ),
+            later: vec![Complex32::default(); longest + LATER],
+            whole: 0,
             learned: Learned::default(),
             blanker: Blanker::new(window),
             steps: Steps::new(longest),
@@ -272,7 +283,7 @@ impl FrameReceiver {
             era: 0,
             carrier: None,
             work: vec![Complex32::default(); window],
-            symbols: vec![Complex32::default(); longest],
+            symbols: vec![Complex32::default(); longest + LATER],
             header_llrs: vec![0.0; 2 * HEADER],
             header_bits: vec![0; HEADER_BITS],
             sounding: vec![Complex32::default(); config.transmit_antennas],
@@ -502,9 +513,16 @@ impl FrameReceiver {
             let [first, second] = interpolate(sums, x);
             first.norm_sqr() + second.norm_sqr()
         };
-        let inner = TIMING_LAGS / 2..LAGS - TIMING_LAGS / 2;
         let at_lag = |lag: usize| sums[lag][0].norm_sqr() + sums[lag][1].norm_sqr();
-        let peak = inner.max_by(|a, b| at_lag(*a).total_cmp(&at_lag(*b))).unwrap_or(TIMING_LAGS) as f64;
+        let largest =
+            |lags: std::ops::Range<usize>| lags.max_by(|a, b| at_lag(*a).total_cmp(&at_lag(*b))).unwrap_or(TIMING_LAGS);
+        let mut peak = largest(TIMING_LAGS / 2..LAGS - TIMING_LAGS / 2);
+        // Of paths about as strong the one stays that was followed: what is known of the taps is counted from it.
+        let followed = largest(TIMING_LAGS - 1..TIMING_LAGS + 2);
+        if self.learned.frames > 0.0 && at_lag(followed) > STAYS * at_lag(peak) {
+            peak = followed;
+        }
+        let peak = peak as f64;
         let best = maximise(power, peak);
         let [first_copy, second_copy] = interpolate(sums, best);
         let residual = (first_copy.conj() * second_copy).arg() / (std::f64::consts::TAU * PREAMBLE_WORD as f64);
@@ -549,9 +567,9 @@ impl FrameReceiver {
         let Straight { offset, mut step, plain, several, mut fitted } = self.straight_symbols(start, layout, near)?;
         self.sound(layout);
         if several {
-            let later = plain && self.see_later(start, layout, [offset, step], fitted.b);
-            let later = later.then_some(&self.later[..count]);
-            self.equaliser.equalise(&mut self.symbols[..count], later, fitted.b.norm_sqr());
+            let later = plain && self.see_later(start, [offset, step]);
+            let later = later.then_some(&self.later[..self.whole]);
+            self.equaliser.equalise(&mut self.symbols[..self.whole], later);
             step += self.straighten(layout);
             fitted = self.estimate(layout, true);
         }
@@ -629,13 +647,19 @@ impl FrameReceiver {
         loop {
             self.filtered(start, layout)?;
             let sounding = PREAMBLE..layout.header();
-            let mut plain = self.steps.level(&mut self.symbols[..count], sounding) == 0 && self.erased.is_empty();
+            if self.steps.level(&mut self.symbols[..count], sounding) > 0 {
+                self.mend(layout);
+                let words = self.word_sums(layout);
+                self.steps.refine(&mut self.symbols[..count], &words);
+                self.filter_levelled(start);
+            }
+            let mut plain = self.erased.is_empty();
             self.mend(layout);
             let (mut offset, mut step) = self.straighten_with_offset(layout);
             let (mut several, mut fitted) = self.leave_residual(layout);
             if self.tones.find(&mut self.residual) > 0 {
                 plain = false;
-                self.tones.take_out(&mut self.symbols[..count]);
+                self.tones.take_out(&mut self.symbols[..self.whole]);
                 let (more, slope) = self.straighten_with_offset(layout);
                 (offset, step) = (offset + more, step + slope);
                 (several, fitted) = self.leave_residual(layout);
@@ -654,8 +678,15 @@ impl FrameReceiver {
         let (count, base) = (layout.symbols(), start.floor());
         let first = (self.era + base as u64).checked_sub(self.origin)? as usize;
         let drift = self.learned.clock * sps as f64;
-        let needed =
-            self.filter.samples_for(count) + 1 + sps.div_ceil(2) + (drift * count as f64).abs().ceil() as usize;
+        // What comes behind the frame, if it is there, holds what the paths bring late of its last symbols.
+        let needed = |symbols: usize| {
+            self.filter.samples_for(symbols) + 1 + sps.div_ceil(2) + (drift * symbols as f64).abs().ceil() as usize
+        };
+        self.whole = count + LATER;
+        if first + needed(self.whole) > self.samples.len() {
+            self.whole = count;
+        }
+        let needed = needed(self.whole);
         let work = &mut self.work[..needed];
         work.copy_from_slice(self.samples.get(first..first + needed)?);
         self.blanker.blank(work);
@@ -670,23 +701,37 @@ impl FrameReceiver {
         }
         let carrier = self.carrier.unwrap_or(0.0);
         rotate(work, 0.0, -std::f64::consts::TAU * carrier / sps as f64);
-        self.filter.filter_drifting(work, start - base, drift, &mut self.symbols[..count]);
+        self.filter.filter_drifting(work, start - base, drift, &mut self.symbols[..self.whole]);
         Some(())
+    }
+
+    /// The same once more where the gain steps: a pulse across a step is whole only where the samples are levelled.
+    fn filter_levelled(&mut self, start: f64) {
+        let sps = self.config.samples_per_symbol;
+        let fraction = start - start.floor();
+        let mut before = 1.0;
+        for (symbol, factor) in self.steps.parts() {
+            let sample = sps * (symbol + SPAN_SYMBOLS) + fraction.round() as usize - sps / 2;
+            self.work[sample..].iter_mut().for_each(|sample| *sample *= factor / before);
+            before = factor;
+        }
+        let drift = self.learned.clock * sps as f64;
+        self.filter.filter_drifting(&self.work, fraction, drift, &mut self.symbols[..self.whole]);
     }
 
     /// Values half a symbol after each symbol of the frame that [`Self::filtered`] saw, turned back along the same line, and
     /// the paths' taps there. `false` where samples are too far apart for that.
-    fn see_later(&mut self, start: f64, layout: Layout, line: [f64; 2], b: Complex64) -> bool {
+    fn see_later(&mut self, start: f64, line: [f64; 2]) -> bool {
         let sps = self.config.samples_per_symbol;
         if sps < 2 {
             return false;
         }
-        let (count, drift) = (layout.symbols(), self.learned.clock * sps as f64);
+        let drift = self.learned.clock * sps as f64;
         let at = start - start.floor() + 0.5 * sps as f64;
-        let later = &mut self.later[..count];
+        let later = &mut self.later[..self.whole];
         self.filter.filter_drifting(&self.work[at as usize..], at.fract(), drift, later);
         rotate(later, -line[0], -line[1]);
-        self.equaliser.fit_later(&self.later[..PREAMBLE], Complex32::new(b.re as f32, b.im as f32));
+        self.equaliser.fit_later(&self.later[..PREAMBLE]);
         true
     }
 
@@ -721,12 +766,11 @@ impl FrameReceiver {
     fn leave_residual(&mut self, layout: Layout) -> (bool, Fitted) {
         let fitted = self.estimate(layout, false);
         let [a, b] = [fitted.a, fitted.b].map(|x| Complex32::new(x.re as f32, x.im as f32));
-        let several = self.equaliser.fit(&self.symbols[..PREAMBLE], b);
+        let several = self.equaliser.fit(&self.symbols[..PREAMBLE], [a, b]);
         let Words { semantic, sensing, .. } = &self.words;
         self.equaliser.leave(
             &self.symbols[..PREAMBLE],
             [&semantic.preamble, &sensing.preamble],
-            b,
             &mut self.residual.run,
         );
         for (index, (first, left)) in self.residual.more.iter_mut().enumerate() {
@@ -808,7 +852,7 @@ impl FrameReceiver {
     fn straighten_with_offset(&mut self, layout: Layout) -> (f64, f64) {
         let points = self.word_sums(layout).map(|(place, _, sum)| (place, sum));
         let (offset, slope) = phase_line(&points);
-        rotate(&mut self.symbols[..layout.symbols()], -offset, -slope);
+        rotate(&mut self.symbols[..self.whole], -offset, -slope);
         (offset, slope)
     }
 

@@ -1,6 +1,6 @@
 //! What changes while a frame lasts: level, phase and amplitude, followed from known word to known word.
 
-use num_complex::Complex32;
+use num_complex::{Complex32, Complex64};
 
 use super::frame::UNIQUE_WORDS;
 
@@ -107,16 +107,30 @@ const CLEAR_STEP: f64 = 36.0;
 pub(super) struct Steps {
     /// Powers summed up to each symbol.
     sums: Vec<f64>,
+    /// Where the parts of one level begin in the frame at hand, where the last one ends, and how many there are.
+    ends: [usize; MOST_STEPS + 2],
+    parts: usize,
+    /// What each part was multiplied by.
+    factors: [f32; MOST_STEPS + 1],
+    /// Mean power of the first part.
+    power: f64,
 }
 
 impl Steps {
     pub(super) fn new(symbols: usize) -> Self {
-        Self { sums: vec![0.0; symbols + 1] }
+        Self {
+            sums: vec![0.0; symbols + 1],
+            ends: [0; MOST_STEPS + 2],
+            parts: 1,
+            factors: [1.0; MOST_STEPS + 1],
+            power: 0.0,
+        }
     }
 
     /// Brings all symbols to the level of the first by what steps are seen; `without` is left out of account (an antenna's
     /// own sounding has a level of its own). The number of steps.
     pub(super) fn level(&mut self, symbols: &mut [Complex32], without: std::ops::Range<usize>) -> usize {
+        self.parts = 1;
         let count = symbols.len() - without.len();
         let place = |n: usize| if n < without.start { n } else { n + without.len() };
         let mut sum = 0.0;
@@ -127,7 +141,8 @@ impl Steps {
         if !(sum > 0.0 && sum.is_finite()) {
             return 0;
         }
-        let mut ends = [0, count, count, count, count];
+        let mut ends = [count; MOST_STEPS + 2];
+        ends[0] = 0;
         let mut found = 0;
         while found < MOST_STEPS {
             let best =
@@ -143,8 +158,54 @@ impl Steps {
             let factor = (mean(0) / mean(part)).sqrt() as f32;
             let until = if part == found { symbols.len() } else { place(ends[part + 1]) };
             symbols[place(ends[part])..until].iter_mut().for_each(|symbol| *symbol *= factor);
+            self.factors[part] = factor;
         }
+        (self.parts, self.power) = (found + 1, mean(0));
+        self.ends = ends.map(|end| if end == count { symbols.len() } else { place(end) });
         found
+    }
+
+    /// Brings the parts that [`Self::level`] found closer to one level by what the known words in them say, each as a place
+    /// of its middle, its length and its correlation. Powers of data tell a level to 1/(2 √n) of itself; words are better
+    /// where there is little noise.
+    pub(super) fn refine(&mut self, symbols: &mut [Complex32], words: &[(f64, f64, Complex64)]) {
+        if self.parts < 2 {
+            return;
+        }
+        // What the words of a part have: their amplitude and length; and the part's length.
+        let seen = |part: usize| {
+            let (from, until) = (self.ends[part], self.ends[part + 1]);
+            let inside = |(place, length, _): &&(f64, f64, Complex64)| {
+                place - 0.5 * length >= from as f64 && place + 0.5 * length <= until as f64
+            };
+            let (sum, length) = words
+                .iter()
+                .filter(inside)
+                .fold((0.0, 0.0), |(sum, length), word| (sum + word.2.norm(), length + word.1));
+            (sum / length, length, (until - from) as f64)
+        };
+        let (first, first_length, first_symbols) = seen(0);
+        if !(first > 0.0) {
+            return;
+        }
+        // Of the first part's power, what is not the words' is noise.
+        let noise = (self.power / (first * first) - 1.0).clamp(1e-4, 1e4);
+        for part in 1..self.parts {
+            let (own, length, count) = seen(part);
+            if !(own > 0.0) {
+                continue;
+            }
+            let by_words = 0.5 * noise * (1.0 / first_length + 1.0 / length);
+            let by_powers = 0.25 * (1.0 / first_symbols + 1.0 / count);
+            let factor = ((first / own).ln() * by_powers / (by_powers + by_words)).exp() as f32;
+            symbols[self.ends[part]..self.ends[part + 1]].iter_mut().for_each(|symbol| *symbol *= factor);
+            self.factors[part] *= factor;
+        }
+    }
+
+    /// Parts behind the first: their first symbol and what they are to be multiplied by.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (usize, f32)> + '_ {
+        (1..self.parts).map(|part| (self.ends[part], self.factors[part]))
     }
 
     /// The likeliest step between two places and twice the logarithm of the likelihood ratio, if it is clear.
