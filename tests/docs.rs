@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Options that only a program with radios has.
-const RADIO_OPTIONS: [&str; 7] =
-    ["--transmit", "--bands", "--device", "--calibrate", "--calibration", "--link", "--cabled"];
+const RADIO_OPTIONS: [&str; 9] = [
+    "--transmit",
+    "--bands",
+    "--device",
+    "--calibrate",
+    "--calibration",
+    "--link",
+    "--cabled",
+    "--supervise",
+    "--then",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

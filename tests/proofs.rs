@@ -22,6 +22,18 @@ use serde_json::{Value, json};
 #[path = "pictures/mutate.rs"]
 mod mutate;
 
+#[cfg(feature = "soapy")]
+#[path = "proofs/radio.rs"]
+mod faults_of_radios;
+
+/// Two hundred faults in each dialect of drivers.
+#[cfg(feature = "soapy")]
+#[test]
+#[ignore = "minutes; ./prove radio"]
+fn radio() {
+    faults_of_radios::prove(Proof::begin("radio", 1));
+}
+
 /// One proof's partial results and its page.
 struct Proof {
     name: &'static str,

@@ -1,6 +1,15 @@
 //! Radios: everything here goes through libSoapySDR to the virtual radio, by the code that drives any other.
 #![cfg(feature = "soapy")]
 
+#[path = "radio/devices.rs"]
+mod devices;
+#[path = "radio/reception.rs"]
+mod reception;
+#[path = "radio/safety.rs"]
+mod safety;
+#[path = "radio/timeline.rs"]
+mod timeline;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;

@@ -1,7 +1,7 @@
 //! Pictures to the bits of frames: the protected part in the first blocks of a picture, then its body, under the plan
 //! of each frame. A picture begins with a frame; blocks left over at its end carry nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
@@ -10,6 +10,7 @@ use toml::Table;
 
 use super::{Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
 use crate::Result;
+use crate::exchange::Timeline;
 use crate::modem::frame::{BLOCKS, FrameClock, Layout};
 use crate::modem::header::{FrameHeader, VERSION};
 use crate::semantic::Picture;
@@ -37,6 +38,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         time: FIRST_SAMPLE,
         number: 0,
         current: None,
+        timeline: Arc::clone(&context.ends.timeline),
         stopped: false,
     }))
 }
@@ -65,8 +67,17 @@ struct PictureSource {
     time: u64,
     number: u64,
     current: Option<Current>,
+    /// Time left to each sample, where the transmitter waits for nobody.
+    timeline: Arc<OnceLock<Box<Timeline>>>,
     stopped: bool,
 }
+
+/// Time before a frame's own from which on it is sent without a picture, if none is ready: what is between here and the
+/// device's time to send it.
+const HURRY_S: f64 = 0.01;
+
+/// How long the source waits before it looks again whether a picture is ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Every how many frames the control plane hears how far the transmitter is.
 pub(crate) const PROGRESS_FRAMES: u64 = 16;
@@ -89,21 +100,34 @@ impl Block for PictureSource {
         if self.frame.is_multiple_of(PROGRESS_FRAMES) {
             self.telemetry.report(Event::TransmitterProgress { frame: self.frame });
         }
-        let Some(plan) = self.plans.at_frame(self.frame) else { return Flow::Pending };
-        if self.current.is_none() {
+        let left_s = self.timeline.get().map(|left_s| left_s(self.time));
+        let plan = match left_s {
+            Some(_) => self.plans.at_frame_now(self.frame),
+            None => match self.plans.at_frame(self.frame) {
+                Some(plan) => plan,
+                None => return Flow::Pending,
+            },
+        };
+        // A frame whose time has passed goes nowhere: no picture is wasted on it.
+        let is_over = left_s.flatten().is_some_and(|left_s| left_s < 0.0);
+        if self.current.is_none() && !is_over {
             match self.feed.picture(self.number, plan.model) {
                 Feed::Ready(picture, source) => {
                     self.current = Some(Current { picture, source, protected_bit: 0, body_bit: 0, blocks: 0 });
                 }
-                Feed::NotYet => return Flow::Pending,
+                Feed::NotYet => match left_s {
+                    None => return Flow::Pending,
+                    Some(left_s) if left_s.is_none_or(|left_s| left_s > HURRY_S) => return Flow::Later(LOOK_AGAIN),
+                    Some(_) => {}
+                },
                 Feed::End => return Flow::Finished,
             }
         }
-        let current = self.current.as_mut().expect("a picture is under way");
+        let current = self.current.as_mut().filter(|_| !is_over);
         let digests = fill(current, plan, self.frame, self.number, &mut self.filler, output.coded_mut());
         let (epoch, header) = (plan.epoch, output.coded().header);
         self.telemetry.report(Event::FrameSent { frame: self.frame, blocks: header.used_blocks, digests });
-        if header.last_of_picture {
+        if let Some(current) = self.current.as_ref().filter(|_| header.last_of_picture) {
             self.telemetry.report(Event::PictureSent {
                 number: self.number,
                 source: current.source,
@@ -138,22 +162,20 @@ impl PictureSource {
     }
 }
 
-/// Writes one frame's header and payload bits.
+/// Writes one frame's header and payload bits; without a picture its blocks are idle.
 fn fill(
-    current: &mut Current,
+    current: Option<&mut Current>,
     plan: &Plan,
     frame_number: u64,
     picture_number: u64,
     filler: &mut Xoshiro256PlusPlus,
     frame: &mut CodedFrame,
 ) -> [u64; BLOCKS] {
-    let picture = &current.picture;
-    let (protected, body) = (8 * picture.protected.len(), 8 * picture.body.len());
-    let mut header = FrameHeader {
+    let header = FrameHeader {
         version: VERSION,
         number: (frame_number & 0xff_ffff) as u32,
         epoch: (plan.epoch & 0xfff) as u16,
-        model: picture.header.model as u8,
+        model: plan.model as u8,
         picture: picture_number as u16,
         payload_bits: plan.payload.information_bits() as u16,
         payload_modulation: plan.payload.modulation().index() as u8,
@@ -161,9 +183,22 @@ fn fill(
         protected_bits: plan.protected.information_bits() as u16,
         protected_modulation: plan.protected.modulation().index() as u8,
         protected_shaped: plan.protected.is_shaped(),
+        ..FrameHeader::default()
+    };
+    let Some(current) = current else {
+        for row in &mut frame.blocks {
+            row[..plan.payload.payload_bits()].iter_mut().for_each(|bit| *bit = filler.random_range(0..2));
+        }
+        (frame.header, frame.passed) = (header, [false; BLOCKS]);
+        return [0; BLOCKS];
+    };
+    let picture = &current.picture;
+    let (protected, body) = (8 * picture.protected.len(), 8 * picture.body.len());
+    let mut header = FrameHeader {
+        model: picture.header.model as u8,
         protected_offset: current.protected_bit as u16,
         body_offset: current.body_bit as u32,
-        ..FrameHeader::default()
+        ..header
     };
     let mut digests = [0; BLOCKS];
     for (index, block_digest) in digests.iter_mut().enumerate() {
@@ -246,6 +281,41 @@ mod tests {
         });
         let built = frames.iter().map(|frame| (frame.head.sequence, frame.coded().header.used_blocks));
         assert_eq!(sent, built.collect::<Vec<_>>());
+    }
+
+    /// A feed whose pictures are never ready.
+    struct Never;
+
+    impl PictureFeed for Never {
+        fn picture(&self, _number: u64, _model: usize) -> Feed {
+            Feed::NotYet
+        }
+    }
+
+    #[test]
+    fn f11_a_picture_that_is_not_ready_leaves_idle_frames_and_no_silence() {
+        let (mut context, heard) = alone();
+        context.codec.feed = Arc::new(Never);
+        let samples = FrameClock::new(&context.scene).start_sample(5) + FIRST_SAMPLE;
+        let timeline = move |sample_time: u64| Some(if sample_time < samples { 0.5 * HURRY_S } else { 2.0 * HURRY_S });
+        assert!(context.ends.timeline.set(Box::new(timeline)).is_ok());
+        let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
+        let frames = source.pull(10);
+        assert_eq!((frames.len(), source.flow()), (5, Flow::Later(LOOK_AGAIN)), "then there is time to wait");
+        assert!(frames.iter().all(|frame| frame.coded().used_blocks() == 0 && frame.coded().header.version == VERSION));
+        assert!(events(&heard, |event| matches!(event, Event::PictureSent { .. }).then_some(())).is_empty());
+    }
+
+    #[test]
+    fn a_frame_whose_time_has_passed_carries_nothing_of_a_picture() {
+        let (mut context, _) = alone();
+        context.codec.feed = Arc::new(Pictures { picture: picture().0, count: u64::MAX });
+        let samples = FrameClock::new(&context.scene).start_sample(3) + FIRST_SAMPLE;
+        let timeline = move |sample_time: u64| Some(if sample_time < samples { -1.0 } else { 1.0 });
+        assert!(context.ends.timeline.set(Box::new(timeline)).is_ok());
+        let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
+        let used: Vec<_> = source.pull(5).iter().map(|frame| frame.coded().used_blocks()).collect();
+        assert!(used[..3] == [0, 0, 0] && used[3..].iter().all(|blocks| *blocks > 0), "{used:?}");
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
     use crate::frontend::{Bands, Calibrated, Mode, Profile, Radio, RadioOptions, Surroundings};
     use crate::{Error, stream::Telemetry};
 
+    // First of all: from the first instant on a signal leaves a silent device.
+    crate::system::Signals::leave_at_once()?;
     let profile = Profile::find(&arguments.profile)?;
     let scene = Arc::new(crate::system::read_scene(&arguments.scene)?);
     let options = arguments.radio.settings().options(true)?;

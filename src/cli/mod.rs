@@ -5,6 +5,7 @@ mod calibrate;
 mod check;
 mod codec_curve;
 mod decode;
+mod doctor;
 mod encode;
 mod figures;
 mod hcrb;
@@ -22,6 +23,7 @@ mod sense;
 mod serve;
 mod set;
 mod status;
+mod supervise;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,8 @@ enum Command {
     CodecCurve(codec_curve::Arguments),
     /// Decode a coded file to a picture.
     Decode(decode::Arguments),
+    /// Look whether this machine can keep up with a radio, and say what mends what is in the way.
+    Doctor(doctor::Arguments),
     /// Encode a picture with a source model.
     Encode(encode::Arguments),
     /// The paper's figures, the trade-off with its certificate and the beams' patterns.
@@ -78,12 +82,17 @@ enum Command {
     Status(status::Arguments),
     /// Change a running system.
     Set(set::Arguments),
+    /// Silence a radio when the program that transmits with it dies.
+    #[command(hide = true)]
+    Supervise(supervise::Arguments),
 }
 
 /// Runs the program: exit status 0 = done, 2 = the input is wrong, 1 = it failed otherwise.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match dispatch(arguments.command) {
+    let done = dispatch(arguments.command);
+    crate::system::wait_for_end();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             remark!("issc: {error}");
@@ -105,6 +114,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Status(arguments)) => status::run(arguments),
         Some(Command::CodecCurve(arguments)) => codec_curve::run(arguments),
         Some(Command::Decode(arguments)) => decode::run(arguments),
+        Some(Command::Doctor(arguments)) => doctor::run(arguments),
         Some(Command::Encode(arguments)) => encode::run(arguments),
         Some(Command::Figures(arguments)) => figures::run(arguments),
         Some(Command::Hcrb(arguments)) => hcrb::run(arguments),
@@ -113,6 +123,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Link(arguments)) => link::run(arguments),
         Some(Command::Robustness(arguments)) => robustness::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),
+        Some(Command::Supervise(arguments)) => supervise::run(arguments),
         None => dispatch(Arguments::parse_from(["issc", "run"]).command),
     }
 }

@@ -39,6 +39,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
     use crate::Error;
     use crate::frontend::{Bands, Profile, probe};
 
+    // First of all: from the first instant on a signal leaves a silent device.
+    crate::system::Signals::leave_at_once()?;
     let profile = Profile::find(&arguments.profile)?;
     let scene = crate::system::read_scene(&arguments.scene)?;
     let options = arguments.radio.settings().options(true)?;

@@ -38,17 +38,23 @@ pub struct RadioArguments {
     /// Calibrate the channels at the start: through cables, or with a reflector at geometry.target.
     #[arg(long, value_name = "MODE", conflicts_with = "calibration")]
     calibrate: Option<Mode>,
+    /// A command between the calibration and the run, e.g. one that switches to the antennas; - waits for Enter.
+    #[arg(long, value_name = "COMMAND", requires = "calibrate")]
+    then: Option<String>,
     /// A calibration that `issc calibrate` made.
     #[arg(long, value_name = "FILE")]
     calibration: Option<std::path::PathBuf>,
+    /// Start a process beside this one that silences the device should this one be killed.
+    #[arg(long)]
+    supervise: bool,
 }
 
 #[cfg(feature = "soapy")]
 impl RadioArguments {
     /// The same as a system's settings.
     pub fn settings(self) -> RadioSettings {
-        let Self { transmit, bands, device, calibrate, calibration } = self;
-        RadioSettings { transmit, bands, device, calibrate: calibrate.map(Mode::into), calibration }
+        let Self { transmit, bands, device, calibrate, then, calibration, supervise } = self;
+        RadioSettings { transmit, bands, device, calibrate: calibrate.map(Mode::into), then, calibration, supervise }
     }
 }
 

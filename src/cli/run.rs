@@ -1,7 +1,7 @@
 //! `issc run`: a flowgraph from its first frame to its report.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::inputs;
 use super::progress::Progress;
@@ -9,8 +9,7 @@ use super::radio::RadioArguments;
 use super::serve::HttpArguments;
 use crate::control::{parse_at, socket};
 use crate::http::{self, Mode, Server, Service};
-use crate::runtime::StopSwitch;
-use crate::system::{Ended, OpenRadios, Report, Setting, System, SystemSpec, drawings, show};
+use crate::system::{Ended, Report, Setting, Signals, System, SystemSpec, drawings, show};
 use crate::{Error, Result};
 
 /// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.
@@ -152,7 +151,6 @@ pub fn run(arguments: Arguments) -> Result<()> {
         spec = spec.received(file);
     }
     let mut system = System::build(spec)?;
-    signals.watch(system.radios());
     for note in system.notes() {
         remark!("issc: {note}");
     }
@@ -199,37 +197,5 @@ fn say_infeasible(report: &Report) {
     if let Some(follow) = report.follow.as_ref().filter(|follow| follow.infeasible > 0) {
         let reason = follow.reason.as_deref().unwrap_or("not feasible");
         remark!("issc: {} of {} plans after the track kept as they were: {reason}", follow.infeasible, follow.retunes);
-    }
-}
-
-/// What an interrupt or a termination does: the first ends the run in order, the second at once.
-pub struct Signals {
-    /// Is pulled by the first.
-    pub stop: StopSwitch,
-    radios: Arc<OnceLock<OpenRadios>>,
-}
-
-impl Signals {
-    /// From now on they are caught.
-    pub fn catch() -> Result<Self> {
-        let (stop, radios) = (StopSwitch::default(), Arc::<OnceLock<OpenRadios>>::default());
-        let (pulled, open) = (stop.clone(), Arc::clone(&radios));
-        ctrlc::set_handler(move || {
-            if pulled.is_pulled() {
-                if let Some(radios) = open.get() {
-                    radios.cut();
-                }
-                std::process::exit(130);
-            }
-            remark!("issc: stopping; once more to leave at once");
-            pulled.pull();
-        })
-        .map_err(|error| Error::device(format!("no signal handler: {error}")))?;
-        Ok(Self { stop, radios })
-    }
-
-    /// Turns these radios' gains down where the run has to end at once.
-    fn watch(&self, radios: &OpenRadios) {
-        let _ = self.radios.set(radios.clone());
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::run::{Signals, SystemArguments};
+use super::run::SystemArguments;
 use crate::Result;
 use crate::http::{self, Mode, Server, Service, Settings};
-use crate::system::{System, SystemSpec};
+use crate::system::{Signals, System, SystemSpec};
 
 /// How often it is looked whether a signal came.
 const LOOK: Duration = Duration::from_millis(50);

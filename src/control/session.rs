@@ -154,6 +154,9 @@ pub struct Session {
     pub holds_beams: bool,
     /// Place of the communication receiver that plans are made for.
     pub serves: u8,
+    /// Whether the transmitter waits for nobody: then no plan waits for feedback, and one that comes late holds from the
+    /// next frame on that is still open.
+    pub waits_for_nobody: bool,
     /// What the transmitter may send: everything, unless it is a radio.
     pub power_check: PowerCheck,
 }
@@ -187,6 +190,7 @@ impl Session {
             has_receiver: false,
             holds_beams: false,
             serves: 0,
+            waits_for_nobody: false,
             power_check: Box::new(|_| Ok(())),
         }
     }
@@ -281,6 +285,9 @@ impl Session {
         if sent + DECISION_FRAMES / 2 < boundary {
             return false;
         }
+        if self.waits_for_nobody {
+            return true;
+        }
         if self.follower.as_ref().is_some_and(|follower| follower.seen < before) {
             return false;
         }
@@ -333,7 +340,7 @@ impl Session {
             let retune = self.execute(boundary, &command);
             let answered = answer.try_send(Answer {
                 accepted: retune.feasible,
-                frame: retune.feasible.then_some(boundary),
+                frame: retune.feasible.then_some(retune.frame),
                 feasible: Some(retune.feasible),
                 reason: retune.reason.clone(),
             });
@@ -424,7 +431,7 @@ impl Session {
     }
 
     /// Makes the best plan from `frame` on, which is sent with if it is feasible.
-    fn retune(&mut self, frame: u64, cause: &str) -> Retune {
+    fn retune(&mut self, mut frame: u64, cause: &str) -> Retune {
         let (feasible, reason) = match self.optimizer.plan(self.epoch + 1, frame) {
             Ok(planned) if planned.plan.beams.power_w() > self.power_w * (1.0 + POWER_TOLERANCE) => {
                 let (found, budget) = (w_to_dbm(planned.plan.beams.power_w()), w_to_dbm(self.power_w));
@@ -435,7 +442,10 @@ impl Session {
                 let is_used = planned.feasible || self.optimizer.has_weights();
                 if is_used {
                     self.epoch += 1;
-                    self.made.push(planned.plan);
+                    match self.waits_for_nobody {
+                        true => frame = self.plans.publish_late(planned.plan),
+                        false => self.made.push(planned.plan),
+                    }
                 }
                 (is_used, planned.reason)
             }

@@ -50,9 +50,14 @@ impl Trouble {
     }
 }
 
+/// Seconds from now to a sample of the transmitter's stream; `None` while that is not known.
+pub type Timeline = dyn Fn(u64) -> Option<f64> + Send + Sync;
+
 /// All ends of a run.
 #[derive(Default)]
 pub struct Ends {
+    /// Time left to the samples to be sent, where a radio sends them that waits for nobody: set as the radio is opened.
+    pub timeline: Arc<OnceLock<Box<Timeline>>>,
     /// Where frames sent go.
     pub outlets: Vec<ReferenceOutlet>,
     /// Where frames sent elsewhere come from.

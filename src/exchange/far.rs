@@ -7,6 +7,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 #[derive(Debug)]
 pub struct FarTransmitter {
     origin_ns: OnceLock<i64>,
+    /// Seconds by which its device's time is ahead of UTC, where it was set by a pulse.
+    seconds_ahead: OnceLock<i64>,
     end: AtomicU64,
     referenced: AtomicU64,
     received: AtomicU64,
@@ -17,6 +19,7 @@ impl Default for FarTransmitter {
     fn default() -> Self {
         Self {
             origin_ns: OnceLock::new(),
+            seconds_ahead: OnceLock::new(),
             end: AtomicU64::new(u64::MAX),
             referenced: AtomicU64::new(u64::MAX),
             received: AtomicU64::new(0),
@@ -26,10 +29,18 @@ impl Default for FarTransmitter {
 }
 
 impl FarTransmitter {
-    /// It begins: sample 0 of its stream is at this time of the shared clock.
-    pub fn begin(&self, origin_ns: i64) {
+    /// It begins: sample 0 of its stream is at this time of the shared clock, which is so many seconds ahead of UTC.
+    pub fn begin(&self, origin_ns: i64, seconds_ahead: Option<i64>) {
+        if let Some(seconds) = seconds_ahead {
+            let _ = self.seconds_ahead.set(seconds);
+        }
         // A transmitter that is found again has not begun anew.
         let _ = self.origin_ns.set(origin_ns);
+    }
+
+    /// Seconds by which its device's time is ahead of UTC, where it said so.
+    pub fn seconds_ahead(&self) -> Option<i64> {
+        self.seconds_ahead.get().copied()
     }
 
     /// When it began, once it has.

@@ -13,7 +13,7 @@ mod message;
 mod peer;
 mod uplink;
 
-pub use ends::{Ends, Reference, ReferenceInlet, ReferenceOutlet, Trouble};
+pub use ends::{Ends, Reference, ReferenceInlet, ReferenceOutlet, Timeline, Trouble};
 pub use far::FarTransmitter;
 pub use hub::{Hub, Outputs};
 pub use journal::{Journal, Recorded};

@@ -170,7 +170,9 @@ impl Shared {
                             let _ = outputs.frames.send(bits);
                         }
                     }
-                    Message::Event(Event::Started { origin_ns }) => outputs.far.begin(origin_ns),
+                    Message::Event(Event::Started { origin_ns, seconds_ahead }) => {
+                        outputs.far.begin(origin_ns, seconds_ahead);
+                    }
                     Message::Event(Event::LeftOut { frame }) => outputs.left_out.insert(frame),
                     Message::End { sample_time } => return outputs.far.finish(sample_time),
                     _ => {}

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use num_complex::Complex32;
 
+use super::calibration::{Calibrated, Mode};
 use super::feed::Feed;
 use super::second_clock::SecondClock;
 use super::shared_air::{self, FeedAir, SharedAir};
@@ -34,6 +35,8 @@ pub(super) struct InstalledAir {
     pub(super) feed: Option<Arc<Feed>>,
     /// The device's own world, for other processes.
     pub(super) shared: Option<SharedAir>,
+    /// A combiner is in its place until the channels are calibrated.
+    pub(super) cabled: bool,
     /// The air, as long as the device is open.
     pub(super) installation: Option<virtual_radio::Installed>,
 }
@@ -58,6 +61,7 @@ pub(super) fn install(
     around: &Surroundings,
     profile: &Profile,
     origin: &Arc<AtomicI64>,
+    calibrated: &Calibrated,
 ) -> Result<InstalledAir> {
     let arguments = Arguments(args);
     let air = arguments.text("air").unwrap_or_default();
@@ -66,7 +70,9 @@ pub(super) fn install(
     let first_row = arguments.number("world_row")?;
     let clock_ppm = arguments.number("clock_ppm")?;
     let rows = if clock_ppm.is_some() { 1 } else { profile.rx.channels.len() };
-    let mut installed = InstalledAir::default();
+    // Somebody has to lay the cables of a calibration through cables, and take them away again.
+    let cabled = matches!(calibrated, Calibrated::AtStart(Mode::Cable)) && arguments.text("combiner").is_none();
+    let mut installed = InstalledAir { cabled, ..InstalledAir::default() };
     let scale = 1.0 / sqrt_w(profile.rx.full_scale_dbm);
     installed.feed = match elsewhere.strip_prefix('@') {
         Some(address) => Some(shared_air::attach(address, first_row.unwrap_or(0), rows, scene)?),
@@ -88,6 +94,9 @@ pub(super) fn install(
     let name = format!("world-{}-{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
     let asked = format!("air=world{elsewhere}");
     *args = args.replace(&asked, &format!("air={name}"));
+    if installed.cabled {
+        args.push_str(",combiner=cable");
+    }
     installed.installation = Some(virtual_radio::Installed::new(&name, air));
     Ok(installed)
 }

@@ -31,6 +31,12 @@ struct Entry {
     /// Gain of one antenna element.
     #[serde(default)]
     antenna_gain_dbi: f64,
+    /// Where transmissions are logged.
+    log: Option<PathBuf>,
+    /// Longest time on the air in one run.
+    max_seconds: Option<f64>,
+    /// Largest share of the time on the air.
+    max_duty: Option<f64>,
     /// Into a cable: limit at the ports in all.
     cabled_max_dbm: Option<f64>,
     #[serde(default)]
@@ -47,6 +53,10 @@ pub struct Permission {
     pub radio: String,
     /// Most mean power in dBm, the sum over the ports.
     pub max_dbm: f64,
+    /// Longest time on the air in one run.
+    pub max_seconds: Option<f64>,
+    /// Where transmissions are logged; none for the virtual radio, which radiates nothing, unless the entry says so.
+    pub log: Option<PathBuf>,
 }
 
 impl Permission {
@@ -55,7 +65,7 @@ impl Permission {
     /// # Errors
     /// What was found and what is accepted, in one line.
     pub fn check(&self, key: &str, power_dbm: f64) -> std::result::Result<(), String> {
-        let Self { band, radio, max_dbm } = self;
+        let Self { band, radio, max_dbm, .. } = self;
         if power_dbm > *max_dbm {
             return Err(format!("{key} = {power_dbm}; accepted in band `{band}` with {radio}: up to {max_dbm:.2} dBm"));
         }
@@ -86,7 +96,7 @@ impl Bands {
         let half_hz = (1.0 + waveform.roll_off) * waveform.bandwidth_hz / 2.0;
         let (low_hz, high_hz) = (waveform.carrier_hz - half_hz, waveform.carrier_hz + half_hz);
         let fits = |entry: &&Entry| {
-            entry.driver.as_deref().is_none_or(|driver| driver == profile.driver())
+            entry.driver.as_deref().is_none_or(|driver| driver == profile.driver_name())
                 && entry.min_hz <= low_hz
                 && high_hz <= entry.max_hz
         };
@@ -109,8 +119,36 @@ impl Bands {
                 )));
             }
         };
+        if radiated.is_some() {
+            // Into a cable a guess does no harm that attenuators do not prevent.
+            profile.check_measured(waveform.carrier_hz).map_err(Error::input)?;
+        }
         let max_dbm = limit.min(profile.tx.max_dbm);
-        let permission = Permission { band: entry.name.clone(), radio: profile.name.clone(), max_dbm };
+        if let Some(duty) = entry.max_duty.filter(|duty| duty.is_nan() || *duty < 1.0) {
+            return Err(Error::input(format!(
+                "band file: entry `{}`: max_duty = {duty}; accepted: 1, as frames follow each other without a pause",
+                entry.name
+            )));
+        }
+        if let Some(seconds) = entry.max_seconds.filter(|seconds| seconds.is_nan() || *seconds <= 0.0) {
+            return Err(Error::input(format!(
+                "band file: entry `{}`: max_seconds = {seconds}; accepted: a number above 0",
+                entry.name
+            )));
+        }
+        let max_seconds = entry.max_seconds;
+        let log = match (&entry.log, profile.driver_name()) {
+            (Some(path), _) => Some(path.clone()),
+            (None, "virtual") => None,
+            (None, _) => Some(super::tx_log::usual_path().ok_or_else(|| {
+                Error::input(format!(
+                    "band file: entry `{}`: no log of transmissions; accepted: log = FILE, or HOME or XDG_STATE_HOME set",
+                    entry.name
+                ))
+            })?),
+        };
+        let permission =
+            Permission { band: entry.name.clone(), radio: profile.name.clone(), max_dbm, max_seconds, log };
         permission.check("constraints.power_dbm", scene.constraints.power_dbm).map_err(Error::input)?;
         Ok(permission)
     }
@@ -122,8 +160,33 @@ mod tests {
     use crate::scene::PAPER_TOML;
 
     fn permit(bands: &str) -> Result<Permission> {
+        permit_with(bands, MEASURED)
+    }
+
+    fn permit_with(bands: &str, measured: &str) -> Result<Permission> {
         let bands: Bands = config::from_toml(bands, "bands.toml")?;
-        bands.permit(&Profile::find("virtual")?, &Scene::from_toml(PAPER_TOML, "paper")?)
+        let profile = Profile::from_toml(&format!("{}{measured}", Profile::text("virtual")?), "virtual.toml")?;
+        bands.permit(&profile, &Scene::from_toml(PAPER_TOML, "paper")?)
+    }
+
+    const MEASURED: &str =
+        "\n[[tx.measured]]\ndate = \"2026-01-31\"\ngain_db = 0.0\nfrequency_hz = 3.5e9\nfull_scale_dbm = 10.0\n";
+
+    #[test]
+    fn f16_nothing_is_radiated_by_a_profile_whose_full_scale_nobody_measured() {
+        let entry = format!("{ENTRY}max_eirp_dbm = 10.0\nantenna_gain_dbi = 3.0");
+        assert!(permit_with(&entry, MEASURED).is_ok());
+        for (measured, said) in [
+            (String::new(), "is a guess"),
+            (MEASURED.replace("gain_db = 0.0", "gain_db = 10.0"), "is a guess"),
+            (MEASURED.replace("3.5e9", "2.4e9"), "is a guess"),
+            (MEASURED.replace("full_scale_dbm = 10.0", "full_scale_dbm = 14.0"), "measured on 2026-01-31"),
+            (MEASURED.replace("2026-01-31", "yesterday"), "YYYY-MM-DD"),
+        ] {
+            let error = permit_with(&entry, &measured).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(permit_with(&format!("{ENTRY}cabled_max_dbm = 5.0"), "").is_ok(), "into a cable it may be a guess");
     }
 
     const ENTRY: &str = "[[allow]]\nname = \"bench\"\nmin_hz = 3.4e9\nmax_hz = 3.6e9\n";

@@ -13,6 +13,8 @@ use crate::{Error, Result, config};
 
 /// Longest relative delay that is left uncorrected, in samples.
 const DELAY_MAX: f64 = 0.05;
+/// Most that a channel's gain may differ: beyond it a channel is taken for broken, and is not driven harder.
+const GAIN_MAX_DB: f64 = 6.0;
 /// Worst standard error of a phase that is accepted.
 const ERROR_MAX_DEG: f64 = 0.5;
 /// How long a calibration counts.
@@ -135,7 +137,7 @@ impl Calibration {
         } else if binding.session.as_ref().is_some_and(|session| *session != self.session) {
             Err("the device's phases are new with every opening, and this one is another".into())
         } else {
-            Ok(())
+            self.accept()
         }
     }
 
@@ -165,6 +167,12 @@ impl Calibration {
                     return Err(format!(
                         "{side} channel {} is {:.3} samples off; accepted: {DELAY_MAX}",
                         offset.channel, offset.delay_samples
+                    ));
+                }
+                if offset.gain_db.is_nan() || offset.gain_db.abs() > GAIN_MAX_DB {
+                    return Err(format!(
+                        "{side} channel {} is {:.1} dB off; accepted: {GAIN_MAX_DB} dB",
+                        offset.channel, offset.gain_db
                     ));
                 }
                 if offset.error_deg.is_nan() || offset.error_deg > ERROR_MAX_DEG {
@@ -255,5 +263,13 @@ mod tests {
         assert!(made.accept().is_err());
         (made.tx[0].error_deg, made.rx[0].delay_samples) = (0.1, -0.3);
         assert!(made.accept().unwrap_err().contains("RX channel 0"));
+    }
+
+    #[test]
+    fn f24_a_channel_that_is_far_too_weak_is_not_driven_harder() {
+        let (mut made, binding) = calibration();
+        made.tx[0].gain_db = -20.0;
+        assert!(made.accept().unwrap_err().contains("TX channel 0 is -20.0 dB off"));
+        assert!(made.check(&binding, made.created_unix_s).is_err(), "nor by a file");
     }
 }

@@ -50,8 +50,20 @@ pub struct Counters {
     pub overflows: AtomicU64,
     /// Gaps in received time that nobody announced.
     pub gaps: AtomicU64,
+    /// Packets that were lost or did not fit the others, on their way to the device or from it.
+    pub packets_lost: AtomicU64,
+    /// Times that a stream failed at something.
+    pub stream_errors: AtomicU64,
+    /// Times that reception was started again.
+    pub restarts: AtomicU64,
+    /// Times of received samples that cannot be.
+    pub wrong_times: AtomicU64,
+    /// Received samples at the converter's limits.
+    pub clipped: AtomicU64,
     /// Times that nothing went on inside a burst.
     pub timeouts: AtomicU64,
+    /// Frames that were written whole.
+    pub frames_sent: AtomicU64,
     /// Frames that were not sent, or not to their end.
     pub frames_left_out: AtomicU64,
     /// Frames made weaker to keep to the permission.
@@ -81,14 +93,20 @@ impl Counters {
     }
 
     /// The counts by name.
-    pub fn table(&self) -> [(&'static str, u64); 9] {
+    pub fn table(&self) -> [(&'static str, u64); 15] {
         [
             ("bursts", &self.bursts),
             ("late", &self.late),
             ("underflows", &self.underflows),
             ("overflows", &self.overflows),
             ("gaps", &self.gaps),
+            ("lost packets", &self.packets_lost),
+            ("stream errors", &self.stream_errors),
+            ("restarts", &self.restarts),
+            ("wrong times", &self.wrong_times),
+            ("samples clipped", &self.clipped),
             ("timeouts", &self.timeouts),
+            ("frames written", &self.frames_sent),
             ("frames left out", &self.frames_left_out),
             ("frames capped", &self.frames_capped),
             ("samples limited", &self.limited),

@@ -9,8 +9,9 @@ use soapysdr::{Device, Direction, ErrorCode, RxStream, TxStream};
 use super::profile::{Format, MAX_CHANNELS};
 use crate::{Error, Result};
 
-/// SoapySDR's flag of a status that tells the end of a burst.
+/// SoapySDR's flags of a status: it tells the end of a burst, it has a time.
 const END_BURST: i32 = 1 << 1;
+const HAS_TIME: i32 = 1 << 2;
 
 /// Which half of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,11 @@ pub enum Trouble {
     Underflow,
     /// The device had no room for what it received.
     Overflow,
-    /// Anything else: the device is gone or broken.
+    /// A packet was lost or does not fit the others: what follows may be whole again.
+    Corrupt,
+    /// The stream failed at something: after a new start it may work again.
+    Broken,
+    /// Anything else: the driver cannot do it.
     Gone,
 }
 
@@ -52,6 +57,8 @@ impl From<soapysdr::Error> for Trouble {
             ErrorCode::TimeError => Self::Late,
             ErrorCode::Underflow => Self::Underflow,
             ErrorCode::Overflow => Self::Overflow,
+            ErrorCode::Corruption => Self::Corrupt,
+            ErrorCode::StreamError => Self::Broken,
             _ => Self::Gone,
         }
     }
@@ -59,9 +66,20 @@ impl From<soapysdr::Error> for Trouble {
 
 /// What a transmitting stream's device tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub struct Status {
+    /// The end of a burst, some trouble, or nothing of concern.
+    pub what: StatusKind,
+    /// When it was, in samples of the device's clock.
+    pub at: Option<i64>,
+}
+
+/// What a status tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusKind {
     /// A burst was sent to its end.
     BurstEnded,
+    /// Something went wrong.
+    Trouble(Trouble),
     /// Something of no concern.
     Other,
 }
@@ -135,7 +153,25 @@ impl SoapyDevice {
     /// Sets both sources.
     pub fn set_sources(&self, clock: &str, time: &str) -> Result<()> {
         self.device.set_clock_source(clock).map_err(failed("clock source"))?;
-        self.device.set_time_source(time).map_err(failed("time source"))
+        self.device.set_time_source(time).map_err(failed("time source"))?;
+        self.check_sources(clock, time)
+    }
+
+    /// Whether the device has these sources; one that does not say is taken at its word.
+    pub fn check_sources(&self, clock: &str, time: &str) -> Result<()> {
+        for (what, asked, found) in
+            [("clock", clock, self.device.get_clock_source()), ("time", time, self.device.get_time_source())]
+        {
+            if let Ok(found) = found
+                && !found.is_empty()
+                && found != asked
+            {
+                return Err(Error::input(format!(
+                    "radio: device.{what}_source = \"{asked}\", the device has \"{found}\"; accepted: a source that it takes"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// A sensor of the device, or of a channel.
@@ -177,9 +213,39 @@ impl SoapyDevice {
         bandwidth.map_or(Ok(()), |hz| self.device.set_bandwidth(side.into(), channel, hz).map_err(failed("bandwidth")))
     }
 
-    /// Tunes a channel.
-    pub fn tune(&self, side: Side, channel: usize, carrier_hz: f64) -> Result<()> {
-        self.device.set_frequency(side.into(), channel, carrier_hz, ()).map_err(failed("frequency"))
+    /// Tunes a channel, its oscillator so far beside the carrier.
+    pub fn tune(&self, side: Side, channel: usize, carrier_hz: f64, lo_offset_hz: f64) -> Result<()> {
+        let tuned = match lo_offset_hz {
+            0.0 => self.device.set_frequency(side.into(), channel, carrier_hz, ()),
+            offset => self.device.set_frequency(side.into(), channel, carrier_hz, format!("OFFSET={offset}").as_str()),
+        };
+        tuned.map_err(failed("frequency"))
+    }
+
+    /// A receiving channel keeps its gain, and takes its constant away or leaves it, where its driver knows of that.
+    pub fn set_modes(&self, channel: usize, removes_dc: bool) -> Result<()> {
+        if self.device.has_gain_mode(Direction::Rx, channel).unwrap_or(false) {
+            self.device.set_gain_mode(Direction::Rx, channel, false).map_err(failed("gain mode"))?;
+        }
+        if self.device.has_dc_offset_mode(Direction::Rx, channel).unwrap_or(false) {
+            self.device.set_dc_offset_mode(Direction::Rx, channel, removes_dc).map_err(failed("DC offset mode"))?;
+        }
+        Ok(())
+    }
+
+    /// Gain of a channel as the device has it.
+    pub fn gain(&self, side: Side, channel: usize) -> Option<f64> {
+        self.device.gain(side.into(), channel).ok()
+    }
+
+    /// Whether a receiving channel changes its gain by itself.
+    pub fn gain_is_automatic(&self, channel: usize) -> bool {
+        self.device.gain_mode(Direction::Rx, channel).unwrap_or(false)
+    }
+
+    /// Filter of a channel as the device has it.
+    pub fn bandwidth(&self, side: Side, channel: usize) -> Option<f64> {
+        self.device.bandwidth(side.into(), channel).ok()
     }
 
     /// Gain of a channel.
@@ -202,6 +268,27 @@ impl SoapyDevice {
     /// Sets the time to zero: at once, or at an edge of the seconds' pulse.
     pub fn reset_time(&self, at_edge: bool) -> Result<()> {
         self.device.set_hardware_time(at_edge.then_some("UNKNOWN_PPS"), 0).map_err(failed("hardware time"))
+    }
+
+    /// Sets the time that is taken at the next edge of the seconds' pulse.
+    pub fn set_time_at_edge(&self, time_ns: i64) -> Result<()> {
+        self.device.set_hardware_time(Some("PPS"), time_ns).map_err(failed("hardware time at the pulse"))
+    }
+
+    /// The device's time at the last edge of the seconds' pulse.
+    pub fn time_of_edge_ns(&self) -> Result<i64> {
+        self.device.get_hardware_time(Some("PPS")).map_err(failed("time of the last pulse"))
+    }
+
+    /// The device's time in nanoseconds.
+    pub fn now_ns(&self) -> Result<i64> {
+        self.device.get_hardware_time(None).map_err(failed("hardware time"))
+    }
+
+    /// Whether the device's time stands still while nobody reads: a virtual radio in lockstep.
+    pub fn waits(&self) -> bool {
+        let info = self.device.hardware_info().ok();
+        info.is_some_and(|info| info.get("pace") == Some("lockstep"))
     }
 
     /// Whether the device has a time.
@@ -347,15 +434,23 @@ impl SendStream {
         Ok(written)
     }
 
-    /// What the device tells, if it does in time.
-    pub fn status(&mut self, timeout: Duration) -> Result<Status, Trouble> {
+    /// What the device tells; `None` where it tells nothing in time.
+    pub fn status(&mut self, timeout: Duration) -> Option<Status> {
         let (mut mask, mut flags, mut time_ns) = (0, 0, 0);
         let timeout = micros(timeout);
-        match &mut self.wire {
+        let told = match &mut self.wire {
             SendWire::Floats(stream) => stream.read_status(&mut mask, &mut flags, &mut time_ns, timeout),
             SendWire::Shorts(stream) => stream.read_status(&mut mask, &mut flags, &mut time_ns, timeout),
-        }?;
-        Ok(if flags & END_BURST != 0 { Status::BurstEnded } else { Status::Other })
+        };
+        let what = match told.map_err(Trouble::from) {
+            // A driver without events answers that it has none.
+            Err(Trouble::Timeout | Trouble::Gone) => return None,
+            Err(trouble) => StatusKind::Trouble(trouble),
+            Ok(_) if flags & END_BURST != 0 => StatusKind::BurstEnded,
+            Ok(_) => StatusKind::Other,
+        };
+        let at = (flags & HAS_TIME != 0).then(|| samples_of_ns(time_ns, self.rate_hz));
+        Some(Status { what, at })
     }
 }
 
@@ -404,6 +499,27 @@ impl ReceiveStream {
         rows: impl Iterator<Item = &'a mut [Complex32]>,
         timeout: Duration,
     ) -> Result<(usize, i64), Trouble> {
+        let (count, time_ns) = self.read_timed(rows, timeout)?;
+        Ok((count, samples_of_ns(time_ns, self.rate_hz)))
+    }
+
+    /// By which part of a sample a time lies beside the grid of samples.
+    pub fn off_grid(&self, time_ns: i64) -> f64 {
+        let nearest = ns_of_samples(samples_of_ns(time_ns, self.rate_hz), self.rate_hz);
+        (time_ns - nearest) as f64 * 1e-9 * self.rate_hz
+    }
+
+    /// The sample nearest to a time.
+    pub fn sample_at(&self, time_ns: i64) -> i64 {
+        samples_of_ns(time_ns, self.rate_hz)
+    }
+
+    /// As [`read`](Self::read), with the time in nanoseconds as the driver gives it.
+    pub fn read_timed<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a mut [Complex32]>,
+        timeout: Duration,
+    ) -> Result<(usize, i64), Trouble> {
         let timeout = micros(timeout);
         let (count, time_ns) = match &mut self.wire {
             ReceiveWire::Floats(stream) => {
@@ -430,7 +546,7 @@ impl ReceiveStream {
                 (count, stream.time_ns())
             }
         };
-        Ok((count, samples_of_ns(time_ns, self.rate_hz)))
+        Ok((count, time_ns))
     }
 }
 

@@ -6,11 +6,15 @@
 //! profiles say which nominal power a full-scale sample stands for. The file `device.rs` alone names the library.
 
 mod air;
+mod arrivals;
 mod bands;
+mod bursts;
 mod calibrate;
 mod calibration;
+mod contract;
 mod counters;
 mod device;
+mod device_clock;
 mod feed;
 pub mod probe;
 mod profile;
@@ -18,21 +22,27 @@ mod radio;
 mod radios;
 mod second_clock;
 mod shared_air;
+mod silencer;
 mod sink;
 mod source;
 mod start_up;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 mod transmitter;
+mod tx_log;
 mod watchdog;
 
 pub use bands::{Bands, Permission};
 pub use calibration::{Calibrated, Calibration, Mode, Offset};
+pub use contract::Contract;
 pub use counters::{Counters, Traffic};
 pub use device::{Side, SoapyDevice};
 pub use profile::{Profile, profile_names};
 pub use radio::{Radio, Started};
 pub use radios::{RadioOptions, Radios, SharedRadios, Surroundings, with_radios};
+pub use silencer::silence_all;
+pub use supervisor::supervise;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::calibrate::{self, Schedule};
 use super::calibration::Mode;
-use super::device::{RECEIVE_CHUNK, ReceiveStream, Side, SoapyDevice, Status, Trouble};
+use super::contract::{Acknowledge, Late, Underflow};
+use super::device::{RECEIVE_CHUNK, ReceiveStream, SendStream, Side, SoapyDevice, StatusKind, Trouble};
+use super::device_clock::DeviceClock;
 use super::profile::PhaseAfterRetune;
 use super::start_up::start_up;
 use super::transmitter::Transmitter;
@@ -26,6 +28,9 @@ const FIXED_DEG: f64 = 5.0;
 /// Rates that are tried, in the scene's, and for how long each.
 const RUNGS: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
 const RUNG: Duration = Duration::from_millis(300);
+
+/// How long a device may take to tell something.
+const TELL: Duration = Duration::from_millis(500);
 
 /// What one step found.
 #[derive(Debug, Clone, Serialize)]
@@ -53,6 +58,12 @@ pub struct Measured {
     pub burst_acknowledged: Option<bool>,
     /// A burst that is too late is reported.
     pub late_reported: Option<bool>,
+    /// What becomes of a packet that is too late.
+    pub late: Option<Late>,
+    /// What follows where there was nothing to send; null where it could not be tried.
+    pub underflow: Option<Underflow>,
+    /// Which ends of bursts are acknowledged.
+    pub acknowledge: Option<Acknowledge>,
     /// Samples from transmission to reception, modulo 1 024.
     pub latency_samples: Option<i64>,
     /// What a tuning does to the phases.
@@ -66,6 +77,9 @@ pub struct Measured {
 pub struct Probed {
     /// Driver, hardware and serial.
     pub device: String,
+    /// The arguments that it was opened with.
+    #[serde(skip)]
+    args: String,
     /// The steps.
     pub steps: Vec<Step>,
     /// What goes into a profile.
@@ -88,7 +102,9 @@ impl Probed {
         let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
         table.insert("status".into(), "probed".into());
         let mut put = |section: &str, key: &str, value: Option<toml::Value>| {
-            if let (Some(value), Some(toml::Value::Table(section))) = (value, table.get_mut(section)) {
+            let Some(value) = value else { return };
+            let section = table.entry(section).or_insert_with(|| toml::Table::new().into());
+            if let toml::Value::Table(section) = section {
                 section.insert(key.into(), value);
             }
         };
@@ -102,6 +118,11 @@ impl Probed {
         put("sync", "phase_after_retune", phase);
         put("device", "max_rate_hz", measured.max_rate_hz.map(Into::into));
         put("rx", "latency_samples", measured.latency_samples.map(Into::into));
+        // Words of the same names as in a profile.
+        let word = |value: serde_json::Value| value.as_str().map(Into::into);
+        put("driver", "late", word(serde_json::json!(measured.late)));
+        put("driver", "underflow", word(serde_json::json!(measured.underflow)));
+        put("driver", "acknowledge", word(serde_json::json!(measured.acknowledge)));
         toml::to_string(&table).map_err(|error| error.to_string())
     }
 }
@@ -116,7 +137,8 @@ pub fn probe(
     cabled: bool,
 ) -> Result<Probed> {
     let mut device = SoapyDevice::open(args)?;
-    let mut probed = Probed { device: device.describe(), steps: Vec::new(), measured: Measured::default() };
+    let mut probed =
+        Probed { device: device.describe(), args: args.into(), steps: Vec::new(), measured: Measured::default() };
     let described = probed.device.clone();
     probed.note("open", true, described);
     let waveform = &scene.waveform;
@@ -295,7 +317,8 @@ fn bursts(
     let rows = vec![&zeros[..]; tx.channels.len()];
     let done = AtomicBool::new(false);
     let lead = tx.lead_samples(rate_hz);
-    let (ended, late) = std::thread::scope(|scope| {
+    let waits = device.waits();
+    let (ended, late, starved) = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut rows = vec![vec![Complex32::default(); RECEIVE_CHUNK]; profile.rx.channels.len()];
             while !done.load(Ordering::Relaxed) {
@@ -303,23 +326,62 @@ fn bursts(
                 let _ = receiver.read(rows.iter_mut().map(|row| &mut row[..]), Duration::from_millis(20));
             }
         });
-        let mut burst = |at: Result<i64>| -> Result<Status, Trouble> {
-            sender.write(&rows, Some(at.map_err(|_| Trouble::Gone)?), true, Duration::from_millis(500))?;
-            sender.status(Duration::from_millis(500))
+        let early = || device.now().map(|now| now + 2 * lead.max(RECEIVE_CHUNK as i64));
+        let mut burst = |at: Result<i64>, ends: bool| -> Result<Option<StatusKind>, Trouble> {
+            sender.write(&rows, Some(at.map_err(|_| Trouble::Gone)?), ends, TELL)?;
+            Ok(sender.status(TELL).map(|status| status.what))
         };
-        let ended = burst(device.now().map(|now| now + 2 * lead.max(RECEIVE_CHUNK as i64)));
-        let late = burst(device.now().map(|now| now - 1000));
+        let ended = burst(early(), true);
+        let late = burst(device.now().map(|now| now - 1000), true);
+        // In lockstep nothing ever runs dry.
+        let starved = (!waits).then(|| {
+            std::iter::from_fn(|| sender.status(TELL)).for_each(drop);
+            let starved = burst_open(&mut sender, &rows, early());
+            let _ = sender.write(&rows, None, true, TELL);
+            let told: Vec<_> = std::iter::from_fn(|| sender.status(TELL)).map(|status| status.what).collect();
+            (starved, told.contains(&StatusKind::BurstEnded))
+        });
         done.store(true, Ordering::Relaxed);
-        (ended, late)
+        (ended, late, starved)
     });
     sender.deactivate();
-    let acknowledged = ended == Ok(Status::BurstEnded);
-    let reported = late == Err(Trouble::Late);
-    probed.measured.burst_acknowledged = Some(acknowledged);
-    probed.measured.late_reported = Some(reported);
-    let found = format!("the end of a burst: {ended:?}; a burst that is too late: {late:?}");
-    probed.note("bursts", acknowledged && reported, found);
+    let acknowledged = ended == Ok(Some(StatusKind::BurstEnded));
+    let lates = [Ok(Some(StatusKind::Trouble(Trouble::Late))), Err(Trouble::Late)];
+    let measured = &mut probed.measured;
+    measured.burst_acknowledged = Some(acknowledged);
+    measured.late_reported = Some(lates.contains(&late));
+    measured.late = Some(match &late {
+        Err(_) => Late::Refused,
+        Ok(Some(StatusKind::Trouble(_))) => Late::Reported,
+        Ok(_) => Late::Silent,
+    });
+    measured.acknowledge = Some(match (acknowledged, &starved) {
+        (false, _) => Acknowledge::Never,
+        (true, Some((_, false))) => Acknowledge::Unbroken,
+        (true, _) => Acknowledge::Always,
+    });
+    measured.underflow = starved.map(|(told, ended)| match (told, ended) {
+        (Some(StatusKind::Trouble(Trouble::Underflow)), true) => Underflow::NextPacket,
+        (Some(StatusKind::Trouble(Trouble::Underflow)), false) => Underflow::NextBurst,
+        _ => Underflow::Silent,
+    });
+    let contract = profile.contract(&probed.args);
+    let fits = measured.late == Some(contract.late)
+        && measured.acknowledge == Some(contract.acknowledge)
+        && measured.underflow.is_none_or(|underflow| underflow == contract.underflow);
+    let found = format!(
+        "the end of a burst: {ended:?}; a burst that is too late: {late:?}; nothing to send: {:?}; {}",
+        measured.underflow,
+        if fits { "as the profile has it" } else { "not as the profile has it: --write puts it there" }
+    );
+    probed.note("bursts", fits, found);
     Ok(())
+}
+
+/// Begins a burst that is never continued; what the device tells of it.
+fn burst_open(sender: &mut SendStream, rows: &[&[Complex32]], at: Result<i64>) -> Option<StatusKind> {
+    sender.write(rows, Some(at.ok()?), false, TELL).ok()?;
+    sender.status(TELL).map(|status| status.what)
 }
 
 /// Levels and crosstalk of every path, latency, phases over tunings, and silence after the stop.
@@ -334,7 +396,9 @@ fn over_cable(
     let waveform = &scene.waveform;
     let rate_hz = scene.sample_rate_hz();
     let counters: Arc<Counters> = Arc::default();
-    let mut transmitter = Transmitter::open(device, profile, rate_hz, permission, &counters)?;
+    let clock = Arc::new(DeviceClock::new(device, rate_hz)?);
+    let contract = profile.contract(&probed.args);
+    let mut transmitter = Transmitter::open(device, &clock, profile, contract, rate_hz, permission, &counters)?;
     let (tx, rx) = (&profile.tx.channels, &profile.rx.channels);
     let counts = [tx.len(), rx.len()];
     let (mut phases, mut levels, mut latency) = (Vec::new(), String::new(), 0);
@@ -342,7 +406,7 @@ fn over_cable(
     transmitter.start()?;
     for _ in 0..RETUNES {
         for &channel in tx {
-            device.tune(Side::Tx, channel, waveform.carrier_hz)?;
+            device.tune(Side::Tx, channel, waveform.carrier_hz, profile.tx.lo_offset_hz)?;
         }
         profile.sync.settle();
         receiver.deactivate();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::contract::{Contract, DriverProfile};
 use crate::{Error, Result, config};
 
 /// Profiles that are compiled in.
@@ -20,7 +21,9 @@ const SHIPPED: &[(&str, &str)] = &[
     ("x410", include_str!("../../hardware/profiles/x410.toml")),
     ("x310-pair", include_str!("../../hardware/profiles/x310-pair.toml")),
     ("b210", include_str!("../../hardware/profiles/b210.toml")),
+    ("b210-receiver", include_str!("../../hardware/profiles/b210-receiver.toml")),
     ("bladerf2-micro", include_str!("../../hardware/profiles/bladerf2-micro.toml")),
+    ("bladerf2-receiver", include_str!("../../hardware/profiles/bladerf2-receiver.toml")),
 ];
 
 /// Names of the shipped profiles.
@@ -44,6 +47,9 @@ pub struct Profile {
     pub rx: RxProfile,
     /// How its clocks and oscillators behave.
     pub sync: SyncProfile,
+    /// What its driver does where things go wrong, where that is not what is known of the driver.
+    #[serde(default)]
+    pub driver: DriverProfile,
 }
 
 /// How far anybody has tried a profile.
@@ -99,6 +105,8 @@ pub enum TimeSet {
     Now,
     /// To zero, at the second edge from now.
     UnknownPps,
+    /// To the second of UTC, at the edge of a pulse that all devices of a system have.
+    UtcPps,
     /// Not at all.
     None,
 }
@@ -134,6 +142,9 @@ pub struct TxProfile {
     pub gain_db: f64,
     /// Nominal power of a constant full-scale sample at that gain, at the port.
     pub full_scale_dbm: f64,
+    /// What was measured at the ports: without it nothing is radiated.
+    #[serde(default)]
+    pub measured: Vec<MeasuredPower>,
     /// Most mean power that the ports may give in all; the band's limit holds too.
     pub max_dbm: f64,
     /// Samples on the wire.
@@ -148,6 +159,18 @@ pub struct TxProfile {
     /// Time from now to the start of a burst.
     #[serde(default = "twenty")]
     pub lead_ms: f64,
+    /// Most time before a sample's own at which it is written: what a driver swallows without sending is lost.
+    #[serde(default = "fifty")]
+    pub ahead_ms: f64,
+    /// Time that must be left before a sample's own for it to be written.
+    #[serde(default = "tenth")]
+    pub deadline_ms: f64,
+    /// Time without a frame after which the transmitter has failed.
+    #[serde(default = "five")]
+    pub silence_max_s: f64,
+    /// Offset of the oscillator from the carrier, so that its leakage lies beside the signal.
+    #[serde(default)]
+    pub lo_offset_hz: f64,
     /// Time without progress inside a burst after which the transmitter is shut down.
     #[serde(default = "five_hundred")]
     pub watchdog_ms: f64,
@@ -156,8 +179,20 @@ pub struct TxProfile {
     pub ramp_samples: usize,
 }
 
+fn half() -> f64 {
+    0.5
+}
 fn sixteen_bits() -> f32 {
     32768.0
+}
+fn fifty() -> f64 {
+    50.0
+}
+fn tenth() -> f64 {
+    0.1
+}
+fn five() -> f64 {
+    5.0
 }
 fn twenty() -> f64 {
     20.0
@@ -170,6 +205,20 @@ fn two_hundred() -> f64 {
 }
 fn sixty_four() -> usize {
     64
+}
+
+/// What somebody measured at a port with a constant full-scale sample.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredPower {
+    /// When: YYYY-MM-DD.
+    pub date: String,
+    /// Gain.
+    pub gain_db: f64,
+    /// Carrier.
+    pub frequency_hz: f64,
+    /// Power of a constant full-scale sample.
+    pub full_scale_dbm: f64,
 }
 
 /// A radio's receiving side.
@@ -203,6 +252,15 @@ pub struct RxProfile {
     /// Time from now to a timed start.
     #[serde(default = "two_hundred")]
     pub start_delay_ms: f64,
+    /// Offset of the oscillator from the carrier, so that its constant lies beside the signal.
+    #[serde(default)]
+    pub lo_offset_hz: f64,
+    /// Whether the device takes its constant away by itself.
+    #[serde(default = "yes")]
+    pub removes_dc: bool,
+    /// Time without a sample after which reception is started again.
+    #[serde(default = "half")]
+    pub stall_s: f64,
     /// Samples by which this side's count lags the transmitting side's, with no path between.
     #[serde(default)]
     pub latency_samples: i64,
@@ -294,6 +352,10 @@ impl Profile {
             ("device.max_rate_hz", profile.device.max_rate_hz),
             ("tx.lead_ms", tx.lead_ms),
             ("tx.watchdog_ms", tx.watchdog_ms),
+            ("tx.deadline_ms", tx.deadline_ms),
+            ("tx.ahead_ms", tx.ahead_ms),
+            ("tx.silence_max_s", tx.silence_max_s),
+            ("rx.stall_s", rx.stall_s),
             ("tx.full_scale", f64::from(tx.full_scale)),
             ("rx.full_scale", f64::from(rx.full_scale)),
             ("rx.start_delay_ms", rx.start_delay_ms),
@@ -305,16 +367,50 @@ impl Profile {
         Ok(profile)
     }
 
+    /// What its driver, opened with these arguments, does where things go wrong.
+    pub fn contract(&self, args: &str) -> Contract {
+        Contract::new(args, &self.driver)
+    }
+
     /// Whether its time is that of other devices too.
     pub fn has_shared_time(&self) -> bool {
-        self.device.time_source != "internal"
+        // A device's own zero at some edge is not another's: they differ by whole seconds. The virtual radio's is its world's.
+        let is_agreed = self.device.time_set == TimeSet::UtcPps || self.driver_name() == "virtual";
+        self.device.time_source != "internal" && is_agreed
     }
 
     /// SoapySDR's driver, as the arguments name it.
-    pub fn driver(&self) -> &str {
+    pub fn driver_name(&self) -> &str {
         let named = |item: &'_ str| item.trim().strip_prefix("driver=").map(str::len);
         let item = self.device.args.split(',').find(|item| named(item).is_some()).unwrap_or_default();
         item.trim().strip_prefix("driver=").unwrap_or_default()
+    }
+
+    /// Whether what a full-scale sample means was measured at the profile's gain and near this carrier, and found no
+    /// stronger than the profile says.
+    pub fn check_measured(&self, carrier_hz: f64) -> Result<(), String> {
+        let tx = &self.tx;
+        let near = |measured: &&MeasuredPower| {
+            (measured.gain_db - tx.gain_db).abs() <= 0.5 && (measured.frequency_hz / carrier_hz - 1.0).abs() <= 0.05
+        };
+        let is_date = |text: &str| text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        match tx.measured.iter().find(near) {
+            None => Err(format!(
+                "tx.full_scale_dbm of {} at {} dB and {:.0} MHz is a guess; accepted for radiating: an entry \
+                 [[tx.measured]] (date, gain_db, frequency_hz, full_scale_dbm) of that gain and carrier",
+                self.name,
+                tx.gain_db,
+                carrier_hz / 1e6
+            )),
+            Some(measured) if !is_date(&measured.date) => {
+                Err(format!("tx.measured.date = \"{}\"; accepted: YYYY-MM-DD", measured.date))
+            }
+            Some(measured) if measured.full_scale_dbm > tx.full_scale_dbm + 0.5 => Err(format!(
+                "tx.full_scale_dbm = {} of {}, measured on {}: {}; accepted: what was measured",
+                tx.full_scale_dbm, self.name, measured.date, measured.full_scale_dbm
+            )),
+            Some(_) => Ok(()),
+        }
     }
 
     /// Whether the device can run at this rate, and what it can if not.
@@ -348,8 +444,8 @@ mod tests {
         for name in profile_names() {
             let profile = Profile::find(name).unwrap();
             assert_eq!(profile.name, name);
-            assert!(!profile.driver().is_empty() && [0, 2, 4].contains(&profile.tx.channels.len()), "{name}");
-            assert!(profile.driver() == "virtual" || profile.status == Tried::Untested);
+            assert!(!profile.driver_name().is_empty() && [0, 2, 4].contains(&profile.tx.channels.len()), "{name}");
+            assert!(profile.driver_name() == "virtual" || profile.status == Tried::Untested);
         }
     }
 

@@ -9,12 +9,15 @@ use num_complex::Complex32;
 use super::air::{InstalledAir, install};
 use super::calibrate::{self, Schedule};
 use super::calibration::{self, Binding, Calibrated, Calibration, Mode};
-use super::device::{RECEIVE_CHUNK, ReceiveStream, SoapyDevice, ns_of_samples, samples_of_ns};
-use super::profile::PhaseAfterRetune;
-use super::start_up::start_up;
+use super::device::{RECEIVE_CHUNK, ReceiveStream, Side, SoapyDevice, ns_of_samples, samples_of_ns};
+use super::device_clock::DeviceClock;
+use super::profile::{PhaseAfterRetune, TimeSet};
+use super::start_up::{seconds_ahead, start_up};
+use super::supervisor::Supervisor;
 use super::transmitter::Transmitter;
+use super::tx_log;
 use super::watchdog::{self, Vitals};
-use super::{Counters, Permission, Profile, RadioOptions, Surroundings, lock};
+use super::{Contract, Counters, Permission, Profile, RadioOptions, Surroundings, lock};
 use crate::blocks::FIRST_SAMPLE;
 use crate::channel::World;
 use crate::recording::Device;
@@ -27,6 +30,11 @@ pub struct Radio {
     transmitter: Mutex<Option<Transmitter>>,
     receiver: Mutex<Option<ReceiveStream>>,
     device: SoapyDevice,
+    /// Driver, hardware and serial, as it was opened: one that is gone does not answer.
+    described: String,
+    pub(super) clock: Arc<DeviceClock>,
+    /// What its driver does where things go wrong.
+    pub(super) contract: Contract,
     /// What it is.
     pub profile: Profile,
     rate_hz: f64,
@@ -48,6 +56,13 @@ pub struct Radio {
     receive_corrections: OnceLock<Vec<Complex32>>,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// Silences the device should this process die.
+    supervisor: Mutex<Option<Supervisor>>,
+    /// What the device was opened with.
+    args: String,
+    supervise: bool,
+    /// What comes between a calibration and the run.
+    then: Option<String>,
     /// The virtual radio's air.
     air: InstalledAir,
 }
@@ -59,6 +74,8 @@ pub struct Started {
     pub(super) origin: i64,
     /// The first sample received.
     pub(super) begin: i64,
+    /// Seconds by which the clock is ahead of UTC, where it was set by a pulse.
+    seconds_ahead: Option<i64>,
 }
 
 /// No end yet.
@@ -76,9 +93,10 @@ impl Radio {
         if let Some(more) = &options.device {
             args = format!("{args},{more}");
         }
-        let air = install(&mut args, &around, &profile, &origin)?;
+        let air = install(&mut args, &around, &profile, &origin, &options.calibrated)?;
         let mut device = SoapyDevice::open(&args)?;
         start_up(&mut device, &profile, rate_hz, waveform.carrier_hz)?;
+        let (clock, contract) = (Arc::new(DeviceClock::new(&device, rate_hz)?), profile.contract(&args));
         let session = calibration::new_session();
         if let Calibrated::File(calibration) = &options.calibrated {
             let lasting = profile.sync.phase_after_retune == PhaseAfterRetune::Fixed;
@@ -101,7 +119,10 @@ impl Radio {
             around,
             transmitter: Mutex::default(),
             receiver: Mutex::default(),
+            described: device.describe(),
             device,
+            clock,
+            contract,
             profile,
             rate_hz,
             origin,
@@ -110,6 +131,10 @@ impl Radio {
             vitals: Mutex::default(),
             counters: Arc::default(),
             receive_channels: OnceLock::new(),
+            supervisor: Mutex::default(),
+            args,
+            supervise: options.supervise,
+            then: options.then.clone(),
             air,
         })
     }
@@ -117,6 +142,11 @@ impl Radio {
     /// Whether directions measured with it would be wrong: its phases are random and nothing makes up for that.
     pub fn is_uncalibrated(&self) -> bool {
         self.profile.sync.phase_after_retune == PhaseAfterRetune::Random && matches!(self.calibrated, Calibrated::No)
+    }
+
+    /// Driver, hardware and serial.
+    pub fn description(&self) -> &str {
+        &self.described
     }
 
     /// What its transmitter may do, where it has one.
@@ -131,8 +161,13 @@ impl Radio {
             Calibrated::File(calibration) => Some(calibration.line()),
             Calibrated::AtStart(_) => Some("at the start of the run".into()),
         };
-        let name = format!("{} ({})", self.device.describe(), self.profile.name);
-        Device { name: Some(name), gain_db: Some(self.profile.rx.gain_db), calibration }
+        let name = format!("{} ({})", self.described.clone(), self.profile.name);
+        let rx = &self.profile.rx;
+        // What the device has, which may not be what it was asked for.
+        let gain_db =
+            rx.channels.first().and_then(|channel| self.device.gain(Side::Rx, *channel)).unwrap_or(rx.gain_db);
+        let full_scale_dbm = Some(rx.full_scale_dbm);
+        Device { name: Some(name), gain_db: Some(gain_db), full_scale_dbm, calibration }
     }
 
     /// The calibration in force, once started.
@@ -152,7 +187,32 @@ impl Radio {
         if place.is_some() {
             return Err(Error::input(format!("radio {}: two soapy-sink; accepted: one", self.profile.name)));
         }
-        let transmitter = Transmitter::open(&self.device, &self.profile, self.rate_hz, permission, &self.counters)?;
+        let transmitter = Transmitter::open(
+            &self.device,
+            &self.clock,
+            &self.profile,
+            self.contract,
+            self.rate_hz,
+            permission,
+            &self.counters,
+        )?;
+        if self.supervise {
+            *lock(&self.supervisor) = Some(Supervisor::start(&self.args)?);
+        }
+        let waveform = &self.around.scene.waveform;
+        if let Some(log) = &permission.log {
+            let began = tx_log::Began {
+                device: self.described.clone(),
+                profile: &self.profile.name,
+                carrier_hz: waveform.carrier_hz,
+                bandwidth_hz: (1.0 + waveform.roll_off) * waveform.bandwidth_hz,
+                gain_db: self.profile.tx.gain_db,
+                channels: &self.profile.tx.channels,
+                band: &permission.band,
+                max_dbm: permission.max_dbm,
+            };
+            tx_log::note(log, "began", began)?;
+        }
         drop(self.permission.set(permission.clone()));
         *lock(&self.vitals) = Some(Arc::clone(&transmitter.vitals));
         *place = Some(transmitter);
@@ -179,14 +239,16 @@ impl Radio {
     /// Starts both sides on one time, once; the transmitting side first, so that no time passes without it.
     pub fn start(self: &Arc<Self>) -> Option<Started> {
         let mut started = lock(&self.started);
-        if started.is_none() {
+        // Streams that did not start once are not tried again: the run is over.
+        if started.is_none() && self.counters.failure().is_none() {
             match self.start_streams() {
                 Ok(begun) => {
                     self.origin.store(begun.origin, Ordering::SeqCst);
                     *started = Some(begun);
                     if self.transmits() {
                         let origin_ns = ns_of_samples(begun.origin, self.rate_hz);
-                        self.around.telemetry.report(Event::Started { origin_ns });
+                        let seconds_ahead = begun.seconds_ahead;
+                        self.around.telemetry.report(Event::Started { origin_ns, seconds_ahead });
                     }
                     self.watch();
                 }
@@ -199,7 +261,28 @@ impl Radio {
         *started
     }
 
+    /// Seconds by which the clock is ahead of UTC, which must be those of the transmitter elsewhere.
+    pub(super) fn agreed_seconds(&self) -> Result<Option<i64>> {
+        if self.profile.device.time_set != TimeSet::UtcPps || !self.profile.sync.hardware_time {
+            return Ok(None);
+        }
+        let here = seconds_ahead(&self.device)?;
+        let far = self.around.far.as_ref().filter(|_| !self.transmits());
+        match far.map(|far| far.seconds_ahead()) {
+            Some(there) if there != Some(here) => {
+                let there = there.map_or("not set by a pulse".into(), |there| format!("{there} s ahead of UTC"));
+                Err(Error::device(format!(
+                    "radio {}: its time at the last pulse is {here} s ahead of UTC, the transmitter's is {there}; accepted: \
+                     the same second",
+                    self.profile.name
+                )))
+            }
+            _ => Ok(Some(here)),
+        }
+    }
+
     fn start_streams(self: &Arc<Self>) -> Result<Started> {
+        let seconds_ahead = self.agreed_seconds()?;
         if let Some(transmitter) = lock(&self.transmitter).as_mut() {
             transmitter.start()?;
         }
@@ -214,26 +297,37 @@ impl Radio {
             receiver.activate(timed.then_some(begin))?;
         }
         let lead = self.profile.tx.lead_samples(self.rate_hz);
-        let begin = match &self.calibrated {
+        // From when on the stream may begin, and which sample is received next.
+        let (start, begin) = match &self.calibrated {
+            // A single channel that only listens has nothing to be calibrated against.
+            Calibrated::AtStart(_) if !self.transmits() && self.profile.rx.channels.len() == 1 => (begin, begin),
             Calibrated::AtStart(mode) => {
                 let (calibration, next) = self.calibrate(*mode, begin, lead)?;
                 self.apply(Arc::new(calibration));
-                next.max(self.now()) + lead
+                let next = match &self.then {
+                    Some(command) => self.stand_by(command)?,
+                    None => next,
+                };
+                if self.air.cabled {
+                    self.device.set("combiner", "air")?;
+                }
+                self.clock.refresh();
+                (next.max(self.now()) + lead, next)
             }
             Calibrated::File(calibration) => {
                 self.apply(Arc::clone(calibration));
-                begin
+                (begin, begin)
             }
-            Calibrated::No => begin,
+            Calibrated::No => (begin, begin),
         };
         let far = self.around.far.as_ref().filter(|_| self.profile.has_shared_time());
         let origin = match far.and_then(|far| far.origin_ns()) {
-            _ if self.transmits() => begin + lead - FIRST_SAMPLE as i64,
+            _ if self.transmits() => start + lead - FIRST_SAMPLE as i64,
             Some(origin_ns) => samples_of_ns(origin_ns, self.rate_hz),
             // A time of its own, from the first sample received.
             None => begin - rx.latency_samples,
         };
-        Ok(Started { origin, begin })
+        Ok(Started { origin, begin, seconds_ahead })
     }
 
     /// Samples after the last one sent until all of it has arrived in a simulated world.
@@ -282,9 +376,33 @@ impl Radio {
         let (responses, next) = calibrate::sound(transmitter, receiver, counts, schedule, power_w)?;
         let scene = &self.around.scene;
         let [tx, rx] = calibrate::offsets(mode, scene, responses, channels);
-        let calibration = Calibration::now(mode, self.device.describe(), self.session.clone(), scene, tx, rx);
+        let calibration = Calibration::now(mode, self.described.clone(), self.session.clone(), scene, tx, rx);
         calibration.accept().map_err(|what| Error::device(format!("calibration: {what}")))?;
         Ok((calibration, next))
+    }
+
+    /// Silence while the cables are taken away and the antennas put on, the device open all the time: its phases would not
+    /// outlive a closing. The first sample received after it.
+    fn stand_by(&self, command: &str) -> Result<i64> {
+        self.with_transmitter(Transmitter::rest);
+        let said = match command {
+            "-" => {
+                remark!("issc: calibrated; put the antennas on, then press Enter");
+                std::io::stdin().read_line(&mut String::new()).map(|_| true)
+            }
+            command => std::process::Command::new("sh").args(["-c", command]).status().map(|status| status.success()),
+        };
+        match said {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::device(format!("--then {command}: it failed"))),
+            Err(error) => return Err(Error::device(format!("--then {command}: {error}"))),
+        }
+        let mut receiver = lock(&self.receiver);
+        let Some(receiver) = receiver.as_mut() else { return self.device.now() };
+        receiver.deactivate();
+        let begin = self.device.now()? + self.profile.rx.start_delay_samples(self.rate_hz);
+        receiver.activate(self.profile.sync.hardware_time.then_some(begin))?;
+        Ok(begin)
     }
 
     /// Corrects the samples of both sides from now on.
@@ -331,7 +449,21 @@ impl Radio {
         let transmitter = lock(&self.transmitter).take();
         if let Some(mut transmitter) = transmitter {
             transmitter.stop();
+            let counters = &self.counters;
+            let ended = tx_log::Ended {
+                profile: &self.profile.name,
+                bursts: counters.bursts.load(Ordering::Relaxed),
+                frames: counters.frames_sent.load(Ordering::Relaxed),
+                failure: counters.failure(),
+            };
+            let log = self.permission().and_then(|permission| permission.log.as_deref());
+            self.around.all_sent.store(true, Ordering::SeqCst);
+            if let Some(Err(error)) = log.map(|log| tx_log::note(log, "ended", ended)) {
+                remark!("issc: {error}");
+            }
         }
+        // The device is silent.
+        drop(lock(&self.supervisor).take());
         self.ended.store(end, Ordering::SeqCst);
     }
 
@@ -342,7 +474,19 @@ impl Radio {
 
     /// The present, in samples of the device's clock.
     pub(super) fn now(&self) -> i64 {
-        self.device.now().unwrap_or_default()
+        self.clock.now()
+    }
+
+    /// Seconds from now to a sample of the transmitter's stream; `None` before the start, and where the device waits.
+    pub(super) fn seconds_until(&self, sample_time: u64) -> Option<f64> {
+        let origin = self.origin.load(Ordering::SeqCst);
+        let is_known = origin != i64::MIN && !self.clock.waits();
+        is_known.then(|| (origin + sample_time as i64 - self.clock.now()) as f64 / self.rate_hz)
+    }
+
+    /// Whether it sends by a clock that waits for nobody.
+    pub fn sends_in_real_time(&self) -> bool {
+        self.transmits() && !self.clock.waits()
     }
 
     /// What is transmitted, by what right and how strongly, in one line.
@@ -351,7 +495,7 @@ impl Radio {
         let waveform = &scene.waveform;
         format!(
             "{}, {:.6} MHz, {:.3} MHz wide, gain {} dB on {} channels, at most {:.2} dBm (nominal), band `{}`",
-            self.device.describe(),
+            self.described.clone(),
             waveform.carrier_hz / 1e6,
             (1.0 + waveform.roll_off) * waveform.bandwidth_hz / 1e6,
             tx.gain_db,
@@ -379,19 +523,12 @@ impl Radio {
         self.air.feed.is_some()
     }
 
-    pub(super) fn transmits(&self) -> bool {
-        lock(&self.vitals).is_some()
+    /// Whether a transmitter of this process, on this device or another, has sent all.
+    pub(super) fn all_was_sent(&self) -> bool {
+        self.around.all_sent.load(Ordering::SeqCst)
     }
 
-    /// Gains down and stream stopped at once, without a ramp.
-    pub fn cut(&self) {
-        if let Some(vitals) = lock(&self.vitals).as_ref() {
-            vitals.abort.store(true, Ordering::Relaxed);
-        }
-        for &channel in &self.profile.tx.channels {
-            if self.transmits() && self.device.silence(channel).is_err() {
-                remark!("issc: check the transmitter: channel {channel}'s gain is not at its minimum");
-            }
-        }
+    pub(super) fn transmits(&self) -> bool {
+        lock(&self.vitals).is_some()
     }
 }

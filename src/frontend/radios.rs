@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use super::air::Feeds;
@@ -22,6 +23,10 @@ pub struct RadioOptions {
     pub bands: Option<PathBuf>,
     /// Device arguments beside the profile's.
     pub device: Option<String>,
+    /// A process beside this one silences devices when this one dies.
+    pub supervise: bool,
+    /// What comes between a calibration and the run: a command, or - for a key at the terminal.
+    pub then: Option<String>,
     /// What their channels are calibrated by.
     pub calibrated: Calibrated,
     /// Whether devices are opened; otherwise flowgraphs are only checked.
@@ -41,6 +46,8 @@ pub struct Surroundings {
     pub telemetry: Telemetry,
     /// Rows of the world for second devices, once a first device has it.
     pub(super) feeds: Feeds,
+    /// Whether the transmitter of this process has sent all.
+    pub(super) all_sent: Arc<AtomicBool>,
     /// The transmitter, where it is in another process.
     pub(super) far: Option<Arc<FarTransmitter>>,
 }
@@ -48,7 +55,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// The surroundings of the radios of a run.
     pub fn new(scene: Arc<Scene>, seed: u64, world: Arc<WorldChanges>, telemetry: Telemetry) -> Self {
-        Self { scene, seed, world, telemetry, feeds: Feeds::default(), far: None }
+        Self { scene, seed, world, telemetry, feeds: Feeds::default(), all_sent: Arc::default(), far: None }
     }
 }
 
@@ -79,6 +86,7 @@ pub fn with_radios(registry: Registry, radios: &SharedRadios) -> Registry {
 pub struct Radios {
     options: RadioOptions,
     feeds: Feeds,
+    all_sent: Arc<AtomicBool>,
     open: HashMap<String, Arc<Radio>>,
 }
 
@@ -117,6 +125,7 @@ impl Radios {
             world: Arc::clone(&context.world),
             telemetry: context.sinks.telemetry.without_control(),
             feeds: Arc::clone(&self.feeds),
+            all_sent: Arc::clone(&self.all_sent),
             far: context.ends.far.clone(),
         };
         let radio = Arc::new(Radio::open(profile.clone(), &self.options, around)?);

@@ -43,7 +43,12 @@ pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> R
         None
     };
     let (telemetry, left_out) = (context.sinks.telemetry.clone(), Arc::clone(&context.ends.left_out));
-    Ok(erase(Sink { radio, antennas, telemetry, left_out, end: 0, told: 0 }))
+    if let Some(radio) = radio.as_ref().filter(|radio| radio.sends_in_real_time()) {
+        // It waits for nobody: the source is told how long there is to each sample, and does without what is not there.
+        let timed = Arc::clone(radio);
+        drop(context.ends.timeline.set(Box::new(move |sample_time| timed.seconds_until(sample_time))));
+    }
+    Ok(erase(Sink { radio, antennas, telemetry, left_out, end: 0, told: 0, lost: Vec::with_capacity(1024) }))
 }
 
 struct Sink {
@@ -56,6 +61,15 @@ struct Sink {
     end: i64,
     /// Events of the device reported so far.
     told: u64,
+    /// Room for frames that were lost on their way.
+    lost: Vec<u64>,
+}
+
+impl Sink {
+    fn leave_out(&self, frame: u64) {
+        self.left_out.insert(frame);
+        self.telemetry.report(Event::LeftOut { frame });
+    }
 }
 
 impl Block for Sink {
@@ -77,12 +91,16 @@ impl Block for Sink {
         let mut sent = false;
         radio.with_transmitter(|transmitter| sent = transmitter.send(at, input));
         if !sent {
-            let frame = input.head.sequence;
-            self.left_out.insert(frame);
-            self.telemetry.report(Event::LeftOut { frame });
+            self.leave_out(input.head.sequence);
         }
+        // A fault is told after the frames that it touches were written.
+        let mut lost = std::mem::take(&mut self.lost);
+        radio.with_transmitter(|transmitter| lost.extend(transmitter.take_lost()));
+        lost.drain(..).for_each(|frame| self.leave_out(frame));
+        self.lost = lost;
         let counters = &radio.counters;
-        let events = [&counters.late, &counters.underflows, &counters.timeouts];
+        let events =
+            [&counters.late, &counters.underflows, &counters.packets_lost, &counters.stream_errors, &counters.timeouts];
         let sum: u64 = events.iter().map(|counter| counter.load(Ordering::Relaxed)).sum();
         if sum > self.told {
             self.telemetry.report(Event::Starved { events: sum - self.told });

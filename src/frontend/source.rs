@@ -2,12 +2,15 @@
 //! time shows as one in the frames' times.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use num_complex::Complex32;
 use serde::Deserialize;
 use toml::Table;
 
+use super::arrivals::{Arrival, Remedy, Trust, remedy};
+use super::contract::Restart;
 use super::device::{RECEIVE_CHUNK, Trouble};
 use super::{Counters, Profile, Radio, Radios, Started, scale_row, sqrt_w};
 use crate::Result;
@@ -26,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Seconds for which a receiver with a time of its own goes on after the transmitter has ended.
 const AFTER_THE_END_S: f64 = 0.25;
+
+/// Magnitude of a component, in full scale, at which a converter of 12 bits or more is at its limit.
+const CLIPPED: f32 = 0.9995;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +59,11 @@ pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> R
         latency: profile.rx.latency_samples,
         rx_time: profile.sync.hardware_time && profile.sync.rx_time,
         restart: profile.rx.start_delay_samples(context.scene.sample_rate_hz()),
+        stall: Duration::from_secs_f64(profile.rx.stall_s),
+        rate_hz: context.scene.sample_rate_hz(),
+        trust: Trust::default(),
+        errors: 0,
+        begun_at: Instant::now(),
         telemetry: context.sinks.telemetry.clone(),
         samples: context.run.seconds.map(|seconds| (seconds * context.scene.sample_rate_hz()) as i64),
         far: context.ends.far.clone(),
@@ -76,6 +87,15 @@ struct Source {
     latency: i64,
     rx_time: bool,
     restart: i64,
+    /// Time without a sample after which reception is started again.
+    stall: Duration,
+    rate_hz: f64,
+    /// How far the driver's times can be trusted.
+    trust: Trust,
+    /// Errors one after another, without a sample between.
+    errors: u32,
+    /// When reception was started last.
+    begun_at: Instant,
     telemetry: Telemetry,
     /// How many samples to receive, where there is an end and nothing is sent from here.
     samples: Option<i64>,
@@ -122,31 +142,21 @@ impl Block for Source {
             return Flow::Later(CATCH_UP);
         }
         let received = &radio.counters.received;
-        let read = radio.with_receiver(|receiver| received.time(|| receiver.read(output.rows_mut(), READ_WAIT)));
+        let (rate_hz, rx_time) = (self.rate_hz, self.rx_time);
+        let trust = &mut self.trust;
+        let read = radio.with_receiver(|receiver| {
+            let (count, time_ns) = received.time(|| receiver.read_timed(output.rows_mut(), READ_WAIT))?;
+            let arrival = if rx_time { trust.judge(receiver, time_ns, expected, rate_hz) } else { Arrival::Next };
+            Ok((count, arrival))
+        });
         match read.unwrap_or(Err(Trouble::Gone)) {
-            Ok((count, time)) => {
+            Ok((count, arrival)) => {
                 received.add(count);
-                self.take(&radio, output, count, if self.rx_time { time } else { expected }, started.origin)
+                self.errors = 0;
+                self.last_samples = Instant::now();
+                self.arrived(&radio, output, (count, arrival), expected, started.origin)
             }
-            Err(Trouble::Overflow) => {
-                Counters::count(&radio.counters.overflows);
-                self.lost();
-                if !self.rx_time {
-                    self.begin_again(&radio);
-                }
-                Flow::Later(Duration::ZERO)
-            }
-            Err(Trouble::Gone) => {
-                radio.counters.failed("the receiving device is gone");
-                Flow::Finished
-            }
-            Err(Trouble::Timeout | Trouble::Late | Trouble::Underflow) => {
-                if self.last_samples.elapsed() > GIVE_UP {
-                    radio.counters.failed("no sample for 10 s");
-                    return Flow::Finished;
-                }
-                Flow::Later(Duration::ZERO)
-            }
+            Err(trouble) => self.failed(&radio, trouble),
         }
     }
 
@@ -163,12 +173,27 @@ impl Drop for Source {
     }
 }
 
+/// Samples at the converter's limits.
+fn clipped(row: &[Complex32]) -> usize {
+    row.iter().filter(|sample| sample.re.abs().max(sample.im.abs()) >= CLIPPED).count()
+}
+
 impl Source {
     /// Whether all was received that is to be: what this radio sent, or what was asked for.
     fn is_over(&mut self, radio: &Radio, started: Started, expected: i64) -> bool {
+        if radio.counters.failure().is_some() {
+            return true;
+        }
         let tail = radio.world_tail() + self.latency;
         if radio.transmits() {
             return radio.ended().is_some_and(|end| expected >= end + tail);
+        }
+        if radio.all_was_sent() && !radio.hears_another_s_world() {
+            // By the clock of another device: what is still on its way comes within this time.
+            let end = *self.over_at.get_or_insert(expected + self.after_the_end);
+            if expected >= end {
+                return true;
+            }
         }
         if let Some(end) = self.far.as_ref().and_then(|far| far.end())
             && !radio.hears_another_s_world()
@@ -194,9 +219,80 @@ impl Source {
         self.waits_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
     }
 
+    /// Samples came, and what their time says.
+    fn arrived(
+        &mut self,
+        radio: &Radio,
+        output: &mut Frame<Complex32>,
+        (count, arrival): (usize, Arrival),
+        expected: i64,
+        origin: i64,
+    ) -> Flow {
+        let time = match arrival {
+            Arrival::Next => expected,
+            Arrival::Gap(step) => expected + step,
+            Arrival::Wrong => {
+                Counters::count(&radio.counters.wrong_times);
+                expected
+            }
+            Arrival::OffGrid => {
+                // Delays would be off by a part of a sample until somebody notices.
+                self.begin_again(radio);
+                return Flow::Later(Duration::ZERO);
+            }
+            Arrival::Distrusted(why) => {
+                Counters::count(&radio.counters.wrong_times);
+                remark!("issc: radio {}: {why}: from now on samples are counted instead", radio.profile.name);
+                self.rx_time = false;
+                self.lost();
+                self.begin_again(radio);
+                return Flow::Later(Duration::ZERO);
+            }
+        };
+        self.take(radio, output, count, time, origin)
+    }
+
+    /// Nothing came.
+    fn failed(&mut self, radio: &Radio, trouble: Trouble) -> Flow {
+        let counters = &radio.counters;
+        match trouble {
+            Trouble::Timeout | Trouble::Late | Trouble::Underflow => {
+                if self.last_samples.elapsed() > GIVE_UP {
+                    counters.failed("no sample for 10 s");
+                    return Flow::Finished;
+                }
+                // In lockstep nothing comes while nobody sends: that is no stall.
+                let since = self.begun_at.elapsed().min(self.last_samples.elapsed());
+                if !radio.clock.waits() && since > self.stall {
+                    self.lost();
+                    self.begin_again(radio);
+                }
+                return Flow::Later(Duration::ZERO);
+            }
+            Trouble::Overflow => Counters::count(&counters.overflows),
+            Trouble::Corrupt => Counters::count(&counters.packets_lost),
+            Trouble::Broken | Trouble::Gone => Counters::count(&counters.stream_errors),
+        }
+        self.lost();
+        let restarts_itself = radio.contract.restart == Restart::Itself && self.channels > 1;
+        match remedy(trouble, self.rx_time, restarts_itself) {
+            Remedy::ReadOn => Flow::Later(Duration::ZERO),
+            Remedy::Restart => {
+                self.errors += 1;
+                if self.errors > radio.contract.errors {
+                    counters.failed("the receiving device is gone");
+                    return Flow::Finished;
+                }
+                self.begin_again(radio);
+                Flow::Later(if self.errors > 1 { CATCH_UP } else { Duration::ZERO })
+            }
+        }
+    }
+
     fn take(&mut self, radio: &Radio, output: &mut Frame<Complex32>, count: usize, time: i64, origin: i64) -> Flow {
-        self.last_samples = Instant::now();
-        if self.expected != Some(time) && !std::mem::take(&mut self.excused) {
+        // What was announced excuses the next gap, if there is one at once.
+        let excused = std::mem::take(&mut self.excused);
+        if self.expected != Some(time) && !excused {
             Counters::count(&radio.counters.gaps);
             self.lost();
             self.excused = false;
@@ -210,6 +306,10 @@ impl Source {
         }
         for row in output.rows_mut() {
             row.copy_within(early..count, 0);
+        }
+        let clipped: usize = output.rows_mut().map(|row| clipped(&row[..count - early])).sum();
+        if clipped > 0 {
+            radio.counters.clipped.fetch_add(clipped as u64, Ordering::Relaxed);
         }
         for (row, correction) in output.rows_mut().zip(radio.receive_corrections()) {
             scale_row(&mut row[..count - early], correction * self.factor);
@@ -226,16 +326,21 @@ impl Source {
         self.telemetry.report(Event::Lost { frames: 1 });
     }
 
-    /// Without times in the stream, only a new start says when samples are.
+    /// A new start at a sample of the same grid, after which it is known again when samples are.
     fn begin_again(&mut self, radio: &Radio) {
+        Counters::count(&radio.counters.restarts);
+        self.begun_at = Instant::now();
+        self.excused = true;
+        radio.clock.refresh();
+        self.trust.begin_again();
         let begun = radio.with_receiver(|receiver| {
             receiver.deactivate();
             let begin = radio.now() + self.restart;
             receiver.activate(Some(begin)).map(|()| begin)
         });
-        match begun {
-            Some(Ok(begin)) => self.expected = Some(begin),
-            _ => radio.counters.failed("the receiving stream did not start again"),
+        // One that did not begin is tried again with the next read, which fails too.
+        if let Some(Ok(begin)) = begun {
+            self.expected = Some(begin);
         }
     }
 }

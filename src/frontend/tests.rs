@@ -1,13 +1,15 @@
 //! What the kinds of radios promise before a device is opened.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use num_complex::Complex32;
 
-use super::{SharedRadios, sink, source, with_radios};
+use super::{Profile, Radio, RadioOptions, SharedRadios, Surroundings, sink, source, with_radios};
 use crate::blocks::{Context, Registry, accepted_keys};
+use crate::exchange::FarTransmitter;
 use crate::scene::Scene;
-use crate::stream::{Harness, Sample, Shape};
+use crate::stream::{Harness, Sample, Shape, Telemetry};
 
 fn registry() -> Registry {
     with_radios(Registry::shipped(), &SharedRadios::default())
@@ -41,4 +43,25 @@ fn a_radio_that_is_not_opened_still_says_its_shapes() {
     assert!(refused.contains("array.transmit_antennas"), "{refused}");
     let unknown = block::<(), Complex32>("soapy-source", "radio = \"attic\"", Shape::NOTHING).err().unwrap();
     assert!(unknown.contains("attic"), "{unknown}");
+}
+
+#[test]
+fn f02_a_transmitter_whose_second_is_another_is_refused_with_both_values() {
+    let text = Profile::text("virtual").unwrap();
+    let text = text.replace("air=world,tx_fifo=32768", "air=id,pace=wall,counter_s=9,label=f02");
+    let text = text.replace("max_rate_hz", "time_source = \"external\"\ntime_set = \"utc-pps\"\nmax_rate_hz");
+    let agreed = |there: Option<i64>| {
+        let far = FarTransmitter::default();
+        far.begin(0, there);
+        let (telemetry, _) = Telemetry::new(1);
+        let mut around = Surroundings::new(Arc::new(Scene::paper()), 1, Arc::default(), telemetry);
+        around.far = Some(Arc::new(far));
+        let profile = Profile::from_toml(&text, "f02").unwrap();
+        let radio = Radio::open(profile, &RadioOptions { opens: true, ..RadioOptions::default() }, around).unwrap();
+        radio.agreed_seconds().map_err(|error| error.to_string())
+    };
+    assert_eq!(agreed(Some(0)), Ok(Some(0)));
+    let error = agreed(Some(7)).unwrap_err();
+    assert!(error.contains("0 s ahead of UTC, the transmitter's is 7 s ahead of UTC"), "{error}");
+    assert!(agreed(None).unwrap_err().contains("the transmitter's is not set by a pulse"));
 }

@@ -1,16 +1,23 @@
 //! The transmitting side of a radio: frames become timed bursts, within limits, and every way out ends in silence.
 //!
 //! A burst is open from a timed first write to a block of zeros that carries the end. Frames that follow without a gap
-//! continue it; a late or starved burst is ended and the next frame that is early enough opens a new one at its own time.
+//! continue it. Whatever goes wrong ends it, and the next frame that is early enough opens a new one at its own time:
+//! nothing waits for anybody, and a frame that cannot go at its time does not go. What a driver says of trouble, and
+//! what it leaves to the host to find out, stands in its [`Contract`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use num_complex::Complex32;
 
-use super::device::{SendStream, Side, SoapyDevice, Status, Trouble};
+use super::bursts::Bursts;
+use super::contract::{Acknowledge, Contract, Late, Times, Underflow};
+use super::device::{SendStream, Side, SoapyDevice, StatusKind, Trouble};
+use super::device_clock::DeviceClock;
 use super::profile::MAX_CHANNELS;
+use super::silencer::Loud;
 use super::watchdog::Vitals;
 use super::{Counters, Permission, Profile, sqrt_w};
 use crate::Result;
@@ -31,9 +38,22 @@ const END_WAIT: Duration = Duration::from_millis(500);
 /// Steps in which gains rise.
 const GAIN_STEPS: u32 = 10;
 
+/// Frames that may be on their way through the device at once, and be lost there.
+const UNDER_WAY: usize = 512;
+
+/// A frame that was written: its number, and its samples in the device's clock.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    frame: u64,
+    begin: i64,
+    end: i64,
+}
+
 /// The transmitting side.
 pub(super) struct Transmitter {
     device: SoapyDevice,
+    clock: Arc<DeviceClock>,
+    contract: Contract,
     stream: SendStream,
     channels: Vec<usize>,
     gain_db: f64,
@@ -42,33 +62,55 @@ pub(super) struct Transmitter {
     /// Inverse of what each channel does to its samples.
     corrections: Vec<Complex32>,
     cap_w: f64,
+    /// Samples that may still be sent in this run.
+    allowance: Option<i64>,
     timed: bool,
     lead: i64,
+    /// Most samples before the next one's time at which it is written.
+    ahead: i64,
+    /// Samples that must still be left before the next one's time for it to be written.
+    deadline: i64,
+    /// Samples without a frame after which the transmitter has failed.
+    longest_silence: i64,
     watchdog: Duration,
     /// Raised cosine, from nearly 0 to nearly 1.
     ramp: Vec<f32>,
     /// The sample that continues the open burst.
     next: Option<i64>,
+    /// The first sample for which nothing was written, and the first after the end of the last burst.
+    reached: i64,
+    free_from: i64,
+    bursts: Bursts,
+    /// Frames that may not have been sent yet, and those that turned out not to be.
+    written: VecDeque<Written>,
+    lost: Vec<u64>,
+    /// Since when frame after frame is left out.
+    silent_since: Option<i64>,
+    /// Errors of the stream one after another.
+    errors: u32,
     last: Vec<Complex32>,
     packet: Vec<Vec<Complex32>>,
     loud: bool,
-    /// Ends of bursts that the device has not acknowledged yet.
-    awaited: u32,
     counters: Arc<Counters>,
     pub(super) vitals: Arc<Vitals>,
+    /// Whoever has to leave at once silences it by this.
+    _loud: Arc<Loud>,
 }
 
 impl Transmitter {
     /// The transmitter of an opened device; only with a permission.
     pub(super) fn open(
         device: &SoapyDevice,
+        clock: &Arc<DeviceClock>,
         profile: &Profile,
+        contract: Contract,
         rate_hz: f64,
         permission: &Permission,
         counters: &Arc<Counters>,
     ) -> Result<Self> {
         let tx = &profile.tx;
         let stream = device.send_stream(&tx.channels, tx.format, tx.full_scale, &tx.stream_args)?;
+        let vitals = Arc::new(Vitals::new());
         let length = tx.ramp_samples as f32;
         let rise = |n: usize| 0.5 - 0.5 * (std::f32::consts::PI * (n as f32 + 0.5) / length).cos();
         Ok(Self {
@@ -79,16 +121,30 @@ impl Transmitter {
             channels: tx.channels.clone(),
             gain_db: tx.gain_db,
             cap_w: dbm_to_w(permission.max_dbm),
+            allowance: permission.max_seconds.map(|seconds| (seconds * rate_hz) as i64),
             timed: profile.sync.hardware_time,
             lead: tx.lead_samples(rate_hz),
+            // A burst may be opened no later than its lead allows.
+            ahead: (tx.ahead_ms.max(2.0 * tx.lead_ms) * 1e-3 * rate_hz) as i64,
+            deadline: (tx.deadline_ms * 1e-3 * rate_hz) as i64,
+            longest_silence: (tx.silence_max_s * rate_hz) as i64,
             watchdog: Duration::from_secs_f64(tx.watchdog_ms * 1e-3),
             ramp: (0..tx.ramp_samples).map(rise).collect(),
             next: None,
+            reached: i64::MIN,
+            free_from: i64::MIN,
+            bursts: Bursts::new(contract.acknowledge == Acknowledge::Unbroken),
+            written: VecDeque::with_capacity(UNDER_WAY),
+            lost: Vec::with_capacity(UNDER_WAY),
+            silent_since: None,
+            errors: 0,
             loud: false,
-            awaited: 0,
             counters: Arc::clone(counters),
-            vitals: Arc::new(Vitals::new()),
+            _loud: Loud::new(device, &tx.channels, &vitals),
+            vitals,
             device: device.clone(),
+            clock: Arc::clone(clock),
+            contract,
             stream,
         })
     }
@@ -121,6 +177,9 @@ impl Transmitter {
         self.loud = true;
         for step in 1..=GAIN_STEPS {
             for &channel in &self.channels {
+                if self.vitals.abort.load(Ordering::SeqCst) {
+                    return;
+                }
                 let Ok([minimum, _]) = self.device.gain_range_db(Side::Tx, channel) else { continue };
                 let gain_db = minimum + (self.gain_db - minimum) * f64::from(step) / f64::from(GAIN_STEPS);
                 if self.device.set_gain(Side::Tx, channel, gain_db).is_err() {
@@ -146,66 +205,162 @@ impl Transmitter {
         if self.counters.failure().is_some() {
             return false;
         }
-        if self.next != Some(at) {
-            self.end_burst();
-            let early = !self.timed || self.device.now().is_ok_and(|now| at >= now + self.lead);
-            if !early {
-                Counters::count(&self.counters.frames_left_out);
+        if let Some(allowance) = &mut self.allowance {
+            *allowance -= frame.head.valid as i64;
+            if *allowance < 0 {
+                self.end_burst();
+                self.counters.failed("the band entry's max_seconds are over");
                 return false;
             }
+        }
+        // What the device has to tell of the burst that this frame would continue.
+        if let Err(trouble) = self.poll() {
+            self.recover(trouble);
+        }
+        if self.next != Some(at) || self.misses(at) {
+            self.end_burst();
+            // First of all: it may take longer than there is time before the frame.
             self.raise();
+            if self.timed && at < self.free_from.max(self.clock.now() + self.lead) {
+                self.leave_out();
+                return false;
+            }
             Counters::count(&self.counters.bursts);
+            self.bursts.open(if self.timed { at } else { self.clock.now() });
         }
         let opens = self.next.is_none();
+        self.hold(at);
         self.vitals.beat();
         self.vitals.in_burst.store(true, Ordering::Relaxed);
         match self.write_frame(at, frame, opens) {
             Ok(()) => {
-                self.next = Some(at + frame.head.valid as i64);
+                let end = at + frame.head.valid as i64;
+                self.next = Some(end);
+                (self.errors, self.silent_since) = (0, None);
+                if self.written.len() == UNDER_WAY {
+                    self.written.pop_front();
+                }
+                self.written.push_back(Written { frame: frame.head.sequence, begin: at, end });
+                Counters::count(&self.counters.frames_sent);
                 true
             }
             Err(trouble) => {
+                // Whatever the device made of it, a burst may be open.
+                self.next.get_or_insert(at);
+                self.leave_out();
                 self.recover(trouble);
                 false
             }
         }
     }
 
+    /// Waits while a frame's time is far away: a driver that drops everything to the end of a burst takes it as fast as it
+    /// comes, and all of that is lost.
+    fn hold(&self, at: i64) {
+        while self.timed && !self.clock.waits() && at > self.clock.now() + self.ahead {
+            if self.vitals.abort.load(Ordering::Relaxed) {
+                return;
+            }
+            self.vitals.beat();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Frames that were written and turned out not to have been sent, since the last call.
+    pub(super) fn take_lost(&mut self) -> impl Iterator<Item = u64> {
+        self.lost.drain(..)
+    }
+
+    /// Whether the open burst can no longer be continued in time: then the device has nothing to send, whether it says so
+    /// or not.
+    fn misses(&mut self, at: i64) -> bool {
+        let is_late = self.timed && !self.clock.waits() && at < self.clock.now() + self.deadline;
+        if is_late && self.bursts.fault(None).is_news {
+            Counters::count(&self.counters.underflows);
+        }
+        is_late
+    }
+
+    fn leave_out(&mut self) {
+        Counters::count(&self.counters.frames_left_out);
+        if !self.timed {
+            return;
+        }
+        let now = self.clock.now();
+        let since = *self.silent_since.get_or_insert(now);
+        if now - since > self.longest_silence {
+            self.counters.failed("no frame was early enough for tx.silence_max_s: check tx.lead_ms and the rate");
+        }
+    }
+
+    /// Ends the burst after something went wrong. What it was is counted already.
     fn recover(&mut self, trouble: Trouble) {
-        let counters = Arc::clone(&self.counters);
-        Counters::count(&counters.frames_left_out);
-        // Whatever the device made of it, a burst may be open.
-        self.next.get_or_insert(0);
         match trouble {
-            Trouble::Late => Counters::count(&counters.late),
-            Trouble::Underflow => Counters::count(&counters.underflows),
             Trouble::Timeout => {
                 // The device takes nothing: one more try, then the gains, and the run is over.
-                counters.failed("the device takes no samples: check the transmitter");
+                self.counters.failed("the device takes no samples: check the transmitter");
                 self.vitals.abort.store(true, Ordering::Relaxed);
                 self.park();
                 self.vitals.abort.store(false, Ordering::Relaxed);
-                return;
             }
-            Trouble::Overflow | Trouble::Gone => {
-                counters.failed("the transmitting device is gone");
-                self.next = None;
-                self.vitals.in_burst.store(false, Ordering::Relaxed);
-                return;
+            Trouble::Broken | Trouble::Gone => {
+                self.errors += 1;
+                if self.errors > self.contract.errors {
+                    self.counters.failed("the transmitting device is gone");
+                    self.next = None;
+                    self.vitals.in_burst.store(false, Ordering::Relaxed);
+                    return;
+                }
+                self.end_burst();
+                // A stream that failed works again after a new start, if at all.
+                self.stream.deactivate();
+                if self.stream.activate().is_err() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            Trouble::Late | Trouble::Underflow | Trouble::Corrupt | Trouble::Overflow => self.end_burst(),
+        }
+    }
+
+    /// Counts some trouble, unless it is known.
+    fn note(&mut self, trouble: Trouble, at: Option<i64>) -> bool {
+        let fault = self.bursts.fault(at);
+        if fault.is_news {
+            let counters = &self.counters;
+            Counters::count(match trouble {
+                Trouble::Late => &counters.late,
+                Trouble::Underflow => &counters.underflows,
+                Trouble::Corrupt => &counters.packets_lost,
+                _ => &counters.stream_errors,
+            });
+            self.lose(trouble, at);
+        }
+        fault.is_open
+    }
+
+    /// Which frames that were written are not sent because of what happened at a time.
+    fn lose(&mut self, trouble: Trouble, at: Option<i64>) {
+        let Some(at) = at else { return };
+        let alone = trouble == Trouble::Corrupt || self.contract.underflow == Underflow::NextPacket;
+        for written in self.written.iter().filter(|written| written.end > at) {
+            if alone && written.begin > at {
+                continue;
+            }
+            if self.lost.len() < UNDER_WAY && !self.lost.contains(&written.frame) {
+                self.lost.push(written.frame);
+                Counters::count(&self.counters.frames_left_out);
             }
         }
-        self.end_burst();
+        self.written.retain(|written| written.end <= at || (alone && written.begin > at));
     }
 
     fn write_frame(&mut self, at: i64, frame: &Frame<Complex32>, opens: bool) -> Result<(), Trouble> {
-        let power_w: f64 = (0..self.channels.len()).map(|row| mean_power(frame.row(row))).sum();
-        let mut factor = self.factor;
-        if power_w > self.cap_w {
-            factor *= (self.cap_w / power_w).sqrt() as f32;
-            Counters::count(&self.counters.frames_capped);
-        }
+        let factor = self.allowed_factor(frame);
         let mut from = 0;
         while from < frame.head.valid {
+            if from > 0 && self.misses(at + from as i64) {
+                return Err(Trouble::Underflow);
+            }
             let count = (frame.head.valid - from).min(self.stream.mtu());
             let ramp: &[f32] = if opens { &self.ramp } else { &[] };
             let mut limited = 0;
@@ -219,11 +374,47 @@ impl Transmitter {
                 }
             }
             self.counters.limited.fetch_add(limited, Ordering::Relaxed);
-            let start = (opens && from == 0 && self.timed).then_some(at);
-            from += self.write_packet(0..count, start, false)?;
+            let first = from == 0;
+            let has_time = match self.contract.times {
+                Times::Packet => true,
+                Times::Frame => first,
+                Times::Burst => first && opens,
+            };
+            let start = (self.timed && has_time).then_some(at + from as i64);
+            let written = self.write_packet(0..count, start, false)?;
+            self.was_late(at + from as i64, first && opens)?;
+            from += written;
+            self.reached = at + from as i64;
             self.poll()?;
         }
         Ok(())
+    }
+
+    /// The factor from √W to full scale for a frame: less where more power than permitted would leave the ports, with the
+    /// channels' corrections in it.
+    fn allowed_factor(&self, frame: &Frame<Complex32>) -> f32 {
+        let rows = (0..self.channels.len()).zip(&self.corrections);
+        let power_w: f64 =
+            rows.map(|(row, correction)| mean_power(frame.row(row)) * f64::from(correction.norm_sqr())).sum();
+        if power_w <= self.cap_w {
+            return self.factor;
+        }
+        Counters::count(&self.counters.frames_capped);
+        self.factor * (self.cap_w / power_w).sqrt() as f32
+    }
+
+    /// Finds out whether a driver that says nothing of it was given a packet, of a burst's beginning or not, too late.
+    fn was_late(&mut self, at: i64, opens: bool) -> Result<(), Trouble> {
+        let is_silent = match opens {
+            true => self.contract.late == Late::Silent,
+            false => self.contract.underflow == Underflow::Silent,
+        };
+        if !is_silent || !self.timed || self.clock.waits() || self.clock.now() <= at {
+            return Ok(());
+        }
+        let trouble = if opens { Trouble::Late } else { Trouble::Underflow };
+        self.note(trouble, None);
+        Err(trouble)
     }
 
     /// Writes samples of the packet, waiting for the device no longer than the watchdog allows.
@@ -246,29 +437,43 @@ impl Transmitter {
                     self.last.iter_mut().zip(&self.packet).for_each(|(last, packet)| *last = packet[newest]);
                     return Ok(count);
                 }
-                Err(trouble) => return Err(trouble),
+                Err(trouble) => {
+                    self.note(trouble, None);
+                    return Err(trouble);
+                }
             }
         }
     }
 
-    /// Takes in what the device has to tell.
+    /// Takes in all that the device has to tell; an error where it is of the burst that is open.
     fn poll(&mut self) -> Result<(), Trouble> {
-        loop {
-            match self.stream.status(Duration::ZERO) {
-                Ok(Status::BurstEnded) => self.awaited = self.awaited.saturating_sub(1),
-                Ok(Status::Other) => {}
-                Err(Trouble::Timeout) => return Ok(()),
-                Err(trouble) => return Err(trouble),
+        let mut broken = Ok(());
+        // A stream that fails answers every question with its failure.
+        for _ in 0..1024 {
+            let Some(status) = self.stream.status(Duration::ZERO) else { break };
+            match status.what {
+                StatusKind::BurstEnded => self.bursts.acknowledged(status.at),
+                StatusKind::Other => {}
+                StatusKind::Trouble(trouble) => {
+                    let is_open = self.note(trouble, status.at);
+                    if is_open && broken.is_ok() {
+                        broken = Err(trouble);
+                    }
+                    if trouble == Trouble::Broken {
+                        break;
+                    }
+                }
             }
         }
+        broken
     }
 
-    /// Brings the open burst from its last sample down to zero and ends it.
+    /// Brings the open burst from its last sample down to zero and ends it; one that is broken ends in zeros at once, as
+    /// nobody knows when they are sent.
     fn end_burst(&mut self) {
-        if self.next.take().is_none() {
-            return;
-        }
-        let length = self.ramp.len().min(self.stream.mtu() - TAIL);
+        let Some(next) = self.next.take() else { return };
+        let is_faulted = self.bursts.is_faulted();
+        let length = if is_faulted { 0 } else { self.ramp.len().min(self.stream.mtu() - TAIL) };
         for (packet, last) in self.packet.iter_mut().zip(&self.last) {
             for (sample, rise) in packet[..length].iter_mut().zip(self.ramp.iter().rev()) {
                 *sample = last * *rise;
@@ -276,42 +481,62 @@ impl Transmitter {
             packet[length..length + TAIL].fill(Complex32::default());
         }
         let (mut from, end) = (0, length + TAIL);
+        self.free_from = self.reached.max(next) + end as i64;
+        let mut is_written = true;
         while from < end {
             // The flag goes with zeros alone: a driver may honour it on a part.
             let ends = from >= length;
             let range = from..if ends { end } else { length };
-            match self.write_packet(range, None, ends) {
-                Ok(count) => {
-                    from += count;
-                    self.awaited += u32::from(from == end);
-                }
+            let each = self.timed && !is_faulted && self.contract.times == Times::Packet;
+            match self.write_packet(range, each.then_some(next + from as i64), ends) {
+                Ok(count) => from += count,
                 // A fault of the burst that ends here is no news.
-                Err(Trouble::Late | Trouble::Underflow | Trouble::Overflow) => break,
+                Err(Trouble::Late | Trouble::Underflow | Trouble::Overflow | Trouble::Corrupt | Trouble::Broken) => {
+                    is_written = false;
+                    break;
+                }
                 Err(Trouble::Timeout) => {
                     self.counters.failed("the end of a burst could not be written: check the transmitter");
+                    is_written = false;
                     break;
                 }
                 Err(Trouble::Gone) => {
                     self.counters.failed("the transmitting device is gone");
+                    is_written = false;
                     break;
                 }
             }
         }
+        let awaited = match self.contract.acknowledge {
+            Acknowledge::Always => is_written,
+            Acknowledge::Unbroken => is_written && !is_faulted,
+            Acknowledge::Never => false,
+        };
+        self.bursts.close(awaited);
         self.vitals.in_burst.store(false, Ordering::Relaxed);
     }
 
-    /// Ends the burst and turns the gains down; a later frame opens a new one. The watchdog's way out.
-    pub(super) fn park(&mut self) {
+    /// Ends the burst and turns the gains down; a later frame opens a new one.
+    pub(super) fn rest(&mut self) {
         self.end_burst();
         self.await_end();
         self.silence();
+    }
+
+    /// The watchdog's way out.
+    pub(super) fn park(&mut self) {
+        self.rest();
         Counters::count(&self.counters.timeouts);
     }
 
     /// The way out: ramp, zeros, the device's word that the burst has ended, gains at minimum, stream stopped.
     pub(super) fn stop(&mut self) {
+        let end = self.next;
         self.end_burst();
         self.await_end();
+        if self.contract.acknowledge == Acknowledge::Never {
+            self.outlast(end);
+        }
         self.silence();
         self.stream.deactivate();
     }
@@ -319,110 +544,35 @@ impl Transmitter {
     /// Waits for the device to acknowledge every burst's end.
     fn await_end(&mut self) {
         let since = Instant::now();
-        while self.awaited > 0 && since.elapsed() < END_WAIT {
-            match self.stream.status(WRITE_WAIT) {
-                Ok(Status::BurstEnded) => self.awaited -= 1,
-                Ok(Status::Other) | Err(Trouble::Timeout | Trouble::Late | Trouble::Underflow) => {}
-                Err(Trouble::Overflow | Trouble::Gone) => break,
+        while self.bursts.is_awaited() && since.elapsed() < END_WAIT {
+            match self.stream.status(WRITE_WAIT).map(|status| (status.what, status.at)) {
+                Some((StatusKind::BurstEnded, at)) => self.bursts.acknowledged(at),
+                Some((StatusKind::Trouble(Trouble::Broken), _)) => break,
+                // One that broke while it ended may end without a word.
+                Some((StatusKind::Trouble(trouble), at)) => {
+                    self.note(trouble, at);
+                }
+                Some((StatusKind::Other, _)) | None => {}
             }
         }
-        if std::mem::take(&mut self.awaited) > 0 {
+        if self.bursts.is_awaited() {
+            self.bursts.give_up();
             self.counters.failed("the device did not acknowledge the end of a burst: check the transmitter");
+        }
+    }
+
+    /// Waits until a burst that nobody acknowledges must have been sent.
+    fn outlast(&self, end: Option<i64>) {
+        let since = Instant::now();
+        while end.is_some_and(|end| self.timed && self.clock.now() <= end + (self.ramp.len() + TAIL) as i64)
+            && !self.clock.waits()
+            && since.elapsed() < END_WAIT
+        {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicU64;
-
-    use crate::stream::Head;
-
-    const RATE_HZ: f64 = 1e6;
-
-    /// One channel through an ideal air, and what is heard of `work`.
-    fn heard(label: &str, work: impl FnOnce(&mut Transmitter) + Send) -> (Vec<Complex32>, Arc<Counters>) {
-        let text = include_str!("../../hardware/profiles/virtual.toml");
-        let text = text.replace("[0, 1, 2, 3, 4]", "[0]").replace("[0, 1, 2, 3]", "[0]");
-        let profile = Profile::from_toml(&text.replace("[tx]", "[tx]\nformat = \"CF32\""), "test").unwrap();
-        let args = format!("driver=virtual,tx=1,rx=1,air=id,label={label}");
-        let mut device = SoapyDevice::open(&args).unwrap();
-        device.set_rate(Side::Tx, &[0], RATE_HZ).unwrap();
-        let counters = Arc::new(Counters::default());
-        let permission = Permission { band: "test".into(), radio: "virtual".into(), max_dbm: 5.0 };
-        let mut transmitter = Transmitter::open(&device, &profile, RATE_HZ, &permission, &counters).unwrap();
-        let format = super::super::profile::Format::Cf32;
-        let mut receiver = device.receive_stream(&[0], format, 1.0, "").unwrap();
-        transmitter.start().unwrap();
-        receiver.activate(Some(1000)).unwrap();
-        let mut samples = Vec::new();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                work(&mut transmitter);
-                // Without a transmitter time flows in lockstep.
-                transmitter.stream.deactivate();
-            });
-            while samples.len() < 6000 {
-                let mut row = vec![Complex32::default(); super::super::device::RECEIVE_CHUNK];
-                let (count, _) = receiver.read(std::iter::once(&mut row[..]), Duration::from_secs(5)).unwrap();
-                samples.extend_from_slice(&row[..count]);
-            }
-        });
-        (samples, counters)
-    }
-
-    fn constant(amplitude: f32, count: usize) -> Frame<Complex32> {
-        let mut frame = Frame::new(1, count);
-        frame.row_mut(0).fill(amplitude.into());
-        frame.head = Head { valid: count, ..Head::default() };
-        frame
-    }
-
-    #[test]
-    fn a_burst_rises_and_falls_along_a_raised_cosine_and_ends_in_zeros() {
-        // 0 dBm where 10 dBm are full scale.
-        let (samples, counters) = heard("ramp", |transmitter| {
-            transmitter.send(2000, &constant(0.001f32.sqrt(), 1000));
-            transmitter.park();
-        });
-        let level = 0.1f32.sqrt();
-        let (burst, ramp) = (&samples[1000..], 64);
-        assert!(samples[..1000].iter().all(|sample| sample.norm() == 0.0));
-        assert!((1..ramp).all(|n| burst[n].norm() > burst[n - 1].norm()) && burst[0].norm() < 1e-3 * level);
-        assert!((burst[ramp / 2].norm() / level - 0.5).abs() < 0.02);
-        assert!(burst[ramp..1000].iter().all(|sample| (sample.norm() - level).abs() < 1e-6));
-        assert!((1001..1064).all(|n| burst[n].norm() < burst[n - 1].norm()) && burst[1063].norm() < 1e-3 * level);
-        assert!(burst[1064..].iter().all(|sample| sample.norm() == 0.0));
-        assert_eq!((counters.bursts.load(Ordering::Relaxed), counters.failure()), (1, None));
-    }
-
-    #[test]
-    fn neither_the_permitted_power_nor_the_peak_is_exceeded() {
-        // 8 dBm asked for, 5 dBm allowed.
-        let (samples, counters) = heard("cap", |transmitter| {
-            transmitter.send(2000, &constant(0.006_309_573_f32.sqrt(), 1000));
-            let mut peaks = constant(0.0, 1000);
-            peaks.row_mut(0)[500] = 0.2.into();
-            transmitter.send(3000, &peaks);
-            transmitter.park();
-        });
-        let power = crate::scene::decibel(mean_power(&samples[1100..1900]));
-        assert!((power - (5.0 - 10.0)).abs() < 0.01, "{power} dB of full scale");
-        assert!((samples[2500].norm() - PEAK).abs() < 1e-6);
-        assert_eq!(counters.frames_capped.load(Ordering::Relaxed), 1);
-        assert_eq!(counters.limited.load(Ordering::Relaxed), 1);
-    }
-
-    #[test]
-    fn a_frame_that_is_too_near_is_left_out_and_the_next_one_opens_a_burst() {
-        let (samples, counters) = heard("near", |transmitter| {
-            transmitter.send(1010, &constant(0.01, 500));
-            transmitter.send(1510, &constant(0.01, 500));
-            transmitter.park();
-        });
-        assert!(samples[..510].iter().all(|sample| sample.norm() == 0.0) && samples[700].norm() > 0.0);
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        assert_eq!((count(&counters.frames_left_out), count(&counters.bursts)), (1, 1));
-    }
-}
+#[path = "transmitter_tests.rs"]
+mod tests;

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Radio;
 
+/// After which time the device's clock is read again.
+const CLOCK_AGE: Duration = Duration::from_millis(250);
+
 /// What the watchdog sees of a transmitter without its lock.
 pub(super) struct Vitals {
     born: Instant,
@@ -41,9 +44,14 @@ impl Vitals {
 
 /// Looks after a radio for as long as it sends.
 pub(super) fn watch(radio: &Weak<Radio>, vitals: &Vitals, limit: Duration) {
+    let mut looked = Instant::now();
     loop {
         std::thread::sleep((limit / 8).min(Duration::from_millis(50)));
         let Some(radio) = radio.upgrade() else { return };
+        if looked.elapsed() > CLOCK_AGE {
+            looked = Instant::now();
+            radio.clock.refresh();
+        }
         if radio.ended().is_some() {
             return;
         }

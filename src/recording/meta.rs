@@ -94,6 +94,9 @@ pub struct Device {
     /// Gain of its receiver in dB.
     #[serde(rename = "issc:gain_db")]
     pub gain_db: Option<f64>,
+    /// Power in dBm at the port that a constant full-scale sample of the device stands for.
+    #[serde(rename = "issc:full_scale_dbm")]
+    pub full_scale_dbm: Option<f64>,
     /// Its calibration file, or in words what was known of its antennas.
     #[serde(rename = "issc:calibration")]
     pub calibration: Option<String>,
@@ -237,6 +240,7 @@ impl Global {
             device: Device {
                 name: fields.optional("issc:device")?,
                 gain_db: fields.optional("issc:gain_db")?,
+                full_scale_dbm: fields.optional("issc:full_scale_dbm")?,
                 calibration: fields.optional("issc:calibration")?,
             },
         })
@@ -308,7 +312,12 @@ mod tests {
 
     #[test]
     fn metadata_survive_their_file_and_foreign_keys_are_let_be() {
-        let device = Device { name: Some("driver=virtual".into()), gain_db: Some(20.0), calibration: None };
+        let device = Device {
+            name: Some("driver=virtual".into()),
+            gain_db: Some(20.0),
+            full_scale_dbm: Some(-20.0),
+            calibration: None,
+        };
         let mut meta = Metadata::new(5, 200e6, device);
         meta.captures.push(Capture {
             sample_start: 0,

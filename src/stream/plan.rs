@@ -64,6 +64,8 @@ pub struct PlanBoard {
     plans: ArcSwap<Vec<Arc<Plan>>>,
     decided_until: AtomicU64,
     retired: Mutex<Vec<Arc<Plan>>>,
+    /// Held while a frame is settled that nobody decided, or while a plan is put before those that are still open.
+    settling: Mutex<()>,
     /// Every source that ever asked for a plan.
     waiting: Mutex<Vec<Wake>>,
 }
@@ -75,6 +77,7 @@ impl PlanBoard {
             plans: ArcSwap::from_pointee(vec![Arc::new(first)]),
             decided_until: AtomicU64::new(decided_until),
             retired: Mutex::default(),
+            settling: Mutex::default(),
             waiting: Mutex::default(),
         }
     }
@@ -94,6 +97,21 @@ impl PlanBoard {
         self.plans.store(Arc::new(plans));
         drop(old);
         retired.retain(|plan| Arc::strong_count(plan) > 1);
+    }
+
+    /// Adds a plan for its frame, or for the first that is still open where the transmitter, which waits for nobody, has
+    /// got beyond it; that frame.
+    pub fn publish_late(&self, plan: Plan) -> u64 {
+        let _settled = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        let from_frame = plan.from_frame.max(self.decided_until());
+        self.publish(vec![Plan { from_frame, ..plan }]);
+        from_frame
+    }
+
+    /// Settles a frame that nobody has decided: it flies on under the plan in force.
+    fn fly_on(&self, frame: u64) {
+        let _settled = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        self.decided_until.fetch_max(frame + 1, Ordering::SeqCst);
     }
 
     /// Lets the frames below `frame` be sent, under the plans published so far.
@@ -159,6 +177,15 @@ impl PlanReader {
         Some(&self.current)
     }
 
+    /// The plan of `frame`, decided or not: an undecided frame is sent under the plan in force.
+    pub fn at_frame_now(&mut self, frame: u64) -> &Plan {
+        if frame >= self.board.decided_until() {
+            self.board.fly_on(frame);
+        }
+        self.swap(|plan| plan.from_frame <= frame);
+        &self.current
+    }
+
     /// The plan of an epoch; the newest not above it if that one is no longer kept.
     pub fn of_epoch(&mut self, epoch: u64) -> &Plan {
         if self.current.epoch != epoch {
@@ -219,6 +246,18 @@ mod tests {
             }
             board.decide_until(8);
         });
+    }
+
+    #[test]
+    fn an_undecided_frame_flies_on_and_a_plan_that_comes_too_late_holds_from_the_next_open_one() {
+        let board = Arc::new(PlanBoard::new(first(), 4));
+        let mut reader = PlanReader::new(Arc::clone(&board));
+        assert_eq!([3, 4, 5].map(|frame| reader.at_frame_now(frame).epoch), [0; 3]);
+        assert_eq!(board.publish_late(Plan { epoch: 1, from_frame: 4, ..first() }), 6);
+        assert_eq!(board.publish_late(Plan { epoch: 2, from_frame: 9, ..first() }), 9);
+        assert_eq!([6, 8, 9].map(|frame| reader.at_frame_now(frame).epoch), [1, 1, 2]);
+        let told = [3, 5, 6, 9].map(|frame| board.in_force(frame).epoch);
+        assert_eq!(told, [0, 0, 1, 2], "what the receivers are told is what was sent");
     }
 
     #[test]

@@ -127,6 +127,9 @@ pub enum Event {
     Started {
         /// In nanoseconds of the device's clock.
         origin_ns: i64,
+        /// Seconds by which that clock is ahead of UTC at the edges of the seconds' pulse, where it was set by one.
+        #[serde(default)]
+        seconds_ahead: Option<i64>,
     },
     /// A radio did not send a frame, or not to its end.
     LeftOut {

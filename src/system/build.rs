@@ -147,6 +147,7 @@ impl System {
         let (session, commands, fed_back) = if is_here {
             let mut session = Session::new(optimizer, Arc::clone(&plans), world, Arc::clone(&scene), control);
             session.power_check = radios.power_check();
+            session.waits_for_nobody = radios.send_in_real_time();
             let (requests, live) = unbounded();
             (
                 Some(spec.instruct(

@@ -12,6 +12,7 @@
 //! `issc run --events` print.
 
 mod build;
+pub mod doctor;
 pub mod drawings;
 mod events;
 mod gallery;
@@ -22,6 +23,7 @@ mod report;
 mod run;
 mod shipped;
 pub mod show;
+mod signals;
 mod spec;
 mod views;
 mod watch;
@@ -32,11 +34,12 @@ pub use gallery::Shown;
 pub use radios::{OpenRadios, RadioSettings};
 pub use report::{
     BelievedMeasured, DataFigures, Datagrams, Dropped, Figures, HeaderFigures, ImageReport, Latencies, Latency, Paths,
-    PlanSummary, PowerReport, ReceiverFigures, Report, STATUS_FRAMES, SinrReport, State, Status, TargetFigures,
-    TargetReport, TrackReport,
+    PlanSummary, PowerReport, RadioFigures, ReceiverFigures, Report, STATUS_FRAMES, SinrReport, State, Status,
+    TargetFigures, TargetReport, TrackReport,
 };
 pub use run::{Ended, Run};
 pub use shipped::{flowgraph, read_scene, scene};
+pub use signals::{Signals, wait_for_end};
 pub use spec::{MakeOptimizer, SystemSpec};
 pub use views::{Array, Topic, View};
 pub use watch::{About, SeenChain, SeenReceiver, SeenStage, Side, Watch};

@@ -136,7 +136,7 @@ impl Peers {
             Origin::Recorded(replay) => {
                 let last = replay.last_plan()?;
                 // A recorded beginning is the beginning.
-                far.begin(0);
+                far.begin(0, None);
                 all.past = Some((replay.recorded.events.clone(), replay.outcome.log, last));
                 ends.inlet = inlet(replay.recorded.play(plans, Arc::clone(&far), left_out, environment.clock)?);
             }

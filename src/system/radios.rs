@@ -2,13 +2,15 @@
 //! nothing to say and there are no radios.
 
 #[cfg(feature = "soapy")]
+pub(super) use crate::frontend::silence_all;
+#[cfg(feature = "soapy")]
 pub(super) use with::Radios;
 #[cfg(feature = "soapy")]
 pub use with::{OpenRadios, RadioSettings};
 #[cfg(not(feature = "soapy"))]
-pub(super) use without::Radios;
-#[cfg(not(feature = "soapy"))]
 pub use without::{OpenRadios, RadioSettings};
+#[cfg(not(feature = "soapy"))]
+pub(super) use without::{Radios, silence_all};
 
 #[cfg(feature = "soapy")]
 mod with {
@@ -16,6 +18,7 @@ mod with {
     use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
 
+    use super::super::report::RadioFigures;
     use crate::blocks::Registry;
     use crate::control::PowerCheck;
     use crate::frontend::{
@@ -36,6 +39,10 @@ mod with {
         pub calibrate: Option<Mode>,
         /// A calibration that `issc calibrate` made, in place of one at the start.
         pub calibration: Option<PathBuf>,
+        /// What comes between a calibration at the start and the run: a command, or - for a key at the terminal.
+        pub then: Option<String>,
+        /// A process beside this one silences devices when this one dies.
+        pub supervise: bool,
     }
 
     impl RadioSettings {
@@ -51,6 +58,8 @@ mod with {
                 bands: self.bands.clone(),
                 device: self.device.clone(),
                 calibrated,
+                supervise: self.supervise,
+                then: self.then.clone(),
                 opens,
             })
         }
@@ -108,14 +117,14 @@ mod with {
             Box::new(move |power_dbm| permissions.iter().try_for_each(|may| may.check("power_dbm", power_dbm)))
         }
 
+        /// Whether one sends by a clock that waits for nobody.
+        pub fn send_in_real_time(&self) -> bool {
+            self.radios.iter().any(|radio| radio.sends_in_real_time())
+        }
+
         /// Whether the run has to end because of one.
         pub fn failed(&self) -> bool {
             self.radios.iter().any(|radio| radio.counters.failure().is_some())
-        }
-
-        /// Gains down at once.
-        pub fn cut(&self) {
-            self.radios.iter().for_each(|radio| radio.cut());
         }
 
         /// Samples per channel sent and received, and the time that drivers took for each, of all radios.
@@ -134,6 +143,17 @@ mod with {
                 tables.filter(|(known, _)| *known == name).map(|(_, count)| count).sum()
             };
             [count("underflows"), count("overflows")]
+        }
+
+        /// What happened at each.
+        pub fn figures(&self) -> Vec<RadioFigures> {
+            let figures = |radio: &Arc<Radio>| RadioFigures {
+                radio: radio.profile.name.clone(),
+                device: radio.description().into(),
+                counters: radio.counters.table().map(|(name, count)| (name.replace(' ', "_"), count)).into(),
+                failure: radio.counters.failure().map(Into::into),
+            };
+            self.radios.iter().map(figures).collect()
         }
 
         /// Says what happened at each; an error where one failed.
@@ -161,6 +181,7 @@ mod with {
 
 #[cfg(not(feature = "soapy"))]
 mod without {
+    use super::super::report::RadioFigures;
     use crate::Result;
     use crate::blocks::Registry;
     use crate::control::PowerCheck;
@@ -168,6 +189,9 @@ mod without {
     /// Nothing can be said.
     #[derive(Debug, Clone, Default)]
     pub struct RadioSettings {}
+
+    /// Nothing to silence.
+    pub fn silence_all() {}
 
     /// Nothing to open.
     pub struct Radios;
@@ -204,13 +228,20 @@ mod without {
             Box::new(|_| Ok(()))
         }
 
+        /// None does.
+        pub fn send_in_real_time(&self) -> bool {
+            false
+        }
+
         /// Never.
         pub fn failed(&self) -> bool {
             false
         }
 
-        /// Nothing to do.
-        pub fn cut(&self) {}
+        /// None.
+        pub fn figures(&self) -> Vec<RadioFigures> {
+            Vec::new()
+        }
 
         /// Nothing to say.
         pub fn finish(&self) -> Result<()> {

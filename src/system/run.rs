@@ -372,7 +372,8 @@ impl<'a> Conductor<'a> {
         let (log, finished) = self.peers.finish(log, &self.plans);
         note(finished);
         self.shared.status.store(Arc::new(self.collector.status(State::Ended, 0.0)));
-        let report = self.collector.report(Outcome { log, took });
+        let mut report = self.collector.report(Outcome { log, took });
+        report.radios = self.radios.figures();
         Ok(Ended { report, shown, busy, radios: self.radios, failure })
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::scene::PAPER_TOML;
 use crate::{Error, Result, config};
 
-const FLOWGRAPHS: [(&str, &str); 11] = [
+const FLOWGRAPHS: [(&str, &str); 16] = [
     ("loopback", include_str!("../../flowgraphs/loopback.toml")),
     ("follow", include_str!("../../flowgraphs/follow.toml")),
     ("clutter", include_str!("../../flowgraphs/clutter.toml")),
@@ -17,15 +17,22 @@ const FLOWGRAPHS: [(&str, &str); 11] = [
     ("communication-receiver", include_str!("../../flowgraphs/communication-receiver.toml")),
     ("sensing-receiver", include_str!("../../flowgraphs/sensing-receiver.toml")),
     ("transmitter-sensing", include_str!("../../flowgraphs/transmitter-sensing.toml")),
+    ("n310", include_str!("../../flowgraphs/n310.toml")),
+    ("x410", include_str!("../../flowgraphs/x410.toml")),
+    ("x310-pair", include_str!("../../flowgraphs/x310-pair.toml")),
+    ("b210-pair", include_str!("../../flowgraphs/b210-pair.toml")),
+    ("bladerf-pair", include_str!("../../flowgraphs/bladerf-pair.toml")),
 ];
 
-const SCENES: [(&str, &str); 6] = [
+const SCENES: [(&str, &str); 8] = [
     ("paper", PAPER_TOML),
     ("moving", include_str!("../../scenes/moving.toml")),
     ("outdoor", include_str!("../../scenes/outdoor.toml")),
     ("clutter", include_str!("../../scenes/clutter.toml")),
     ("coherent", include_str!("../../scenes/coherent.toml")),
     ("several", include_str!("../../scenes/several.toml")),
+    ("hall", include_str!("../../scenes/hall.toml")),
+    ("hall-2", include_str!("../../scenes/hall-2.toml")),
 ];
 
 /// A flowgraph by path or shipped name: its text, its name in error lines, and the folder its scene is sought in.

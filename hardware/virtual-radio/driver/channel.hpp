@@ -12,14 +12,18 @@ constexpr int64_t FILTER_LATENCY = 16;
 
 struct Channel
 {
-    double gainDb = 0, frequencyHz = 2.4e9;
+    double gainDb = 0, frequencyHz = 2.4e9, bandwidthHz = 0;
+    // The gain at which full scale stays full scale.
+    double fullGainDb = 0;
+    // Gain by itself, and a constant that the device takes away.
+    bool automatic = false, removesDc = false;
     // Imperfections: relative to the ideal channel.
     double errorDb = 0, phaseDeg = 0, delaySamples = 0;
     std::string antenna = "TX/RX";
 
-    cf32 rotation() const
+    cf32 rotation(double moreDeg = 0) const
     {
-        const auto z = std::polar(std::pow(10.0, (gainDb + errorDb) / 20), phaseDeg * M_PI / 180);
+        const auto z = std::polar(std::pow(10.0, (gainDb - fullGainDb + errorDb) / 20), (phaseDeg + moreDeg) * M_PI / 180);
         return cf32(float(z.real()), float(z.imag()));
     }
 

@@ -472,6 +472,7 @@ impl Collector {
         let symbols = samples / self.scene.waveform.samples_per_symbol as f64;
         let per_sample = |symbols: f64| (self.source_samples > 0.0).then(|| symbols / self.source_samples);
         Report {
+            radios: Vec::new(),
             images: self.communication[0].images.lines(),
             bandwidth_ratio: per_sample((self.picture_blocks * BLOCK as u64) as f64),
             bandwidth_ratio_with_overhead: per_sample(symbols),

@@ -91,9 +91,25 @@ pub struct Report {
     pub samples_per_s: f64,
     /// Signal time per wall-clock time.
     pub realtime_factor: f64,
+    /// What happened at each radio; only where there are radios.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub radios: Vec<RadioFigures>,
     /// Where the targets were found, place by place.
     #[serde(skip)]
     pub paths: Paths,
+}
+
+/// What happened at a radio.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RadioFigures {
+    /// The profile's name.
+    pub radio: String,
+    /// Driver, hardware and serial.
+    pub device: String,
+    /// What was counted, by name.
+    pub counters: BTreeMap<String, u64>,
+    /// Why it could not go on, where it could not.
+    pub failure: Option<String>,
 }
 
 /// What a run is doing.
