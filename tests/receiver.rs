@@ -7,7 +7,7 @@ mod impair;
 
 use air::{Link, ROLL_OFF, SPS, Transmitter, beams, read};
 use impair::Path;
-use issc::coding::{BLOCK_SYMBOLS, BlockScratch, Crc, calibration, plan};
+use issc::coding::{BLOCK_CRC, BLOCK_SYMBOLS, BlockScratch, calibration, plan};
 use num_complex::Complex32;
 
 /// N_c of 1.73 and of 4.76 bits a symbol.
@@ -37,7 +37,7 @@ fn db(x: f64) -> f64 {
 
 impl Bench {
     fn new(bits: usize, frames: u64) -> Self {
-        let code = plan(bits, BLOCK_SYMBOLS, Crc::Crc11).unwrap();
+        let code = plan(bits, BLOCK_SYMBOLS, BLOCK_CRC).unwrap();
         let mut transmitter = Transmitter::with_code(beams(1.0, 0.0, 0.0), code, 1);
         let frames = 61..61 + frames;
         let clean = Link { symbol_rate_hz: 1e6, carrier_offset_hz: 0.0, noise_variance: 0.0, seed: 1 }

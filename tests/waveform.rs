@@ -4,7 +4,7 @@ mod air;
 
 use air::{ANTENNAS, Link, Received, Transmitter, beams, channel};
 use issc::coding::BlockScratch;
-use issc::modem::frame::Layout;
+use issc::modem::frame::{HeaderLength, Layout};
 use issc::modem::receiver::SensingStream;
 use num_complex::{Complex32, Complex64};
 
@@ -222,7 +222,7 @@ fn the_antennas_radiate_the_plans_power_in_every_part_of_the_frame() {
         let energy = |from: usize, to: usize| -> f64 {
             antennas.iter().map(|row| row[from..to].iter().map(|x| f64::from(x.norm_sqr())).sum::<f64>()).sum()
         };
-        if layout == (Layout { sounding: 0 }) {
+        if layout == Layout::plain(HeaderLength::Short) {
             // Two Zadoff–Chu words with their cross terms, off the pulses' tails.
             let preamble = energy(64, 512) / 448.0;
             assert!(db(preamble / plan) < 0.5, "{} dB in the preamble", db(preamble / plan));

@@ -9,6 +9,7 @@ use crossbeam_channel::{Sender, unbounded};
 use image::RgbImage;
 
 use crate::blocks::{Feed, PictureFeed};
+use crate::modem::header::{MOST_BODY_BITS, MOST_PROTECTED_BITS};
 use crate::pictures::{self, Reading};
 use crate::semantic::{Bank, Decoder, Encoder, Picture};
 use crate::stream::Wake;
@@ -20,6 +21,9 @@ const SAMPLES: [(&str, &[u8]); 2] =
 
 /// Most pixels of all pictures of a run, which stay in memory.
 const PIXELS_IN_A_RUN: u64 = 1 << 28;
+
+/// Most pixels of one picture: headers place 2²⁷ bits of it, eight for each pixel.
+const PIXELS_IN_A_PICTURE: u64 = 1 << 24;
 
 /// Pictures to send.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +55,12 @@ pub fn load_pictures(paths: &[PathBuf], reading: Reading) -> Result<Pictures> {
     };
     let mut pixels = 0;
     read.notes = pictures::each_picture(paths, reading, |path, picture| {
-        pixels += u64::from(picture.width()) * u64::from(picture.height());
+        let own = u64::from(picture.width()) * u64::from(picture.height());
+        if own > PIXELS_IN_A_PICTURE {
+            let what = format!("a picture of {own} pixels; accepted: up to {PIXELS_IN_A_PICTURE}");
+            return Err(Error::file(path, what));
+        }
+        pixels += own;
         if pixels > PIXELS_IN_A_RUN {
             let what = format!(
                 "the pictures have more than {PIXELS_IN_A_RUN} pixels; accepted in a run: fewer, or a shorter video"
@@ -74,6 +83,17 @@ fn shipped() -> Result<Pictures> {
         read.names.push(name.into());
     }
     Ok(read)
+}
+
+/// A picture that headers can place, or the line that says why not.
+fn fits(picture: Picture) -> Result<Picture> {
+    let [protected, body] = [&picture.protected, &picture.body].map(|part| 8 * part.len());
+    if protected > MOST_PROTECTED_BITS || body > MOST_BODY_BITS {
+        return Err(Error::input(format!(
+            "the picture has {protected} and {body} bits; accepted: up to {MOST_PROTECTED_BITS} and {MOST_BODY_BITS}"
+        )));
+    }
+    Ok(picture)
 }
 
 #[derive(Default)]
@@ -113,7 +133,7 @@ impl PictureLibrary {
             .name("picture-encoder".into())
             .spawn(move || {
                 for (source, model) in taken {
-                    let coded = encoder.encode(&images[source], model, source as u16);
+                    let coded = encoder.encode(&images[source], model, source as u16).and_then(fits);
                     let mut state = locked(&shelf);
                     match coded {
                         Ok(picture) => drop(state.coded.insert((source, model), Arc::new(picture))),

@@ -9,6 +9,7 @@ use super::calibration::Calibrated;
 use super::{Bands, Permission, Profile, Radio, lock, sink, source};
 use crate::blocks::{Context, Kind, Make, Registry, WorldChanges};
 use crate::exchange::FarTransmitter;
+use crate::modem::frame::{HeaderHistory, HeaderLength};
 use crate::scene::Scene;
 use crate::stream::Telemetry;
 use crate::{Error, Result};
@@ -39,6 +40,8 @@ pub struct Surroundings {
     pub world: Arc<WorldChanges>,
     /// Takes its events.
     pub telemetry: Telemetry,
+    /// The lengths that the headers of frames have.
+    pub headers: Arc<HeaderHistory>,
     /// Rows of the world for second devices, once a first device has it.
     pub(super) feeds: Feeds,
     /// The transmitter, where it is in another process.
@@ -48,7 +51,8 @@ pub struct Surroundings {
 impl Surroundings {
     /// The surroundings of the radios of a run.
     pub fn new(scene: Arc<Scene>, seed: u64, world: Arc<WorldChanges>, telemetry: Telemetry) -> Self {
-        Self { scene, seed, world, telemetry, feeds: Feeds::default(), far: None }
+        let headers = HeaderHistory::new(HeaderLength::Short);
+        Self { scene, seed, world, telemetry, headers, feeds: Feeds::default(), far: None }
     }
 }
 
@@ -116,6 +120,7 @@ impl Radios {
             seed: context.run.seed,
             world: Arc::clone(&context.world),
             telemetry: context.sinks.telemetry.without_control(),
+            headers: Arc::clone(context.plans.headers()),
             feeds: Arc::clone(&self.feeds),
             far: context.ends.far.clone(),
         };

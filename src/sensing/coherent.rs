@@ -58,9 +58,11 @@ impl CoherentFrames {
                  channel.reflection_phase = \"random-per-run\""
             )));
         }
-        let clock = FrameClock::new(scene);
-        let interval_s = clock.start_s(2) - clock.start_s(1);
-        Ok(Self { frames, interval_s, path_rate_max_m_s: Self::PATH_RATE_MAX_M_S })
+        Ok(Self {
+            frames,
+            interval_s: FrameClock::of_scene(scene).frame_s(),
+            path_rate_max_m_s: Self::PATH_RATE_MAX_M_S,
+        })
     }
 
     /// When frame `index` begins, in seconds from the first.
