@@ -21,7 +21,7 @@ struct MaximumRatio {
 impl Optimizer for MaximumRatio {
     fn observe(&mut self, observation: Observation<'_>) -> Result<()> {
         match observation {
-            Observation::Sounding { gains, amplitude } => {
+            Observation::Sounding { gains, amplitude, .. } => {
                 let entry =
                     |gain: &num_complex::Complex32| Complex64::new(f64::from(gain.re), -f64::from(gain.im)) / amplitude;
                 self.channel = Some(DVector::from_iterator(gains.len(), gains.iter().map(entry)));

@@ -1,5 +1,6 @@
 //! The control plane: plans and the thread that makes them, live commands, and pictures to send.
 
+mod believed_channel;
 mod command;
 mod first_last;
 mod follower;

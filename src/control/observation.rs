@@ -18,6 +18,8 @@ pub enum Observation<'a> {
     Command(&'a Command),
     /// The served receiver's channel was sounded.
     Sounding {
+        /// Frame that it was sent in.
+        frame: u64,
         /// Conjugated entries of h_c as received, one per transmit antenna, up to a phase that all share.
         gains: &'a [Complex32],
         /// Amplitude that each antenna sent with, √W.
@@ -44,6 +46,8 @@ pub enum Observation<'a> {
 /// What a receiver made of some frames.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LinkSeen {
+    /// The frame before which they came.
+    pub until: u64,
     /// Frames that were read.
     pub frames: u32,
     /// The mean of their measured SINR, linear.
@@ -95,7 +99,7 @@ impl Watch {
             let other = plans.in_force(frame).predicted_sinr;
             (decibel(other) - decibel(plan.predicted_sinr)).abs() < Self::ALIKE_DB
         };
-        let mut seen = LinkSeen::default();
+        let mut seen = LinkSeen { until: end, ..LinkSeen::default() };
         let mut first = None;
         for one in self.frames.drain(..count).filter(|one| one.frame >= from && alike(one.frame)) {
             first.get_or_insert(one.frame);

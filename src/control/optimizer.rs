@@ -33,7 +33,7 @@ impl Optimizer for Planner {
     fn observe(&mut self, observation: Observation<'_>) -> Result<()> {
         match observation {
             Observation::Command(command) => return self.apply(command),
-            Observation::Sounding { gains, amplitude } => self.sound(gains, amplitude),
+            Observation::Sounding { frame, gains, amplitude } => self.sound(frame, gains, amplitude),
             Observation::Target { index, position_m, covariance_m2 } => self.expect(index, position_m, covariance_m2),
             Observation::Link { plan, seen } => self.see_link(plan, &seen),
         }

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn seen(sinr_db: f64, lost: u32) -> LinkSeen {
-        LinkSeen { frames: 32, sinr: 10f64.powf(sinr_db / 10.0), noise_w: 1e-8, blocks: 128, lost }
+        LinkSeen { until: 64, frames: 32, sinr: 10f64.powf(sinr_db / 10.0), noise_w: 1e-8, blocks: 128, lost }
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nalgebra::{DVector, Matrix2};
-use num_complex::{Complex32, Complex64};
+use nalgebra::Matrix2;
+use num_complex::Complex32;
 
 use super::Command;
+use super::believed_channel::BelievedChannel;
 use super::observation::LinkSeen;
 use super::outer_loop::OuterLoop;
 use crate::array::Beams;
@@ -22,10 +23,6 @@ use crate::semantic::Bank;
 use crate::stream::{LinkBelief, Plan};
 use crate::{Error, Result};
 
-/// Soundings that the running mean of the channel reaches back.
-const SOUNDINGS: f64 = 16.0;
-/// Soundings that the surveyed channel of the first plan is worth.
-const SURVEY: f64 = 4.0;
 /// Deviations of the believed target within which the threshold is to be met as well.
 const SPREAD_DEVIATIONS: f64 = 2.0;
 /// How often one plan's threshold is tightened for that.
@@ -40,14 +37,8 @@ pub struct Planner {
     models: Arc<[SourceModel]>,
     /// Source samples of a picture, M.
     source_samples: usize,
-    /// The mean of the soundings and the survey before them; their noise is still in it.
-    channel: DVector<Complex64>,
-    soundings: f64,
-    /// Squared norm of what a sounding was off the mean by, with what the mean before it was off by, and how many told so.
-    scatter: f64,
-    scattered: f64,
-    /// Share of a sounding's noise that is in the mean.
-    noise_share: f64,
+    /// The served receiver's channel.
+    channel: BelievedChannel,
     /// The targets that are believed in.
     beliefs: Vec<Belief>,
     /// Share of Π that the last plan for targets with a spread was made for.
@@ -58,6 +49,8 @@ pub struct Planner {
     codes: HashMap<usize, Arc<BlockCode>>,
     /// What the receiver says of the link, and what follows from it.
     outer_loop: OuterLoop,
+    /// Frames below this one were seen by the receiver.
+    seen_until: u64,
     /// Time that a solution may take; without it every solution is exact and depends on nothing but its inputs.
     pub time_limit: Option<Duration>,
 }
@@ -93,16 +86,13 @@ impl Planner {
     pub fn new(scene: &Scene, bank: &Bank, pixels: usize) -> Self {
         let models = bank.planned(scene.model.metric.name()).iter().map(|model| model.source_model(pixels)).collect();
         Self {
-            channel: channel_vector(scene),
-            soundings: SURVEY,
-            scatter: 0.0,
-            scattered: 0.0,
-            noise_share: 0.0,
+            channel: BelievedChannel::new(channel_vector(scene)),
             beliefs: beliefs(scene),
             share: 1.0,
             weights: None,
             warm: None,
             codes: HashMap::new(),
+            seen_until: 0,
             outer_loop: OuterLoop::new(BlockErrorLaw::from_scene(scene).margin_db()),
             time_limit: None,
             models,
@@ -154,31 +144,9 @@ impl Planner {
         }
     }
 
-    /// Takes in a sounding: per-antenna gains at transmit amplitude `amplitude`, and forms a running mean.
-    pub fn sound(&mut self, gains: &[Complex32], amplitude: f64) {
-        let measured = DVector::from_iterator(
-            gains.len(),
-            gains.iter().map(|gain| Complex64::new(f64::from(gain.re), -f64::from(gain.im)) / amplitude),
-        );
-        if measured.len() != self.channel.len() {
-            return;
-        }
-        // The carrier's phase is another one in every frame: turn the new one onto the mean.
-        let turn = self.channel.dotc(&measured);
-        let turned = measured * (turn.conj() / turn.norm().max(f64::MIN_POSITIVE));
-        self.soundings = (self.soundings + 1.0).min(SOUNDINGS);
-        let share = 1.0 / self.soundings;
-        // Turned onto the mean, one of the 2 N real dimensions shows no noise.
-        let dimensions = (2 * self.channel.len() - 1) as f64 / (2 * self.channel.len()) as f64;
-        let off = (&turned - &self.channel).norm_squared() / (dimensions * (1.0 + self.noise_share));
-        // The first ones are off by what the survey missed as well.
-        if self.soundings > SURVEY + 1.0 {
-            self.scattered = (self.scattered + 1.0).min(SOUNDINGS);
-            self.scatter += (off - self.scatter) / self.scattered;
-        }
-        self.noise_share = self.noise_share * (1.0 - share).powi(2) + share.powi(2);
-        let share = Complex64::from(share);
-        self.channel = &self.channel * (Complex64::from(1.0) - share) + turned * share;
+    /// Takes in the sounding of a frame: per-antenna gains at transmit amplitude `amplitude`.
+    pub fn sound(&mut self, frame: u64, gains: &[Complex32], amplitude: f64) {
+        self.channel.sound(frame, gains, amplitude);
     }
 
     /// Takes in what the receiver made of frames that were sent under a plan.
@@ -188,7 +156,8 @@ impl Planner {
         }
         let believed_dbm = &mut self.scene.channel.communication_noise_dbm;
         *believed_dbm = OuterLoop::noise_dbm(*believed_dbm, w_to_dbm(seen.noise_w));
-        let predicted_db = self.predicted_db(&plan.beams);
+        let predicted_db = self.predicted_db(&plan.beams, seen.until);
+        self.seen_until = seen.until;
         let limits = RateLimits::from_scene(&self.scene, self.source_samples);
         let table = self.law().with_margin_db(0.0);
         let expected = table.block_error_rate(seen.sinr, plan.payload.information_bits());
@@ -196,14 +165,14 @@ impl Planner {
     }
 
     /// The SINR of these beams by the channel and the noise that are believed, in dB, without an offset.
-    fn predicted_db(&self, beams: &Beams) -> f64 {
+    fn predicted_db(&self, beams: &Beams, frame: u64) -> f64 {
         let targets: Vec<_> = self.beliefs.iter().map(|belief| belief.target).collect();
-        decibel(Problem::for_targets(&self.scene, self.debiased_channel(), &targets).sinr(beams).max(f64::MIN_POSITIVE))
+        decibel(Problem::for_targets(&self.scene, self.channel.at(frame), &targets).sinr(beams).max(f64::MIN_POSITIVE))
     }
 
     /// Whether the newest plan is off what is known of the link now.
     pub fn wants_plan(&self, newest: &Plan) -> bool {
-        let now_db = self.predicted_db(&newest.beams) + self.outer_loop.offset_db;
+        let now_db = self.predicted_db(&newest.beams, self.seen_until) + self.outer_loop.offset_db;
         self.outer_loop.wants_plan(newest.link.snr_margin_db, now_db - decibel(newest.predicted_sinr))
     }
 
@@ -212,23 +181,11 @@ impl Planner {
         BlockErrorLaw::from_scene(&self.scene).with_margin_db(self.outer_loop.margin_db)
     }
 
-    /// The channel without what its noise adds to its power: a plan's SINR is that of the beams over the channel itself.
-    ///
-    /// What the mean keeps of the soundings' noise is one part. The other comes of turning: each sounding is turned so that
-    /// its part along the mean, h + n with n of variance s = scatter / N, is real and positive, and E|h + n| ≈ |h| + s / (4 |h|)
-    /// (Rice), which raises the power by s / 2.
-    fn debiased_channel(&self) -> DVector<Complex64> {
-        let power = self.channel.norm_squared();
-        let noise = (self.noise_share + 0.5 / self.channel.len() as f64) * self.scatter;
-        let left = if power > 0.0 { ((power - noise) / power).max(0.0) } else { 0.0 };
-        &self.channel * Complex64::from(left.sqrt())
-    }
-
     /// The best plan from `from_frame` on. Infeasible requests give the beams of the smallest bound and the model of
     /// the lowest rate, and say so.
     pub fn plan(&mut self, epoch: u64, from_frame: u64) -> Result<Planned> {
         let targets: Vec<_> = self.beliefs.iter().map(|belief| belief.target).collect();
-        let problem = Problem::for_targets(&self.scene, self.debiased_channel(), &targets);
+        let problem = Problem::for_targets(&self.scene, self.channel.at(from_frame), &targets);
         let mut reasons = Vec::new();
         let beams = match &self.weights {
             Some(beams) => {
@@ -383,6 +340,9 @@ fn believed_ids(scene: &Scene) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use nalgebra::DVector;
+    use num_complex::Complex64;
+
     use super::*;
 
     fn planner() -> Planner {
@@ -433,14 +393,15 @@ mod tests {
     fn soundings_turn_the_believed_channel_into_the_measured_one() {
         let mut planner = planner();
         let truth: Vec<Complex32> = (0..4).map(|n| Complex32::from_polar(0.004, 0.7 * n as f32)).collect();
-        for turn in 0..400 {
+        for turn in 0..400u64 {
             let phase = Complex32::from_polar(0.03, turn as f32);
             let gains: Vec<_> = truth.iter().map(|h| h.conj() * phase).collect();
-            planner.sound(&gains, 0.03);
+            planner.sound(64 * turn, &gains, 0.03);
         }
-        let ratio = planner.channel[1] / planner.channel[0];
+        let channel = planner.channel.at(64 * 400);
+        let ratio = channel[1] / channel[0];
         assert!((ratio - Complex64::from_polar(1.0, 0.7)).norm() < 1e-4, "{ratio}");
-        assert!((planner.channel[2].norm() - 0.004).abs() < 1e-6);
+        assert!((channel[2].norm() - 0.004).abs() < 1e-6);
     }
 
     #[test]
@@ -451,7 +412,7 @@ mod tests {
             let mut excesses: Vec<f64> = (0..20)
                 .map(|seed| {
                     let mut planner = planner();
-                    let truth = planner.channel.clone();
+                    let truth = channel_vector(&planner.scene);
                     let variance = relative_noise * truth.norm_squared() / 4.0;
                     for sounding in 0..64 {
                         let mut noise = [Complex32::ZERO; 4];
@@ -467,7 +428,7 @@ mod tests {
                                 Complex32::new(gain.re as f32, gain.im as f32)
                             })
                             .collect();
-                        planner.sound(&gains, 1.0);
+                        planner.sound(64 * sounding, &gains, 1.0);
                     }
                     let beams = planner.plan(0, 0).unwrap().plan;
                     let most = truth.norm_squared() * beams.beams.power_w();

@@ -345,7 +345,8 @@ impl Session {
         if let Some((frame, antennas, gains)) = sounded {
             // Each antenna sounds with the whole power of the plan.
             let amplitude = self.plans.in_force(frame).beams.power_w().sqrt();
-            let observed = self.optimizer.observe(Observation::Sounding { gains: &gains[..antennas], amplitude });
+            let observed =
+                self.optimizer.observe(Observation::Sounding { frame, gains: &gains[..antennas], amplitude });
             let retune = match observed {
                 Ok(()) => self.retune(boundary, "sounding"),
                 Err(error) => refused(boundary, "sounding", error.to_string()),

@@ -180,8 +180,11 @@ struct Fitted {
 /// What is known once a frame's symbols lie along one phase line.
 #[derive(Debug, Clone, Copy)]
 struct Straight {
-    /// The line's slope, in rad per symbol.
+    /// The line's phase at the frame's first symbol and its slope, in rad and rad per symbol.
+    offset: f64,
     step: f64,
+    /// Whether nothing but the line was taken out of the symbols.
+    plain: bool,
     /// Whether the signal comes over several paths.
     several: bool,
     fitted: Fitted,
@@ -237,6 +240,8 @@ pub struct FrameReceiver {
     work: Vec<Complex32>,
     lags: [[Complex64; 2]; LAGS],
     symbols: Vec<Complex32>,
+    /// What the matched filter shows half a symbol after each symbol, where several paths call for it.
+    later: Vec<Complex32>,
     header_llrs: Vec<f32>,
     /// Room for a word's coded bits.
     header_bits: Vec<u8>,
@@ -288,7 +293,8 @@ impl FrameReceiver {
         };
         Ok(Self {
             searcher: Searcher::new(&words.semantic.preamble, sps, config.roll_off),
-            equaliser: Equaliser::new(&words.semantic.preamble, &words.sensing.preamble, longest),
+            equaliser: Equaliser::new(&words.semantic.preamble, &words.sensing.preamble, longest, config.roll_off),
+            later: vec![Complex32::default(); longest],
             learned: Learned::default(),
             blanker: Blanker::new(window),
             steps: Steps::new(longest),
@@ -673,10 +679,12 @@ impl FrameReceiver {
         let count = layout.symbols();
         self.layout = layout;
         let near = self.lock.next().unwrap_or(0);
-        let Straight { mut step, several, mut fitted } = self.straight_symbols(start, layout, near)?;
+        let Straight { offset, mut step, plain, several, mut fitted } = self.straight_symbols(start, layout, near)?;
         self.sound(layout);
         if several {
-            self.equaliser.equalise(&mut self.symbols[..count], fitted.b.norm_sqr());
+            let later = plain && self.see_later(start, layout, [offset, step], fitted.b);
+            let later = later.then_some(&self.later[..count]);
+            self.equaliser.equalise(&mut self.symbols[..count], later, fitted.b.norm_sqr());
             step += self.straighten(layout);
             fitted = self.estimate(layout, true);
         }
@@ -760,18 +768,19 @@ impl FrameReceiver {
         loop {
             self.filtered(start, layout)?;
             let sounding = PREAMBLE..layout.header();
-            self.steps.level(&mut self.symbols[..count], sounding);
+            let mut plain = self.steps.level(&mut self.symbols[..count], sounding) == 0 && self.erased.is_empty();
             self.mend(layout);
             let (mut offset, mut step) = self.straighten_with_offset(layout);
             let (mut several, mut fitted) = self.leave_residual(layout);
             if self.tones.find(&mut self.residual) > 0 {
+                plain = false;
                 self.tones.take_out(&mut self.symbols[..count]);
                 let (more, slope) = self.straighten_with_offset(layout);
                 (offset, step) = (offset + more, step + slope);
                 (several, fitted) = self.leave_residual(layout);
             }
             if again || !self.learned.image.is_due(near) || !self.look_for_image(start, offset, step) {
-                return Some(Straight { step, several, fitted });
+                return Some(Straight { offset, step, plain, several, fitted });
             }
             self.learned.image.keep();
             again = true;
@@ -784,7 +793,8 @@ impl FrameReceiver {
         let (count, base) = (layout.symbols(), start.floor());
         let first = (self.era + base as u64).checked_sub(self.origin)? as usize;
         let drift = self.learned.clock * sps as f64;
-        let needed = self.filter.samples_for(count) + 1 + (drift * count as f64).abs().ceil() as usize;
+        let needed =
+            self.filter.samples_for(count) + 1 + sps.div_ceil(2) + (drift * count as f64).abs().ceil() as usize;
         let work = &mut self.work[..needed];
         work.copy_from_slice(self.samples.get(first..first + needed)?);
         self.blanker.blank(work);
@@ -801,6 +811,22 @@ impl FrameReceiver {
         rotate(work, 0.0, -std::f64::consts::TAU * carrier / sps as f64);
         self.filter.filter_drifting(work, start - base, drift, &mut self.symbols[..count]);
         Some(())
+    }
+
+    /// Values half a symbol after each symbol of the frame that [`Self::filtered`] saw, turned back along the same line, and
+    /// the paths' taps there. `false` where samples are too far apart for that.
+    fn see_later(&mut self, start: f64, layout: Layout, line: [f64; 2], b: Complex64) -> bool {
+        let sps = self.config.samples_per_symbol;
+        if sps < 2 {
+            return false;
+        }
+        let (count, drift) = (layout.symbols(), self.learned.clock * sps as f64);
+        let at = start - start.floor() + 0.5 * sps as f64;
+        let later = &mut self.later[..count];
+        self.filter.filter_drifting(&self.work[at as usize..], at.fract(), drift, later);
+        rotate(later, -line[0], -line[1]);
+        self.equaliser.fit_later(&self.later[..PREAMBLE], Complex32::new(b.re as f32, b.im as f32));
+        true
     }
 
     /// Fills what a burst took of known words with what the rest of the word says.

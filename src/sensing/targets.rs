@@ -17,8 +17,8 @@ use super::align::{Correlator, energy_threshold};
 use super::likelihood::wavenumber;
 use super::spectrum::{Correlations, Gram, Spectrum};
 use super::{EchoFrame, Planar, STREAMS, SensingConfig};
-use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, rotate, scale_add};
 use crate::dsp::SPAN_SYMBOLS;
+use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, rotate, scale_add};
 use crate::modem::frame::{HeaderLength, Layout, PREAMBLE, UNIQUE_WORD};
 
 /// Most targets of one frame.
