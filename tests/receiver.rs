@@ -314,8 +314,8 @@ fn a_gap_costs_the_frames_that_it_touches_and_one_whether_or_not_it_is_told_of()
     let bench = Bench::new(BITS[0], 30);
     let mut samples = bench.clean.clone();
     impair::add_noise(&mut samples, 10f64.powf(-0.1 * (bench.threshold_db + 3.0)), 3);
-    let begin = 10 * 3392 + 1000;
-    for gap in [1, 50, 1000, 3392, 10_000, 40_000] {
+    let begin = 10 * 3056 + 1000;
+    for gap in [1, 50, 1000, 3056, 10_000, 40_000] {
         for told in [true, false] {
             let link = Link { symbol_rate_hz: 1e6, carrier_offset_hz: 0.0, noise_variance: 0.0, seed: 1 };
             let later = if told { begin + gap } else { begin } as u64;
@@ -323,7 +323,7 @@ fn a_gap_costs_the_frames_that_it_touches_and_one_whether_or_not_it_is_told_of()
             let frames = link.receive(&bench.transmitter, &parts, 3392);
             let right = frames.iter().filter(|frame| frame.blocks_right == 4).count();
             // The first frame begins at sample 2 678, and one of those before the gap holds a sounding.
-            let frame = |sample: usize| (sample - 2678 - 512) / 3392;
+            let frame = |sample: usize| (sample - 2678 - 512) / 3056;
             let touched = frame(begin + gap) - frame(begin) + 1;
             assert!(
                 right + touched + 1 >= 30,

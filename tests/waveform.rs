@@ -177,7 +177,7 @@ fn after_a_gap_an_outage_or_garbage_the_receiver_finds_the_stream_again() {
     let mut transmitter = transmitter(0.0, 5);
     let samples = link.samples(&mut transmitter, 1..21);
     // Samples are missing, and their times with them.
-    let cut = 5 * 3392 + 700;
+    let cut = 5 * 3056 + 700;
     let frames = link.receive(&transmitter, &[(0, &samples[..cut]), (cut as u64 + 1111, &samples[cut + 1111..])], 3392);
     let found = numbers(&frames);
     assert!(frames.iter().all(|frame| frame.blocks_right == 4), "{found:?}");
@@ -185,7 +185,7 @@ fn after_a_gap_an_outage_or_garbage_the_receiver_finds_the_stream_again() {
     // Six frames of silence, or of samples that are no numbers, in a stream that goes on.
     for garbage in [Complex32::ZERO, Complex32::new(f32::NAN, 1.0), Complex32::new(f32::INFINITY, f32::MAX)] {
         let mut damaged = samples.clone();
-        damaged[5 * 3392..11 * 3392].fill(garbage);
+        damaged[5 * 3056..11 * 3056].fill(garbage);
         let found = numbers(&link.receive(&transmitter, &[(0, &damaged)], 3392));
         assert!(
             found.starts_with(&[1, 2, 3]) && found.ends_with(&[14, 15, 16, 17, 18, 19, 20]),
@@ -226,7 +226,7 @@ fn the_antennas_radiate_the_plans_power_in_every_part_of_the_frame() {
             // Two Zadoff–Chu words with their cross terms, off the pulses' tails.
             let preamble = energy(64, 512) / 448.0;
             assert!(db(preamble / plan) < 0.5, "{} dB in the preamble", db(preamble / plan));
-            (sum, count) = (sum + energy(0, 3392), count + 3392);
+            (sum, count) = (sum + energy(0, 3056), count + 3056);
         } else {
             let sounding = energy(512 + 32, 1024 + 32) / 512.0;
             assert!(sounding < plan, "{sounding} W in the sounding of a plan of {plan} W");

@@ -257,7 +257,7 @@ mod tests {
             payload_modulation: 2,
             payload_shaped: true,
             protected_bits: 250,
-            protected_blocks: u8::from(number % 12 == 0),
+            protected_blocks: u8::from(number.is_multiple_of(12)),
             used_blocks: 4 - (number % 12 == 11) as u8,
             picture_blocks: (4 * (number % 12)) as u16,
             last_of_picture: number % 12 == 11,
