@@ -22,9 +22,6 @@ const SAMPLES: [(&str, &[u8]); 2] =
 /// Most pixels of all pictures of a run, which stay in memory.
 const PIXELS_IN_A_RUN: u64 = 1 << 28;
 
-/// Most pixels of one picture: headers place 2²⁷ bits of it, eight for each pixel.
-const PIXELS_IN_A_PICTURE: u64 = 1 << 24;
-
 /// Pictures to send.
 #[derive(Debug, Clone, Default)]
 pub struct Pictures {
@@ -55,12 +52,7 @@ pub fn load_pictures(paths: &[PathBuf], reading: Reading) -> Result<Pictures> {
     };
     let mut pixels = 0;
     read.notes = pictures::each_picture(paths, reading, |path, picture| {
-        let own = u64::from(picture.width()) * u64::from(picture.height());
-        if own > PIXELS_IN_A_PICTURE {
-            let what = format!("a picture of {own} pixels; accepted: up to {PIXELS_IN_A_PICTURE}");
-            return Err(Error::file(path, what));
-        }
-        pixels += own;
+        pixels += u64::from(picture.width()) * u64::from(picture.height());
         if pixels > PIXELS_IN_A_RUN {
             let what = format!(
                 "the pictures have more than {PIXELS_IN_A_RUN} pixels; accepted in a run: fewer, or a shorter video"

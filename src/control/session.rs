@@ -143,6 +143,8 @@ pub struct Session {
     follower: Option<Follower>,
     /// What the served receiver made of the frames so far.
     watch: Watch,
+    /// Whether the last plan that the link asked for could not be met.
+    link_refused: bool,
     log: FirstLast<Retune>,
     /// How many changes of plan there were, for whoever asks while it runs.
     retunes: Arc<AtomicU64>,
@@ -183,6 +185,7 @@ impl Session {
             made: Vec::new(),
             follower: None,
             watch: Watch::default(),
+            link_refused: false,
             log: FirstLast::default(),
             retunes: Arc::default(),
             decisions: Arc::default(),
@@ -340,7 +343,11 @@ impl Session {
         let sounded = sounded.filter(|_| !self.holds_beams);
         if sounded.is_none() && seen.is_some() && self.optimizer.wants_plan(&self.plans.newest()) {
             let retune = self.retune(boundary, "link");
-            self.note(retune, None);
+            // What cannot be met is asked for again and again; it is said once.
+            if retune.feasible || !std::mem::replace(&mut self.link_refused, true) {
+                self.link_refused = !retune.feasible;
+                self.note(retune, None);
+            }
         }
         if let Some((frame, antennas, gains)) = sounded {
             // Each antenna sounds with the whole power of the plan.

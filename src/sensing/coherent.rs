@@ -470,8 +470,8 @@ mod tests {
             let estimates = estimates(scene, &beams, frames, true, trials);
             estimates.iter().filter(|(_, estimate)| estimate.status == Status::Located).count()
         };
-        // 14 dB less.
-        scene.channel.reflection_coefficient *= 0.2;
+        // 13.5 dB less.
+        scene.channel.reflection_coefficient *= 0.21;
         assert_eq!((located(&scene, 1, 40), located(&scene, 32, 40)), (0, 40));
         scene.channel.reflection_coefficient = 0.0;
         assert_eq!(located(&scene, 8, 100), 0);

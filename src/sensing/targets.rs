@@ -19,7 +19,7 @@ use super::spectrum::{Correlations, Gram, Spectrum};
 use super::{EchoFrame, Planar, STREAMS, SensingConfig};
 use crate::dsp::SPAN_SYMBOLS;
 use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, rotate, scale_add};
-use crate::modem::frame::{HeaderLength, Layout, PREAMBLE, UNIQUE_WORD};
+use crate::modem::frame::{HeaderLength, Layout, UNIQUE_WORD};
 
 /// Most targets of one frame.
 pub const MAX_TARGETS: usize = 8;
@@ -105,11 +105,15 @@ pub(super) struct View<'a> {
     pub fraction: f64,
 }
 
+/// Symbols of the preamble that count with a header behind it: those in front of them are too near the frame's begin, which
+/// pulses of the frame before reach.
+const END_OF_PREAMBLE: usize = 168;
+
 /// Samples before a frame's window in which both streams are all that is sent: its header, and without a sounding between
-/// them its preamble.
+/// them the end of its preamble.
 fn known_before(window_start: usize, samples_per_symbol: usize) -> usize {
     let plain = Layout::plain(HeaderLength::Long).sensing_window() + SPAN_SYMBOLS;
-    let preamble = if window_start <= plain * samples_per_symbol { PREAMBLE } else { 0 };
+    let preamble = if window_start <= plain * samples_per_symbol { END_OF_PREAMBLE } else { 0 };
     (preamble + HeaderLength::Short.symbols() + UNIQUE_WORD / 2) * samples_per_symbol
 }
 
