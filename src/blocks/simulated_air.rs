@@ -8,7 +8,7 @@ use toml::Table;
 
 use super::{Context, WorldChange, WorldChanges, no_settings};
 use crate::channel::{RECEIVE_LAG, World};
-use crate::modem::frame::{FrameClock, PREAMBLE};
+use crate::modem::frame::{FrameClock, SWITCH};
 use crate::scene::Scene;
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 use crate::{Error, Result};
@@ -50,7 +50,7 @@ impl LiveWorld {
         telemetry: &Telemetry,
     ) -> Result<Self> {
         Ok(Self {
-            world: World::new(scene, seed, chunk_samples, PREAMBLE)
+            world: World::new(scene, seed, chunk_samples, SWITCH)
                 .map_err(|what| Error::input(format!("scene: {what}")))?,
             clock,
             changes: Arc::clone(changes),

@@ -17,6 +17,9 @@ use crate::scene::Scene;
 pub const PREAMBLE_WORD: usize = 128;
 /// Symbols of the preamble.
 pub const PREAMBLE: usize = 2 * PREAMBLE_WORD;
+/// Symbols into a frame at which a simulated echo takes on the timing error and the phase of the frame: from there on the
+/// frame is one, with the end of its preamble.
+pub const SWITCH: usize = 88;
 /// Symbols of the longest header.
 pub const LONGEST_HEADER: usize = HeaderLength::Long.symbols();
 /// Symbols of a unique word.

@@ -8,7 +8,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::*;
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, steering_vector};
 use crate::channel::{EchoPath, EchoPathSettings, EchoTarget, EchoTruth, PhaseDraw, RECEIVE_LAG};
-use crate::modem::frame::{HeaderLength, Layout, PREAMBLE, SENSING_WINDOW};
+use crate::modem::frame::{HeaderLength, Layout, SENSING_WINDOW, SWITCH};
 use crate::optimize::BoundModel;
 use crate::scene::{Point, Scene, Target, dbm_to_w};
 use crate::sensing::{CoherentFrames, Estimator, Planar, SensingConfig, TrackSettings, Tracker, Trials};
@@ -68,7 +68,7 @@ impl Air {
             phase: PhaseDraw::PerFrame,
             timing_error_std_s: config.timing_error_std_s,
             hold_timing_error: false,
-            switch_samples: PREAMBLE * sps,
+            switch_samples: SWITCH * sps,
             lags: [0, 0],
             noise_variance: sps as f64 * config.noise_power_w,
             seed,

@@ -19,7 +19,7 @@ use super::spectrum::{Correlations, Gram, Spectrum};
 use super::{EchoFrame, Planar, STREAMS, SensingConfig};
 use crate::dsp::SPAN_SYMBOLS;
 use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, rotate, scale_add};
-use crate::modem::frame::{HeaderLength, Layout, UNIQUE_WORD};
+use crate::modem::frame::{HeaderLength, Layout, PREAMBLE, SWITCH, UNIQUE_WORD};
 
 /// Most targets of one frame.
 pub const MAX_TARGETS: usize = 8;
@@ -105,9 +105,8 @@ pub(super) struct View<'a> {
     pub fraction: f64,
 }
 
-/// Symbols of the preamble that count with a header behind it: those in front of them are too near the frame's begin, which
-/// pulses of the frame before reach.
-const END_OF_PREAMBLE: usize = 168;
+/// Symbols of the preamble that are surely of the frame's own timing and phase, as its header is.
+const END_OF_PREAMBLE: usize = PREAMBLE - SWITCH;
 
 /// Samples before a frame's window in which both streams are all that is sent: its header, and without a sounding between
 /// them the end of its preamble.
