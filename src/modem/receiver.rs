@@ -528,11 +528,13 @@ impl FrameReceiver {
         // While nothing was missed only the header's length may have changed.
         let others = if next.is_some() && misses == 0 { &others[..1] } else { &others[..] };
         for layout in std::iter::once(expected).chain(others.iter().copied()) {
-            if !self.has_frame(refined, layout) {
-                if last {
-                    continue;
-                }
+            // Where the frame is not as expected, what follows it is looked at as well: the next one may begin there.
+            let needed = if layout == expected { expected } else { Layout::longest(self.config.transmit_antennas) };
+            if !last && !self.has_frame(refined, needed) {
                 return false;
+            }
+            if !self.has_frame(refined, layout) {
+                continue;
             }
             let Some(word) = self.demodulate(refined, layout) else { continue };
             let Some(local) = self.lock.take(&word, misses) else { break };
