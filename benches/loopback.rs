@@ -26,7 +26,7 @@ fn main() {
         let samples = ended.report.realtime_factor.recip() * ended.report.samples_per_s / rate;
         assert!((samples - 1.0).abs() < 1e-9, "both figures are of one clock");
         let whole = ended.report.samples_per_s;
-        let sent = ended.report.figures.frames_sent as f64 * 3392.0;
+        let sent = ended.report.figures.frames_sent as f64 * 3056.0;
         let mut note = |name: &str, speed: f64| match speeds.iter_mut().find(|(known, _)| known == name) {
             Some((_, list)) => list.push(speed),
             None => speeds.push((name.to_owned(), vec![speed])),

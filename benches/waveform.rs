@@ -20,7 +20,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// Samples of a frame without sounding.
-const FRAME: usize = 3392;
+const FRAME: usize = 3056;
 
 fn main() {
     let machine = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use issc::blocks::{Context, Kind};
 use issc::channel::RECEIVE_LAG;
 use issc::control::parse_at;
-use issc::modem::frame::Layout;
+use issc::modem::frame::{HeaderLength, Layout};
 use issc::stream::{Block, Flow, Frame, Shape, Stage, erase};
 use issc::system::{RadioSettings, Setting, System, SystemSpec};
 use num_complex::Complex32;
@@ -495,7 +495,7 @@ fn ten_live_weights_change_the_antennas_at_the_exact_sample_of_their_frame() {
     assert_eq!(report.figures.frames_sent, 90);
     let (origin, rows) = std::mem::take(&mut *CAPTURED.lock().unwrap());
     let start = |frame: u64| {
-        let symbols: usize = (0..frame).map(|frame| Layout::of(frame, 4).symbols()).sum();
+        let symbols: usize = (0..frame).map(|frame| Layout::of(frame, 4, HeaderLength::Short).symbols()).sum();
         RECEIVE_LAG + 2 * symbols - origin as usize
     };
     for (frame, n) in frames.into_iter().zip(0..) {
@@ -516,7 +516,7 @@ fn antenna_powers(samples: &[Complex32], origin: usize, frames: u64) -> Vec<[f64
     let mut start = RECEIVE_LAG - origin;
     (0..frames)
         .map(|frame| {
-            let length = 2 * Layout::of(frame, 4).symbols();
+            let length = 2 * Layout::of(frame, 4, HeaderLength::Short).symbols();
             let payload = start + length - 2048..start + length - 128;
             start += length;
             std::array::from_fn(|antenna| {

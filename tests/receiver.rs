@@ -184,7 +184,8 @@ fn bursts_and_steps_of_the_gain_cost_few_blocks_and_pass_none_as_right_that_is_w
         let mut bench = Bench::new(bits, 60);
         for db in [30.0, 40.0, 60.0] {
             let (lost, wrong) = lost_of_240(&mut bench, 3.0, &same, &changed(|x| impair::bursts(x, db, 10, 3000, 1)));
-            assert!(lost <= 12.0 && wrong == 0, "{bits} bits, bursts of {db} dB: {lost} lost, {wrong} wrong");
+            // Bursts come once in a frame.
+            assert!(lost <= 12.5 && wrong == 0, "{bits} bits, bursts of {db} dB: {lost} lost, {wrong} wrong");
         }
         for db in [6.0, -6.0, 20.0, 40.0] {
             let (lost, wrong) = lost_of_240(&mut bench, 3.0, &same, &changed(|x| impair::gain_steps(x, db, 6784, 1)));
@@ -199,8 +200,8 @@ fn a_gap_costs_the_frames_that_it_touches_and_one_whether_or_not_it_is_told_of()
     let bench = Bench::new(BITS[0], 30);
     let mut samples = bench.clean.clone();
     impair::add_noise(&mut samples, 10f64.powf(-0.1 * (bench.threshold_db + 3.0)), 3);
-    let begin = 10 * 3392 + 1000;
-    for gap in [1, 50, 1000, 3392, 10_000, 40_000] {
+    let begin = 10 * 3056 + 1000;
+    for gap in [1, 50, 1000, 3056, 10_000, 40_000] {
         for told in [true, false] {
             let link = Link { symbol_rate_hz: 1e6, carrier_offset_hz: 0.0, noise_variance: 0.0, seed: 1 };
             let later = if told { begin + gap } else { begin } as u64;
@@ -208,7 +209,7 @@ fn a_gap_costs_the_frames_that_it_touches_and_one_whether_or_not_it_is_told_of()
             let frames = link.receive(&bench.transmitter, &parts, 3392);
             let right = frames.iter().filter(|frame| frame.blocks_right == 4).count();
             // The first frame begins at sample 2 678, and one of those before the gap holds a sounding.
-            let frame = |sample: usize| (sample - 2678 - 512) / 3392;
+            let frame = |sample: usize| (sample - 2678 - 512) / 3056;
             let touched = frame(begin + gap) - frame(begin) + 1;
             assert!(
                 right + touched + 1 >= 30,

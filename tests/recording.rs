@@ -116,7 +116,11 @@ fn damaged_cut_and_foreign_recordings_are_refused_in_one_line() {
     damaged("frames.jsonl", &replace("\"sequence\":2", "\"sequence\":7"), "message 7 where 2 is due");
     damaged("report.jsonl", &half, "report.jsonl:");
     damaged("outcome.json", &half, "outcome.json: damaged");
-    damaged("outcome.json", &replace("\"version\": 1", "\"version\": 9"), "version 9; accepted: 1");
+    damaged(
+        "outcome.json",
+        &replace("\"version\": 2", "\"version\": 9"),
+        "version 9, whose frames have other headers; accepted: 2",
+    );
     std::fs::remove_file(good.join("outcome.json")).unwrap();
     refused(&good, "a folder that --record made");
     refused(folder.path(), "a folder that --record made");

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use crate::modem::header::{MOST_BODY_BITS, MOST_PROTECTED_BITS};
 use crate::semantic::{Decoded, Decoder};
 use crate::stream::CodedFrame;
 
 /// Bytes of the longest protected part and body that headers can address.
-const PROTECTED_BYTES: usize = (1 << 16) / 8;
-const BODY_BYTES: usize = (1 << 24) / 8;
+const PROTECTED_BYTES: usize = MOST_PROTECTED_BITS / 8;
+const BODY_BYTES: usize = MOST_BODY_BITS / 8;
 
 /// One part of a picture's stream, and which of its bits arrived.
 struct Part {
@@ -97,14 +98,15 @@ impl CodedPicture {
     /// Lays a frame's blocks where its header says.
     pub fn lay(&mut self, frame: &CodedFrame) {
         let header = &frame.header;
-        let (mut protected_bit, mut body_bit) = (usize::from(header.protected_offset), header.body_offset as usize);
+        let [mut protected_bit, mut body_bit] =
+            [header.protected_offset, header.body_offset].map(|offset| offset as usize);
         for block in 0..frame.used_blocks() {
             let (part, cursor) = if frame.is_protected(block) {
                 (&mut self.protected, &mut protected_bit)
             } else {
                 (&mut self.body, &mut body_bit)
             };
-            if frame.passed[block] {
+            if frame.passed[block] && header.placed {
                 part.lay(*cursor, frame.payload(block));
                 self.blocks += 1;
             }

@@ -9,9 +9,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::snapshots::Snapshots;
 use super::{Feed, PictureFeed, ReceivedPicture, WorldChanges};
 use crate::array::Beams;
-use crate::coding::{BLOCK_SYMBOLS, Crc};
+use crate::coding::{BLOCK_CRC, BLOCK_SYMBOLS};
 use crate::exchange::Ends;
-use crate::modem::frame::Layout;
+use crate::modem::frame::{FrameClock, HeaderLength, Layout};
 use crate::modem::words::SensingSequence;
 use crate::optimize::channel_vector;
 use crate::recording::Device;
@@ -142,9 +142,14 @@ impl Context {
         (context, Collected { events: report, feedback: control, pictures: received })
     }
 
+    /// When frames begin under the plans of this run.
+    pub(crate) fn clock(&self) -> FrameClock {
+        FrameClock::new(&self.scene, self.plans.headers())
+    }
+
     /// Symbols of the longest frame.
     pub(crate) fn longest_frame(&self) -> usize {
-        Layout::with_sounding(self.scene.array.transmit_antennas).symbols()
+        Layout::longest(self.scene.array.transmit_antennas).symbols()
     }
 
     /// Samples of the longest frame.
@@ -182,7 +187,7 @@ pub fn first_plan(scene: &Scene) -> Plan {
     let antennas = channel.len();
     let power_w = dbm_to_w(scene.constraints.power_dbm);
     let code = |information_bits| {
-        let code = crate::coding::plan(information_bits, BLOCK_SYMBOLS, Crc::Crc11);
+        let code = crate::coding::plan(information_bits, BLOCK_SYMBOLS, BLOCK_CRC);
         Arc::new(code.expect("there are QPSK codes of these lengths: a test makes them"))
     };
     let spread = num_complex::Complex64::from((0.1 * power_w / antennas as f64).sqrt());
@@ -194,8 +199,10 @@ pub fn first_plan(scene: &Scene) -> Plan {
             w_0: nalgebra::DVector::repeat(antennas, spread),
         },
         model: 0,
+        header: HeaderLength::Short,
         payload: code(300),
         protected: code(100),
+        link: crate::stream::LinkBelief::default(),
         predicted_sinr: 1.0,
         predicted_mse: 1.0,
     }

@@ -123,7 +123,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         telemetry: context.receivers_telemetry(),
         tracker: Tracker::new(estimator.config(), track_settings),
         fixes: Vec::with_capacity(MAX_TARGETS),
-        clock: FrameClock::new(&scene),
+        clock: context.clock(),
         heard,
         snapshot,
         left_out: Arc::clone(&context.ends.left_out),
@@ -207,7 +207,8 @@ impl EchoLocator {
     /// come as well, unless none comes any more.
     fn work_off(&mut self, ended: bool) {
         while let Some(reference) = self.waiting.pop_front().or_else(|| self.tap.read()) {
-            let layout = Layout::of(reference.head.sequence, self.antennas);
+            let length = self.clock.header_length(reference.head.sequence);
+            let layout = Layout::of(reference.head.sequence, self.antennas, length);
             let window = self.samples_per_symbol * (layout.sensing_window() + SPAN_SYMBOLS);
             let first = reference.head.sample_time as i64 + window as i64 + self.first_lag;
             let end = first + self.detector.estimator().echo_samples() as i64;

@@ -7,27 +7,25 @@ use toml::Table;
 
 use super::{Context, no_settings};
 use crate::Result;
-use crate::coding::{BlockScratch, HeaderCode, HeaderScratch};
+use crate::coding::BlockScratch;
 use crate::modem::constellation::Modulation;
-use crate::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
-use crate::modem::header::HEADER_BITS;
+use crate::modem::frame::{BLOCK, BLOCKS, Content, LONGEST_HEADER, Layout, SENSING_SYMBOLS, assemble};
+use crate::modem::word::{HeaderWord, WordCode};
 use crate::modem::words::{SensingSequence, Words};
 use crate::stream::{Block, CodedFrame, Flow, Frame, PlanReader, Shape, Stage, erase};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
-    let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER)?;
     Ok(erase(FrameBuilder {
         plans: PlanReader::new(Arc::clone(&context.plans)),
         antennas: context.scene.array.transmit_antennas,
         longest: context.longest_frame(),
         sequence: context.sensing_sequence(),
         words: Words::new(context.scene.array.transmit_antennas),
-        header_scratch: HeaderScratch::new(&header_code),
-        header_code,
+        word_code: WordCode::new()?,
         block_scratch: BlockScratch::default(),
-        coded: vec![0; 2 * HEADER + 8 * BLOCK],
-        header: vec![Complex32::default(); HEADER],
+        coded: vec![0; (2 * LONGEST_HEADER).max(8 * BLOCK)],
+        header: vec![Complex32::default(); LONGEST_HEADER],
         payload: vec![Complex32::default(); BLOCKS * BLOCK],
         sensing: vec![Complex32::default(); SENSING_SYMBOLS],
     }))
@@ -39,8 +37,7 @@ struct FrameBuilder {
     longest: usize,
     sequence: SensingSequence,
     words: Words,
-    header_code: HeaderCode,
-    header_scratch: HeaderScratch,
+    word_code: WordCode,
     block_scratch: BlockScratch,
     coded: Vec<u8>,
     header: Vec<Complex32>,
@@ -59,18 +56,17 @@ impl Block for FrameBuilder {
     fn work(&mut self, input: &Frame<CodedFrame>, output: &mut Frame<Complex32>) -> Flow {
         let plan = self.plans.of_epoch(input.head.epoch);
         let frame = input.coded();
-        let mut bits = [0; HEADER_BITS];
-        frame.header.pack(&mut bits);
-        self.header_code.encode(&bits, &mut self.coded, &mut self.header_scratch);
-        Modulation::Qpsk.map(&self.coded[..2 * HEADER], &mut self.header);
+        let number = input.head.sequence;
+        let layout = Layout::of(number, self.antennas, plan.header);
+        let coded = &mut self.coded[..2 * layout.header_symbols()];
+        self.word_code.encode(&HeaderWord::of(&frame.header), plan.header, coded);
+        Modulation::Qpsk.map(coded, &mut self.header[..layout.header_symbols()]);
         for (index, symbols) in self.payload.chunks_exact_mut(BLOCK).enumerate() {
             let code = if frame.is_protected(index) { &plan.protected } else { &plan.payload };
             let coded = &mut self.coded[..code.coded_bits()];
             code.modulate(&frame.blocks[index][..code.payload_bits()], coded, symbols, &mut self.block_scratch);
         }
-        let number = input.head.sequence;
         self.sequence.write(number, &mut self.sensing);
-        let layout = Layout::of(number, self.antennas);
         let content = Content { header: &self.header, payload: &self.payload, sensing: &self.sensing };
         let mut rows = output.rows_mut();
         let (Some(s_c), Some(s_0), Some(sounding)) = (rows.next(), rows.next(), rows.next()) else {
@@ -97,7 +93,7 @@ mod tests {
         let mut builder = block::<CodedFrame, Complex32>("frame-builder", "", &mut context, Shape::CODED);
         for frame in &frames {
             let made = builder.feed(frame).remove(0);
-            let layout = Layout::of(frame.head.sequence, 4);
+            let layout = Layout::of(frame.head.sequence, 4, plan.header);
             assert_eq!((made.head.valid, made.head.sequence), (layout.symbols(), frame.head.sequence));
             assert_eq!(made.row(0)[..128], words.semantic.preamble[..]);
             for index in 0..BLOCKS {

@@ -11,7 +11,9 @@ use toml::Table;
 use super::snapshots::{Heard, Snapshot, Symbols};
 use super::{Context, digest, settings};
 use crate::Result;
-use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, Crc, DecodeOutcome, MAX_INFORMATION_BITS};
+use crate::coding::{
+    BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS,
+};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::header::FrameHeader;
@@ -180,7 +182,6 @@ impl FrameReceiverBlock {
     fn decode(&mut self, status: &FrameStatus, output: &mut Frame<CodedFrame>) {
         let header = status.header;
         output.head.sequence = status.number;
-        output.head.epoch = u64::from(header.epoch);
         output.head.valid = 1;
         let frame = output.coded_mut();
         (frame.header, frame.passed) = (header, [false; BLOCKS]);
@@ -196,6 +197,15 @@ impl FrameReceiverBlock {
             decoded: frame.passed,
             digests,
             sinr: sinr as f32,
+            noise_w: status.noise_w as f32,
+        });
+        let lost = frame.passed[..used].iter().filter(|passed| !**passed).count() as u8;
+        self.telemetry.report(Event::LinkSeen {
+            frame: status.number,
+            sinr: sinr as f32,
+            noise_w: status.noise_w as f32,
+            blocks: header.used_blocks,
+            lost,
         });
         self.symbols.offer(status.number, |held| {
             for (index, symbols) in held.symbols.chunks_exact_mut(BLOCK).enumerate() {
@@ -255,7 +265,7 @@ impl FrameReceiverBlock {
         if let Some(index) = self.codes.iter().position(|code| code.format() == format) {
             return Some(index);
         }
-        let code = format.code(BLOCK_SYMBOLS, Crc::Crc11).ok()?;
+        let code = format.code(BLOCK_SYMBOLS, BLOCK_CRC).ok()?;
         if self.codes.len() == KEPT_CODES {
             self.codes.remove(0);
         }

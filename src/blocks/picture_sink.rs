@@ -136,7 +136,8 @@ mod tests {
         let (mut context, heard) = alone();
         let mut sink = block::<CodedFrame, ()>("picture-sink", "", &mut context, Shape::CODED);
         let mut frame = CodedFrame { passed: [true; 4], ..CodedFrame::default() };
-        (frame.header.body_offset, frame.header.protected_offset) = (u32::MAX, u16::MAX);
+        (frame.header.body_offset, frame.header.protected_offset) = (u32::MAX, u32::MAX);
+        frame.header.placed = true;
         (frame.header.used_blocks, frame.header.protected_blocks) = (9, 200);
         (frame.header.payload_bits, frame.header.protected_bits) = (u16::MAX, 3);
         for picture in [0, 0, 7, 65_535] {

@@ -10,6 +10,7 @@ use toml::Table;
 
 use super::{Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
 use crate::Result;
+use crate::coding::BlockFormat;
 use crate::exchange::Timeline;
 use crate::modem::frame::{BLOCKS, FrameClock, Layout};
 use crate::modem::header::{FrameHeader, VERSION};
@@ -18,10 +19,9 @@ use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Plan, PlanReader, Sha
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     no_settings(keys)?;
-    let clock = FrameClock::new(&context.scene);
+    let clock = context.clock();
     // A sounding makes frame 0 longer than frame 1.
-    let frames_of_time =
-        context.run.seconds.map(|seconds| (seconds / (clock.start_s(2) - clock.start_s(1))).ceil() as u64);
+    let frames_of_time = context.run.seconds.map(|seconds| (seconds / clock.frame_s()).ceil() as u64);
     let frames = [context.run.frames, frames_of_time].into_iter().flatten().min().unwrap_or(u64::MAX);
     Ok(erase(PictureSource {
         plans: PlanReader::new(Arc::clone(&context.plans)),
@@ -39,6 +39,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         number: 0,
         current: None,
         timeline: Arc::clone(&context.ends.timeline),
+        formats: InForce::default(),
         stopped: false,
     }))
 }
@@ -69,6 +70,7 @@ struct PictureSource {
     current: Option<Current>,
     /// Time left to each sample, where the transmitter waits for nobody.
     timeline: Arc<OnceLock<Box<Timeline>>>,
+    formats: InForce,
     stopped: bool,
 }
 
@@ -78,6 +80,24 @@ const HURRY_S: f64 = 0.01;
 
 /// How long the source waits before it looks again whether a picture is ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// The formats of blocks that are in force, counted for the header, and since which frame.
+#[derive(Clone, Copy, Default)]
+struct InForce {
+    formats: Option<[BlockFormat; 2]>,
+    count: u8,
+    since: u64,
+}
+
+impl InForce {
+    /// Those of a frame.
+    fn take(&mut self, formats: [BlockFormat; 2], frame: u64) {
+        if self.formats != Some(formats) {
+            let count = self.formats.map_or(0, |_| (self.count + 1) & 7);
+            *self = Self { formats: Some(formats), count, since: frame };
+        }
+    }
+}
 
 /// Every how many frames the control plane hears how far the transmitter is.
 pub(crate) const PROGRESS_FRAMES: u64 = 16;
@@ -124,8 +144,11 @@ impl Block for PictureSource {
             }
         }
         let current = self.current.as_mut().filter(|_| !is_over);
-        let digests = fill(current, plan, self.frame, self.number, &mut self.filler, output.coded_mut());
-        let (epoch, header) = (plan.epoch, output.coded().header);
+        let formats = [&plan.payload, &plan.protected].map(|code| code.format());
+        self.formats.take(formats, self.frame);
+        let numbers = [self.frame, self.number];
+        let digests = fill(current, plan, self.formats, numbers, &mut self.filler, output.coded_mut());
+        let (epoch, length, header) = (plan.epoch, plan.header, output.coded().header);
         self.telemetry.report(Event::FrameSent { frame: self.frame, blocks: header.used_blocks, digests });
         if let Some(current) = self.current.as_ref().filter(|_| header.last_of_picture) {
             self.telemetry.report(Event::PictureSent {
@@ -142,7 +165,7 @@ impl Block for PictureSource {
         output.head.sample_time = self.time;
         output.head.epoch = epoch;
         output.head.last = self.frame + 1 == self.frames;
-        self.time += Layout::of(self.frame, self.antennas).symbols() as u64 * self.samples_per_symbol;
+        self.time += Layout::of(self.frame, self.antennas, length).symbols() as u64 * self.samples_per_symbol;
         self.frame += 1;
         Flow::Forward
     }
@@ -166,17 +189,17 @@ impl PictureSource {
 fn fill(
     current: Option<&mut Current>,
     plan: &Plan,
-    frame_number: u64,
-    picture_number: u64,
+    in_force: InForce,
+    [frame_number, picture_number]: [u64; 2],
     filler: &mut Xoshiro256PlusPlus,
     frame: &mut CodedFrame,
 ) -> [u64; BLOCKS] {
     let header = FrameHeader {
         version: VERSION,
-        number: (frame_number & 0xff_ffff) as u32,
-        epoch: (plan.epoch & 0xfff) as u16,
-        model: plan.model as u8,
+        number: frame_number,
         picture: picture_number as u16,
+        formats: in_force.count,
+        formats_since: in_force.since as u8 & 0x3f,
         payload_bits: plan.payload.information_bits() as u16,
         payload_modulation: plan.payload.modulation().index() as u8,
         payload_shaped: plan.payload.is_shaped(),
@@ -195,9 +218,10 @@ fn fill(
     let picture = &current.picture;
     let (protected, body) = (8 * picture.protected.len(), 8 * picture.body.len());
     let mut header = FrameHeader {
-        model: picture.header.model as u8,
-        protected_offset: current.protected_bit as u16,
+        picture_blocks: current.blocks as u16,
+        protected_offset: current.protected_bit as u32,
         body_offset: current.body_bit as u32,
+        placed: true,
         ..header
     };
     let mut digests = [0; BLOCKS];
@@ -242,7 +266,7 @@ mod tests {
         let mut carried = 0;
         for frame in &frames {
             let coded = frame.coded();
-            let mut cursors = [usize::from(coded.header.protected_offset), coded.header.body_offset as usize];
+            let mut cursors = [coded.header.protected_offset, coded.header.body_offset].map(|offset| offset as usize);
             for block in 0..coded.used_blocks() {
                 let (part, cursor) = match coded.is_protected(block) {
                     true => (&mut protected, &mut cursors[0]),
@@ -266,7 +290,7 @@ mod tests {
         let (mut context, heard) = alone();
         context.codec.feed = Arc::new(Pictures { picture: picture().0, count: u64::MAX });
         context.run.frames = Some(130);
-        let clock = FrameClock::new(&context.scene);
+        let clock = context.clock();
         let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
         let frames = source.pull(1000);
         assert_eq!((frames.len(), source.flow()), (130, Flow::Finished));
@@ -296,7 +320,7 @@ mod tests {
     fn f11_a_picture_that_is_not_ready_leaves_idle_frames_and_no_silence() {
         let (mut context, heard) = alone();
         context.codec.feed = Arc::new(Never);
-        let samples = FrameClock::new(&context.scene).start_sample(5) + FIRST_SAMPLE;
+        let samples = context.clock().start_sample(5) + FIRST_SAMPLE;
         let timeline = move |sample_time: u64| Some(if sample_time < samples { 0.5 * HURRY_S } else { 2.0 * HURRY_S });
         assert!(context.ends.timeline.set(Box::new(timeline)).is_ok());
         let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
@@ -310,7 +334,7 @@ mod tests {
     fn a_frame_whose_time_has_passed_carries_nothing_of_a_picture() {
         let (mut context, _) = alone();
         context.codec.feed = Arc::new(Pictures { picture: picture().0, count: u64::MAX });
-        let samples = FrameClock::new(&context.scene).start_sample(3) + FIRST_SAMPLE;
+        let samples = context.clock().start_sample(3) + FIRST_SAMPLE;
         let timeline = move |sample_time: u64| Some(if sample_time < samples { -1.0 } else { 1.0 });
         assert!(context.ends.timeline.set(Box::new(timeline)).is_ok());
         let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);

@@ -31,7 +31,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         inlet,
         far,
         telemetry: context.sinks.telemetry.clone(),
-        clock: FrameClock::new(&context.scene),
+        clock: context.clock(),
         ahead: (TAP_FRAMES / 2 * context.longest_samples()) as u64,
         next: None,
         done: 0,

@@ -8,7 +8,7 @@ use toml::Table;
 
 use super::{Context, WorldChange, WorldChanges, no_settings};
 use crate::channel::{RECEIVE_LAG, World};
-use crate::modem::frame::{FrameClock, PREAMBLE};
+use crate::modem::frame::{FrameClock, SWITCH};
 use crate::scene::Scene;
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 use crate::{Error, Result};
@@ -17,7 +17,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     no_settings(keys)?;
     let scene = &context.scene;
     let chunk_samples = context.longest_samples();
-    let live = LiveWorld::new(scene, context.run.seed, chunk_samples, &context.world, &context.sinks.telemetry)?;
+    let clock = context.clock();
+    let live = LiveWorld::new(scene, clock, context.run.seed, chunk_samples, &context.world, &context.sinks.telemetry)?;
     Ok(erase(SimulatedAir {
         antennas: scene.array.transmit_antennas,
         rows: live.world.rows(),
@@ -42,15 +43,16 @@ impl LiveWorld {
     /// The world of a scene for chunks of up to `chunk_samples` samples.
     pub(crate) fn new(
         scene: &Scene,
+        clock: FrameClock,
         seed: u64,
         chunk_samples: usize,
         changes: &Arc<WorldChanges>,
         telemetry: &Telemetry,
     ) -> Result<Self> {
         Ok(Self {
-            world: World::new(scene, seed, chunk_samples, PREAMBLE)
+            world: World::new(scene, seed, chunk_samples, SWITCH)
                 .map_err(|what| Error::input(format!("scene: {what}")))?,
-            clock: FrameClock::new(scene),
+            clock,
             changes: Arc::clone(changes),
             applied: 0,
             telemetry: telemetry.clone(),

@@ -8,7 +8,7 @@ use num_complex::{Complex32, Complex64};
 
 use crate::array::Beams;
 use crate::dsp::SPAN_SYMBOLS;
-use crate::modem::frame::Layout;
+use crate::modem::frame::{HeaderLength, Layout, SOUNDING_PERIOD};
 use crate::scene::Scene;
 use crate::sensing::{EchoFrame, Planar, SensingConfig, StationaryEchoes};
 use crate::stream::Frame;
@@ -46,7 +46,7 @@ impl StationaryKeys {
         }
         let echoes = StationaryEchoes::new(config, window);
         let antennas = config.transmit_antennas;
-        let before = config.samples_per_symbol * (Layout { sounding: 0 }.sensing_window() + SPAN_SYMBOLS);
+        let before = config.samples_per_symbol * (Layout::plain(HeaderLength::Short).sensing_window() + SPAN_SYMBOLS);
         if echoes.lags() > before {
             return Err(Error::input(format!(
                 "remove_stationary = true with {} delays to search, in samples; accepted: up to {before} \
@@ -54,11 +54,10 @@ impl StationaryKeys {
                 echoes.lags()
             )));
         }
-        let longest = Layout::with_sounding(antennas).sensing_window() + SPAN_SYMBOLS;
+        let longest = Layout::longest(antennas).sensing_window() + SPAN_SYMBOLS;
         let length = config.samples_per_symbol * longest + echoes.echo_samples();
         Ok(Some(StationaryRemover {
             learn_frames: self.learn_frames.unwrap_or(usize::MAX),
-            antennas,
             beams: std::array::from_fn(|_| vec![Complex64::default(); antennas]),
             length,
             streams: vec![Complex32::default(); STREAMS * length],
@@ -73,7 +72,6 @@ pub(super) struct StationaryRemover {
     echoes: StationaryEchoes,
     /// Frames that are learned from under the same beams.
     learn_frames: usize,
-    antennas: usize,
     /// The beams under which all that is known was learned.
     beams: [Vec<Complex64>; STREAMS],
     /// Room per row of `streams`.
@@ -103,7 +101,7 @@ impl StationaryRemover {
         self.echoes.remove(&EchoFrame { reference, ..*sent }, &mut self.left);
         // The end of the echo comes from the next frame, whose beams would differ.
         let is_whole = next.is_none_or(|(_, beams)| self.uses(beams));
-        let sounds = |frame: &Frame<Complex32>| Layout::of(frame.head.sequence, self.antennas).sounding > 0;
+        let sounds = |frame: &Frame<Complex32>| frame.head.sequence.is_multiple_of(SOUNDING_PERIOD);
         let learnable = is_whole && !sounds(frame) && !next.is_some_and(|(next, _)| sounds(next));
         let settled = is_whole && self.echoes.is_settled();
         if learnable && self.echoes.frames() < self.learn_frames {

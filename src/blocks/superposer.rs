@@ -50,11 +50,12 @@ impl Block for SuperposerBlock {
     }
 
     fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<Complex32>) -> Flow {
-        let beams = &self.plans.of_epoch(input.head.epoch).beams;
+        let plan = self.plans.of_epoch(input.head.epoch);
+        let (beams, length) = (&plan.beams, plan.header);
         let sounding_amplitude = beams.power_w().sqrt() as f32;
         let tail = tail_samples(self.samples_per_symbol);
         let count = input.head.valid - tail;
-        let layout = Layout::of(input.head.sequence, self.antennas);
+        let layout = Layout::of(input.head.sequence, self.antennas, length);
         let narrow = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
         let mut energy = 0.0;
         for antenna in 0..self.antennas {

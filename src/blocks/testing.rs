@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::{Collected, Context, Feed, PictureFeed, Registry};
-use crate::modem::frame::{BLOCKS, FrameClock};
+use crate::modem::frame::BLOCKS;
 use crate::modem::header::{FrameHeader, VERSION};
 use crate::scene::Scene;
 use crate::semantic::{Bank, Decoder, Encoder, Picture};
@@ -40,7 +40,7 @@ pub(super) fn refusal(kind: &str, keys: &str, context: &mut Context, inlet: Shap
 /// Frames of random payload bits as the context's source would make them, the numbers of one picture each.
 pub(super) fn coded_frames(context: &Context, numbers: std::ops::Range<u64>) -> Vec<Frame<CodedFrame>> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(7);
-    let (plan, clock) = (context.plans.newest(), FrameClock::new(&context.scene));
+    let (plan, clock) = (context.plans.newest(), context.clock());
     let mut made = Vec::new();
     for number in numbers {
         let mut frame = Frame::new(1, 1);
@@ -49,12 +49,13 @@ pub(super) fn coded_frames(context: &Context, numbers: std::ops::Range<u64>) -> 
         let coded: &mut CodedFrame = frame.coded_mut();
         coded.header = FrameHeader {
             version: VERSION,
-            number: number as u32,
+            number,
             picture: number as u16,
             payload_bits: plan.payload.information_bits() as u16,
             protected_bits: plan.protected.information_bits() as u16,
             protected_blocks: 1,
             used_blocks: BLOCKS as u8,
+            placed: true,
             ..FrameHeader::default()
         };
         for block in 0..BLOCKS {

@@ -238,6 +238,6 @@ fn kinds_of_radios_are_refused_where_there_is_no_radio() {
 
 #[test]
 fn phase_noise_in_a_frame_means_a_frame_of_the_air() {
-    let symbols = crate::modem::frame::Layout { sounding: 0 }.symbols();
+    let symbols = crate::modem::frame::Layout::plain(crate::modem::frame::HeaderLength::Short).symbols();
     assert_eq!(crate::channel::FRAME_SYMBOLS, symbols);
 }

@@ -12,7 +12,7 @@ use super::noise::mix;
 use crate::scene::{Scene, SceneImpairment};
 
 /// Symbols of a frame without sounding, which phase noise "in a frame" means; a test of the modem's layout holds it.
-pub const FRAME_SYMBOLS: usize = 1696;
+pub const FRAME_SYMBOLS: usize = 1528;
 
 /// Samples that a clock may drift before the stream jumps back: a communication receiver's start is unknown anyway, but a
 /// sensing receiver's must stay.

@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// L, the symbols of a block.
 pub const BLOCK_SYMBOLS: usize = 256;
 
+/// The CRC inside every block on the air.
+pub const BLOCK_CRC: Crc = Crc::Crc16;
+
 /// Largest N_c as a share of E, in 256ths.
 const MAX_CODE_RATE_256THS: usize = 255;
 
@@ -95,7 +98,15 @@ impl BlockScratch {
 ///
 /// Switch points: where the measured SNRs at block error rates of 1e-2 and 1e-3 cross, to 0.05 dB.
 pub fn plan(information_bits: usize, symbols: usize, crc: Crc) -> Result<BlockCode> {
-    let rate = information_bits as f64 / symbols as f64;
+    format_at(information_bits, information_bits as f64 / symbols as f64).code(symbols, crc)
+}
+
+/// The format that is planned for N_c bits in a block of L symbols.
+pub fn planned_format(information_bits: usize) -> BlockFormat {
+    format_at(information_bits, information_bits as f64 / BLOCK_SYMBOLS as f64)
+}
+
+fn format_at(information_bits: usize, rate: f64) -> BlockFormat {
     let (modulation, shaped) = match rate {
         rate if rate <= 1.2 => (Modulation::Qpsk, false),
         rate if rate <= 2.28 => (Modulation::Qam16, true),
@@ -103,7 +114,7 @@ pub fn plan(information_bits: usize, symbols: usize, crc: Crc) -> Result<BlockCo
         rate if rate <= 6.7 => (Modulation::Qam256, true),
         _ => (Modulation::Qam256, false),
     };
-    BlockFormat { information_bits, modulation, shaped }.code(symbols, crc)
+    BlockFormat { information_bits, modulation, shaped }
 }
 
 impl BlockCode {
@@ -191,11 +202,22 @@ impl BlockCode {
         (self.information_bits() * self.modulation().bits_per_symbol()) as f64 / self.coded_bits() as f64
     }
 
+    /// Writes the CRC behind the payload of a word of N_c bits.
+    pub fn seal(&self, word: &mut [u8]) {
+        self.crc.append_masked(word, self.crc_mask());
+    }
+
+    /// Added to the parity, as a start of the register other than zero adds to it: the word of zeros, which satisfies every
+    /// linear check, fails this one.
+    fn crc_mask(&self) -> u32 {
+        0x5a_5a5a & ((1 << self.crc.bits()) - 1)
+    }
+
     /// Encodes [`Self::payload_bits`] bits into [`Self::coded_bits`] bits.
     pub fn encode(&self, payload: &[u8], coded: &mut [u8], scratch: &mut BlockScratch) {
         let word = &mut scratch.word[..self.information_bits()];
         word[..payload.len()].copy_from_slice(payload);
-        self.crc.append(word);
+        self.seal(word);
         match &self.shaping {
             None => self.code.encode(word, coded, &mut scratch.encoder),
             Some(shaping) => {
@@ -247,7 +269,7 @@ impl BlockCode {
         }
         let words = words.chunks_exact(self.information_bits).zip(llr.chunks_exact(self.coded_bits()));
         for ((outcome, (holds, iterations)), (word, llr)) in outcomes.iter_mut().zip(found).zip(words) {
-            let decoded = *holds && self.crc.check(word) && self.tells_enough(llr);
+            let decoded = *holds && self.crc.check_masked(word, self.crc_mask()) && self.tells_enough(llr);
             *outcome = DecodeOutcome { decoded, iterations: *iterations };
         }
     }

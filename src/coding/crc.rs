@@ -61,8 +61,13 @@ impl Crc {
 
     /// Writes the parity of the first bits of `word` behind them, up to its end.
     pub fn append(self, word: &mut [u8]) {
+        self.append_masked(word, 0);
+    }
+
+    /// The same with `mask` added to the parity.
+    pub fn append_masked(self, word: &mut [u8], mask: u32) {
         let (data, parity) = word.split_at_mut(word.len() - self.bits());
-        let register = self.parity(data);
+        let register = self.parity(data) ^ mask;
         for (shift, bit) in (0..parity.len()).rev().zip(parity) {
             *bit = (register >> shift & 1) as u8;
         }
@@ -70,6 +75,13 @@ impl Crc {
 
     /// Whether a word ends in its parity.
     pub fn check(self, word: &[u8]) -> bool {
-        self.parity(word) == 0
+        self.check_masked(word, 0)
+    }
+
+    /// Whether a word ends in its parity, to which `mask` was added.
+    pub fn check_masked(self, word: &[u8], mask: u32) -> bool {
+        let (data, parity) = word.split_at(word.len() - self.bits());
+        let read = parity.iter().fold(0, |register, bit| register << 1 | u32::from(*bit));
+        self.parity(data) ^ mask == read
     }
 }

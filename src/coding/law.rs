@@ -1,6 +1,6 @@
 //! The law of block errors that a scene asks for when a rate is chosen.
 
-use super::calibration;
+use super::{calibration, header_loss};
 use crate::optimize::{BlockErrorModel, PaperModel};
 use crate::scene::{ChannelCode, Scene, decibel};
 
@@ -32,7 +32,28 @@ impl BlockErrorLaw {
     }
 }
 
+impl BlockErrorLaw {
+    /// The same law at another margin.
+    pub fn with_margin_db(self, margin_db: f64) -> Self {
+        match self {
+            Self::Calibrated { .. } => Self::Calibrated { margin_db },
+            Self::Paper(model) => Self::Paper(PaperModel { margin_db, ..model }),
+        }
+    }
+
+    /// Distance in dB that is kept.
+    pub fn margin_db(&self) -> f64 {
+        match self {
+            Self::Calibrated { margin_db } | Self::Paper(PaperModel { margin_db, .. }) => *margin_db,
+        }
+    }
+}
+
 impl BlockErrorModel for BlockErrorLaw {
+    fn header_loss(&self, sinr: f64) -> f64 {
+        header_loss(decibel(sinr.max(f64::MIN_POSITIVE)) - self.margin_db())
+    }
+
     fn block_error_rate(&self, sinr: f64, bits: usize) -> f64 {
         match self {
             Self::Calibrated { margin_db } => {

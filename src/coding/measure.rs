@@ -86,7 +86,7 @@ impl<'a> SimulatedLink<'a> {
             let word = &mut self.words[block * information..][..information];
             let payload = self.code.payload_bits();
             fill_with_bits(&mut word[..payload], &mut self.random);
-            self.code.crc().append(word);
+            self.code.seal(word);
             self.code.modulate(&word[..payload], &mut self.coded, &mut self.symbols, &mut self.scratch);
             add_noise(&mut self.symbols, self.noise_variance, &mut self.random);
             let soft = &mut self.soft[block * coded..][..coded];

@@ -6,6 +6,7 @@
 mod block;
 pub mod calibration;
 pub mod crc;
+mod header_law;
 mod law;
 pub mod ldpc;
 mod limit;
@@ -13,8 +14,12 @@ mod measure;
 mod polar;
 mod shaping;
 
-pub use block::{BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan};
+pub use block::{
+    BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan,
+    planned_format,
+};
 pub use crc::Crc;
+pub use header_law::{HEADER_SYMBOLS, header_loss, is_short as headers_are_short};
 pub use law::BlockErrorLaw;
 pub use ldpc::BATCH;
 pub use limit::{normal_approximation, normal_approximation_snr_db};

@@ -1,37 +1,9 @@
 //! The optimizer in the loop: observations in, a plan out. [`Planner`] is the one that is shipped; a program may bring its
 //! own.
 
-use nalgebra::Matrix2;
-use num_complex::Complex32;
-
-use super::{Command, Planned, Planner};
+use super::{Observation, Planned, Planner};
 use crate::Result;
-use crate::scene::Point;
-
-/// Something that an optimizer learns between two plans.
-#[derive(Debug, Clone, Copy)]
-pub enum Observation<'a> {
-    /// A user's command; changes to the simulated world are not among them.
-    Command(&'a Command),
-    /// The served receiver's channel was sounded.
-    Sounding {
-        /// Frame that it was sent in.
-        frame: u64,
-        /// Conjugated entries of h_c as received, one per transmit antenna, up to a phase that all share.
-        gains: &'a [Complex32],
-        /// Amplitude that each antenna sent with, √W.
-        amplitude: f64,
-    },
-    /// Where a believed target is expected when the next plan is in force.
-    Target {
-        /// Its place among the believed targets.
-        index: usize,
-        /// Position in metres.
-        position_m: Point,
-        /// Covariance of the position in m².
-        covariance_m2: Matrix2<f64>,
-    },
-}
+use crate::stream::Plan;
 
 /// Makes the plans of a run. It runs on a thread of its own, between frames, and is asked for a plan after every
 /// observation that may change one.
@@ -48,6 +20,11 @@ pub trait Optimizer: Send {
         false
     }
 
+    /// Whether what was observed of the link makes it worth to plan anew; soundings and commands always do.
+    fn wants_plan(&self, _newest: &Plan) -> bool {
+        false
+    }
+
     /// A copy, kept while a command is tried.
     fn copy(&self) -> Box<dyn Optimizer>;
 }
@@ -58,6 +35,7 @@ impl Optimizer for Planner {
             Observation::Command(command) => return self.apply(command),
             Observation::Sounding { frame, gains, amplitude } => self.sound(frame, gains, amplitude),
             Observation::Target { index, position_m, covariance_m2 } => self.expect(index, position_m, covariance_m2),
+            Observation::Link { plan, seen } => self.see_link(plan, &seen),
         }
         Ok(())
     }
@@ -68,6 +46,10 @@ impl Optimizer for Planner {
 
     fn has_weights(&self) -> bool {
         self.has_weights()
+    }
+
+    fn wants_plan(&self, newest: &Plan) -> bool {
+        self.wants_plan(newest)
     }
 
     fn copy(&self) -> Box<dyn Optimizer> {

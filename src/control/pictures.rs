@@ -9,6 +9,7 @@ use crossbeam_channel::{Sender, unbounded};
 use image::RgbImage;
 
 use crate::blocks::{Feed, PictureFeed};
+use crate::modem::header::{MOST_BODY_BITS, MOST_PROTECTED_BITS};
 use crate::pictures::{self, Reading};
 use crate::semantic::{Bank, Decoder, Encoder, Picture};
 use crate::stream::Wake;
@@ -76,6 +77,17 @@ fn shipped() -> Result<Pictures> {
     Ok(read)
 }
 
+/// A picture that headers can place, or the line that says why not.
+fn fits(picture: Picture) -> Result<Picture> {
+    let [protected, body] = [&picture.protected, &picture.body].map(|part| 8 * part.len());
+    if protected > MOST_PROTECTED_BITS || body > MOST_BODY_BITS {
+        return Err(Error::input(format!(
+            "the picture has {protected} and {body} bits; accepted: up to {MOST_PROTECTED_BITS} and {MOST_BODY_BITS}"
+        )));
+    }
+    Ok(picture)
+}
+
 #[derive(Default)]
 struct State {
     coded: HashMap<(usize, usize), Arc<Picture>>,
@@ -113,7 +125,7 @@ impl PictureLibrary {
             .name("picture-encoder".into())
             .spawn(move || {
                 for (source, model) in taken {
-                    let coded = encoder.encode(&images[source], model, source as u16);
+                    let coded = encoder.encode(&images[source], model, source as u16).and_then(fits);
                     let mut state = locked(&shelf);
                     match coded {
                         Ok(picture) => drop(state.coded.insert((source, model), Arc::new(picture))),

@@ -9,15 +9,18 @@ use num_complex::Complex32;
 
 use super::Command;
 use super::believed_channel::BelievedChannel;
+use super::observation::LinkSeen;
+use super::outer_loop::OuterLoop;
 use crate::array::Beams;
-use crate::coding::{self, BLOCK_SYMBOLS, BlockCode, BlockErrorLaw, Crc};
+use crate::coding::{self, BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockErrorLaw};
+use crate::modem::frame::HeaderLength;
 use crate::optimize::{
-    BelievedTarget, BoundModel, Effort, Problem, RateChoice, RateLimits, Solution, SourceModel, WarmStart,
-    channel_vector, lowest_rate, select_rate,
+    BelievedTarget, BlockErrorModel, BoundModel, Effort, Problem, RateChoice, RateLimits, Solution, SourceModel,
+    WarmStart, channel_vector, lowest_rate, select_rate,
 };
 use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
-use crate::stream::Plan;
+use crate::stream::{LinkBelief, Plan};
 use crate::{Error, Result};
 
 /// Deviations of the believed target within which the threshold is to be met as well.
@@ -44,6 +47,10 @@ pub struct Planner {
     /// Where the last solution lay: the next is near.
     warm: Option<WarmStart>,
     codes: HashMap<usize, Arc<BlockCode>>,
+    /// What the receiver says of the link, and what follows from it.
+    outer_loop: OuterLoop,
+    /// Frames below this one were seen by the receiver.
+    seen_until: u64,
     /// Time that a solution may take; without it every solution is exact and depends on nothing but its inputs.
     pub time_limit: Option<Duration>,
 }
@@ -85,6 +92,8 @@ impl Planner {
             weights: None,
             warm: None,
             codes: HashMap::new(),
+            seen_until: 0,
+            outer_loop: OuterLoop::new(BlockErrorLaw::from_scene(scene).margin_db()),
             time_limit: None,
             models,
             source_samples: 3 * pixels,
@@ -140,6 +149,38 @@ impl Planner {
         self.channel.sound(frame, gains, amplitude);
     }
 
+    /// Takes in what the receiver made of frames that were sent under a plan.
+    pub fn see_link(&mut self, plan: &Plan, seen: &LinkSeen) {
+        if seen.frames == 0 || !(seen.sinr > 0.0 && seen.noise_w > 0.0) {
+            return;
+        }
+        let believed_dbm = &mut self.scene.channel.communication_noise_dbm;
+        *believed_dbm = OuterLoop::noise_dbm(*believed_dbm, w_to_dbm(seen.noise_w));
+        let predicted_db = self.predicted_db(&plan.beams, seen.until);
+        self.seen_until = seen.until;
+        let limits = RateLimits::from_scene(&self.scene, self.source_samples);
+        let table = self.law().with_margin_db(0.0);
+        let expected = table.block_error_rate(seen.sinr, plan.payload.information_bits());
+        self.outer_loop.take(seen, predicted_db, limits.block_error_rate_max, expected);
+    }
+
+    /// The SINR of these beams by the channel and the noise that are believed, in dB, without an offset.
+    fn predicted_db(&self, beams: &Beams, frame: u64) -> f64 {
+        let targets: Vec<_> = self.beliefs.iter().map(|belief| belief.target).collect();
+        decibel(Problem::for_targets(&self.scene, self.channel.at(frame), &targets).sinr(beams).max(f64::MIN_POSITIVE))
+    }
+
+    /// Whether the newest plan is off what is known of the link now.
+    pub fn wants_plan(&self, newest: &Plan) -> bool {
+        let now_db = self.predicted_db(&newest.beams, self.seen_until) + self.outer_loop.offset_db;
+        self.outer_loop.wants_plan(newest.link.snr_margin_db, now_db - decibel(newest.predicted_sinr))
+    }
+
+    /// The law of block errors at the margin of now.
+    fn law(&self) -> BlockErrorLaw {
+        BlockErrorLaw::from_scene(&self.scene).with_margin_db(self.outer_loop.margin_db)
+    }
+
     /// The best plan from `from_frame` on. Infeasible requests give the beams of the smallest bound and the model of
     /// the lowest rate, and say so.
     pub fn plan(&mut self, epoch: u64, from_frame: u64) -> Result<Planned> {
@@ -176,15 +217,21 @@ impl Planner {
         if self.weights.is_some() && hcrb_trace_m2.is_none_or(|trace| trace > problem.hcrb_max_m2() * (1.0 + 1e-6)) {
             reasons.push("the weights miss hcrb_max_m2".into());
         }
-        let sinr = problem.sinr(&beams);
+        let sinr = problem.sinr(&beams) * 10f64.powf(self.outer_loop.offset_db / 10.0);
         let rate = self.rate(sinr, &mut reasons)?;
         let plan = Plan {
             epoch,
             from_frame,
             beams,
             model: rate.model,
+            header: HeaderLength::at(decibel(sinr) - self.outer_loop.margin_db),
             payload: self.code(rate.payload_bits)?,
             protected: self.code(rate.protected_bits)?,
+            link: LinkBelief {
+                snr_margin_db: self.outer_loop.margin_db,
+                sinr_offset_db: self.outer_loop.offset_db,
+                noise_dbm: self.scene.channel.communication_noise_dbm,
+            },
             predicted_sinr: sinr,
             predicted_mse: rate.predicted_mse,
         };
@@ -253,7 +300,7 @@ impl Planner {
         if let Some(code) = self.codes.get(&bits) {
             return Ok(Arc::clone(code));
         }
-        let code = Arc::new(coding::plan(bits, BLOCK_SYMBOLS, Crc::Crc11)?);
+        let code = Arc::new(coding::plan(bits, BLOCK_SYMBOLS, BLOCK_CRC)?);
         self.codes.insert(bits, Arc::clone(&code));
         Ok(code)
     }
@@ -261,7 +308,7 @@ impl Planner {
     fn rate(&self, sinr: f64, reasons: &mut Vec<String>) -> Result<RateChoice> {
         let constraints = &self.scene.constraints;
         let limits = RateLimits::from_scene(&self.scene, self.source_samples);
-        let code = BlockErrorLaw::from_scene(&self.scene);
+        let code = self.law();
         if let Some(choice) = select_rate(&self.models, &limits, sinr, &code) {
             return Ok(choice);
         }

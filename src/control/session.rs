@@ -1,8 +1,8 @@
 //! The optimizer's thread: at fixed frames it takes in what was sounded and what was commanded, and publishes plans.
 //!
 //! Everything is decided by frame number. Plans for the frames from `B` to `B + 31` are settled at the boundary `B`,
-//! once the transmitter is half a boundary away and the sounding of frame `B − 32`, if there was one, has come back or
-//! must be given up; where the beams follow the track, once the frames before `B − 32` have been sensed, and by their
+//! once the transmitter is half a boundary away and the receiver has worked through frame `B − 32`, so that its sounding, if
+//! there was one, and what became of the frames before it are in; where the beams follow the track, once the frames before `B − 32` have been sensed, and by their
 //! track. The transmitter does not send a frame that is not yet decided, so a seed decides a whole run.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,11 +14,12 @@ use crossbeam_channel::{Receiver, never, select};
 use serde::{Deserialize, Serialize};
 
 use super::follower::Follower;
+use super::observation::{FrameSeen, Watch};
 use super::socket::{Answer, LiveRequest};
 use super::{Command, FirstLast, Observation, Optimizer};
 use crate::blocks::{FIRST_SAMPLE, WorldChanges};
 use crate::channel::check_target;
-use crate::modem::frame::{FrameClock, SOUNDING_PERIOD};
+use crate::modem::frame::FrameClock;
 use crate::scene::{Scene, dbm_to_w, w_to_dbm};
 use crate::sensing::Track;
 use crate::stream::{Event, Plan, PlanBoard, Told};
@@ -27,7 +28,7 @@ use crate::stream::{Event, Plan, PlanBoard, Told};
 pub const DECISION_FRAMES: u64 = 32;
 
 /// Frames after a sounded one at which a feedback that did not come is given up.
-const FEEDBACK_FRAMES: u64 = 8;
+const FEEDBACK_FRAMES: u64 = 12;
 
 /// Commands that may wait for their frames.
 const MOST_SCHEDULED: usize = 4096;
@@ -140,6 +141,10 @@ pub struct Session {
     made: Vec<Plan>,
     epoch: u64,
     follower: Option<Follower>,
+    /// What the served receiver made of the frames so far.
+    watch: Watch,
+    /// Whether the last plan that the link asked for could not be met.
+    link_refused: bool,
     log: FirstLast<Retune>,
     /// How many changes of plan there were, for whoever asks while it runs.
     retunes: Arc<AtomicU64>,
@@ -173,7 +178,7 @@ impl Session {
     ) -> Self {
         Self {
             power_w: dbm_to_w(scene.constraints.power_dbm),
-            clock: FrameClock::new(&scene),
+            clock: FrameClock::new(&scene, plans.headers()),
             epoch: plans.newest().epoch,
             optimizer,
             plans,
@@ -182,6 +187,8 @@ impl Session {
             inbox,
             made: Vec::new(),
             follower: None,
+            watch: Watch::default(),
+            link_refused: false,
             log: FirstLast::default(),
             retunes: Arc::default(),
             decisions: Arc::default(),
@@ -227,7 +234,7 @@ impl Session {
         let (mut sent, mut received) = (0, 0);
         let nobody = never();
         loop {
-            while self.ready(boundary, sent, received, sounded.is_some()) {
+            while self.ready(boundary, sent, received) {
                 self.decide(boundary, sounded.take(), &mut requests);
                 boundary += DECISION_FRAMES;
                 self.retunes.store(self.log.total(), Ordering::Relaxed);
@@ -240,6 +247,13 @@ impl Session {
                     // One that comes back counts from then on, so that its soundings are taken but not waited for.
                     Ok(Some(Event::ReceiverProgress { sample_time })) if received != u64::MAX => received = sample_time,
                     Ok(Some(Event::Sounded { frame, antennas, gains })) => sounded = Some((frame, antennas, gains)),
+                    Ok(Some(Event::LinkSeen { frame, sinr, noise_w, blocks, lost })) => self.watch.take_in(FrameSeen {
+                        frame,
+                        sinr: sinr.into(),
+                        noise_w: noise_w.into(),
+                        blocks: blocks.into(),
+                        lost: lost.into(),
+                    }),
                     Ok(Some(Event::Tracked { frame, track, more })) => if let Some(follower) = &mut self.follower {
                         follower.take_in(frame, track, more);
                     },
@@ -263,7 +277,9 @@ impl Session {
     /// Whether an event is the served receiver's, or the first sensing receiver's: plans follow those alone.
     fn concerns(&self, told: Told) -> bool {
         match told.event {
-            Event::ReceiverProgress { .. } | Event::Sounded { .. } => told.receiver == self.serves,
+            Event::ReceiverProgress { .. } | Event::Sounded { .. } | Event::LinkSeen { .. } => {
+                told.receiver == self.serves
+            }
             _ => told.receiver == 0,
         }
     }
@@ -280,7 +296,7 @@ impl Session {
         SessionLog { retunes_total: self.log.total(), retunes: self.log.into_vec(), follow }
     }
 
-    fn ready(&self, boundary: u64, sent: u64, received: u64, sounded: bool) -> bool {
+    fn ready(&self, boundary: u64, sent: u64, received: u64) -> bool {
         let Some(before) = boundary.checked_sub(DECISION_FRAMES) else { return true };
         if sent + DECISION_FRAMES / 2 < boundary {
             return false;
@@ -291,8 +307,8 @@ impl Session {
         if self.follower.as_ref().is_some_and(|follower| follower.seen < before) {
             return false;
         }
-        let waits = self.has_receiver && before.is_multiple_of(SOUNDING_PERIOD) && !sounded;
-        !waits || received >= self.clock.start_sample(before + FEEDBACK_FRAMES) + FIRST_SAMPLE
+        // What the receiver made of the frames before is in as well then.
+        !self.has_receiver || received >= self.clock.start_sample(before + FEEDBACK_FRAMES) + FIRST_SAMPLE
     }
 
     /// Notes a command for a frame to come down and answers it; gives back one that is for now.
@@ -325,7 +341,22 @@ impl Session {
         sounded: Option<(u64, usize, [num_complex::Complex32; crate::stream::MAX_SOUNDED_ANTENNAS])>,
         requests: &mut Vec<LiveRequest>,
     ) {
-        if let Some((frame, antennas, gains)) = sounded.filter(|_| !self.holds_beams) {
+        let watched = self.watch.look(boundary.saturating_sub(DECISION_FRAMES), &self.plans);
+        let seen = watched.filter(|_| !self.holds_beams && self.has_receiver);
+        if let Some((plan, seen)) = &seen {
+            // An optimizer that has no use for it stays as it is.
+            drop(self.optimizer.observe(Observation::Link { plan, seen: *seen }));
+        }
+        let sounded = sounded.filter(|_| !self.holds_beams);
+        if sounded.is_none() && seen.is_some() && self.optimizer.wants_plan(&self.plans.newest()) {
+            let retune = self.retune(boundary, "link");
+            // What cannot be met is asked for again and again; it is said once.
+            if retune.feasible || !std::mem::replace(&mut self.link_refused, true) {
+                self.link_refused = !retune.feasible;
+                self.note(retune, None);
+            }
+        }
+        if let Some((frame, antennas, gains)) = sounded {
             // Each antenna sounds with the whole power of the plan.
             let amplitude = self.plans.in_force(frame).beams.power_w().sqrt();
             let observed =

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::array::Beams;
-use crate::coding::{BLOCK_SYMBOLS, BlockFormat, Crc};
-use crate::modem::frame::{BLOCKS, FrameClock};
+use crate::coding::{BLOCK_CRC, BLOCK_SYMBOLS, BlockFormat};
+use crate::modem::frame::{BLOCKS, FrameClock, HeaderLength};
 use crate::modem::header::{FrameHeader, HEADER_BITS};
 use crate::scene::Scene;
-use crate::stream::{CodedFrame, Event, Frame, Plan};
+use crate::stream::{CodedFrame, Event, Frame, LinkBelief, Plan};
 
 /// Version of these messages.
 pub const VERSION: u32 = 1;
@@ -133,8 +133,10 @@ pub struct PlanMessage {
     from_frame: u64,
     beams: Beams,
     model: usize,
+    header: HeaderLength,
     payload: BlockFormat,
     protected: BlockFormat,
+    link: LinkBelief,
     predicted_sinr: f64,
     predicted_mse: f64,
 }
@@ -146,8 +148,10 @@ impl From<&Plan> for PlanMessage {
             from_frame: plan.from_frame,
             beams: plan.beams.clone(),
             model: plan.model,
+            header: plan.header,
             payload: plan.payload.format(),
             protected: plan.protected.format(),
+            link: plan.link,
             predicted_sinr: plan.predicted_sinr,
             predicted_mse: plan.predicted_mse,
         }
@@ -158,15 +162,17 @@ impl PlanMessage {
     /// The plan, or why there is no such.
     pub fn plan(self) -> Result<Plan, String> {
         let code = |format: BlockFormat| {
-            format.code(BLOCK_SYMBOLS, Crc::Crc11).map(Arc::new).map_err(|error| error.to_string())
+            format.code(BLOCK_SYMBOLS, BLOCK_CRC).map(Arc::new).map_err(|error| error.to_string())
         };
         Ok(Plan {
             epoch: self.epoch,
             from_frame: self.from_frame,
             beams: self.beams,
             model: self.model,
+            header: self.header,
             payload: code(self.payload)?,
             protected: code(self.protected)?,
+            link: self.link,
             predicted_sinr: self.predicted_sinr,
             predicted_mse: self.predicted_mse,
         })
@@ -301,8 +307,8 @@ mod tests {
         let header = FrameHeader {
             version: crate::modem::header::VERSION,
             number: 7,
-            payload_bits: 31,
-            protected_bits: 24,
+            payload_bits: 36,
+            protected_bits: 29,
             protected_blocks: 1,
             used_blocks: 3,
             ..FrameHeader::default()
@@ -319,9 +325,9 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_survives_its_text_and_the_text_is_that_of_version_1() {
+    fn a_frame_survives_its_text_and_the_text_is_that_of_version_2() {
         let text = serde_json::to_string(&FrameMessage::from(&frame())).unwrap();
-        assert!(text.contains("\"lengths\":[136,13,20,20,20]"), "{text}");
+        assert!(text.contains("\"lengths\":[192,13,20,20,20]"), "{text}");
         // 13 bits fill two bytes, most significant first: 0110110110110, then three zeros.
         assert!(text.contains("\"6db0\""), "{text}");
         let read: FrameMessage = serde_json::from_str(&text).unwrap();

@@ -149,12 +149,14 @@ impl WorldAir {
                 profile.rx.channels.len()
             )));
         }
-        let mut live = LiveWorld::new(&around.scene, around.seed, CHUNK, &around.world, &around.telemetry)?;
+        let clock = FrameClock::new(&around.scene, &around.headers);
+        let mut live =
+            LiveWorld::new(&around.scene, clock.clone(), around.seed, CHUNK, &around.world, &around.telemetry)?;
         // What is sent before the first frame has an echo too.
         live.world.begin_frame(u64::MAX, 0, 0.0);
         Ok(Self {
             live,
-            clock: FrameClock::new(&around.scene),
+            clock,
             origin,
             next: (0, FIRST_SAMPLE as i64),
             sent_scale: sqrt_w(profile.tx.full_scale_dbm),

@@ -10,6 +10,7 @@ use super::calibration::Calibrated;
 use super::{Bands, Permission, Profile, Radio, lock, sink, source};
 use crate::blocks::{Context, Kind, Make, Registry, WorldChanges};
 use crate::exchange::FarTransmitter;
+use crate::modem::frame::{HeaderHistory, HeaderLength};
 use crate::scene::Scene;
 use crate::stream::Telemetry;
 use crate::{Error, Result};
@@ -44,6 +45,8 @@ pub struct Surroundings {
     pub world: Arc<WorldChanges>,
     /// Takes its events.
     pub telemetry: Telemetry,
+    /// The lengths that the headers of frames have.
+    pub headers: Arc<HeaderHistory>,
     /// Rows of the world for second devices, once a first device has it.
     pub(super) feeds: Feeds,
     /// Whether the transmitter of this process has sent all.
@@ -55,7 +58,8 @@ pub struct Surroundings {
 impl Surroundings {
     /// The surroundings of the radios of a run.
     pub fn new(scene: Arc<Scene>, seed: u64, world: Arc<WorldChanges>, telemetry: Telemetry) -> Self {
-        Self { scene, seed, world, telemetry, feeds: Feeds::default(), all_sent: Arc::default(), far: None }
+        let headers = HeaderHistory::new(HeaderLength::Short);
+        Self { scene, seed, world, telemetry, headers, feeds: Feeds::default(), all_sent: Arc::default(), far: None }
     }
 }
 
@@ -124,6 +128,7 @@ impl Radios {
             seed: context.run.seed,
             world: Arc::clone(&context.world),
             telemetry: context.sinks.telemetry.without_control(),
+            headers: Arc::clone(context.plans.headers()),
             feeds: Arc::clone(&self.feeds),
             all_sent: Arc::clone(&self.all_sent),
             far: context.ends.far.clone(),

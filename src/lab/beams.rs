@@ -8,8 +8,8 @@ use super::decibel;
 use crate::array::Beams;
 use crate::coding::BlockErrorLaw;
 use crate::optimize::{
-    Alternation, Effort, Problem, RateLimits, SourceModel, alternate, approximate_choice, block_error_rate,
-    select_rate, zero_forcing,
+    Alternation, BlockErrorModel, Effort, Problem, RateLimits, SourceModel, alternate, approximate_choice,
+    block_error_rate, select_rate, zero_forcing,
 };
 use crate::scene::Scene;
 use crate::semantic::Bank;
@@ -81,6 +81,7 @@ pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
         "source_rate_bits_per_sample": rates.as_ref().map(|rates| bank.models()[rates.model].bits(PIXELS) / (3 * PIXELS) as f64),
         "channel_rate_bits_per_use": rates.as_ref().map(|rates| rates.channel_rate),
         "block_error_rate": rates.as_ref().map(|rates| rates.block_error_rate),
+        "header_loss": BlockErrorLaw::from_scene(scene).header_loss(sinr),
         "bit_error_rate": rates.as_ref().map(|rates| rates.bit_error_rate),
         "predicted_mse": rates.as_ref().map(|rates| rates.predicted_mse),
     })

@@ -13,7 +13,7 @@ use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::Result;
-use crate::coding::{self, BLOCK_SYMBOLS, BlockErrorLaw, BlockScratch, Crc, MAX_INFORMATION_BITS};
+use crate::coding::{self, BLOCK_CRC, BLOCK_SYMBOLS, BlockErrorLaw, BlockScratch, MAX_INFORMATION_BITS};
 use crate::optimize::{BlockErrorModel, Problem, RateLimits, SourceModel, select_rate, zero_forcing};
 use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::scene::{Scene, decibel};
@@ -161,7 +161,7 @@ impl<'a> Sender<'a> {
             return Ok(Some(None));
         }
         let (body, bad) = self.send(choice.payload_bits, &coded.body, sinr)?;
-        let block = choice.payload_bits - Crc::Crc11.bits();
+        let block = choice.payload_bits - BLOCK_CRC.bits();
         let lost: Vec<_> = bad.into_iter().map(|index| index * block..(index + 1) * block).collect();
         Ok(Some(self.decoder.decode(&protected, &body, &lost).ok().map(|decoded| decoded.image)))
     }
@@ -177,7 +177,7 @@ impl<'a> Sender<'a> {
         let tolerated = limits.block_error_rate_max / limits.blocks as f64;
         let safe = |bits: &usize| law.block_error_rate(sinr, *bits) <= tolerated;
         let Some(bits) = (32..=MAX_INFORMATION_BITS).rev().find(safe) else { return Ok(None) };
-        let payload = bits - Crc::Crc11.bits();
+        let payload = bits - BLOCK_CRC.bits();
         let room = limits.blocks * payload;
         let (mut low, mut high) = (0, 101);
         let mut best = None;
@@ -209,7 +209,7 @@ impl<'a> Sender<'a> {
 
     /// Bytes in blocks of this N_c through the channel: as decoded, and the numbers of the blocks that failed.
     fn send(&mut self, information_bits: usize, bytes: &[u8], sinr: f64) -> Result<(Vec<u8>, Vec<usize>)> {
-        let code = coding::plan(information_bits, BLOCK_SYMBOLS, Crc::Crc11)?;
+        let code = coding::plan(information_bits, BLOCK_SYMBOLS, BLOCK_CRC)?;
         let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |shift| byte >> shift & 1)).collect();
         let noise_variance = (1.0 / sinr) as f32;
         let mut payload = vec![0; code.payload_bits()];

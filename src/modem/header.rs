@@ -1,10 +1,11 @@
-//! The frame header: what a receiver must know to read the frame. Its CRC comes with the polar code that carries it.
+//! What a frame's header says. On the air it travels as [`super::word::HeaderWord`], which leaves out what a receiver knows from
+//! the frames before; here it stands in full, as the blocks of a chain see it and as it is written down.
 
-/// Bits of a packed header.
-pub const HEADER_BITS: usize = 136;
+/// Bits of a header written down in full.
+pub const HEADER_BITS: usize = 192;
 
 /// Version of the air interface.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// One frame's header. Field widths in bits stand in the order of [`FrameHeader::pack`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,14 +14,14 @@ pub struct FrameHeader {
     pub version: u8,
     /// The frame ends a picture (1).
     pub last_of_picture: bool,
-    /// Frame number (24, wraps).
-    pub number: u32,
-    /// Plan epoch (12, wraps).
-    pub epoch: u16,
-    /// Source model (4).
-    pub model: u8,
+    /// Frame number (48).
+    pub number: u64,
     /// Picture number (16, wraps).
     pub picture: u16,
+    /// Counts the formats of blocks that were in force, from frame to frame (3, wraps).
+    pub formats: u8,
+    /// Number of the frame from which on they are in force (6, wraps).
+    pub formats_since: u8,
     /// N_c of a payload block, CRC included (11).
     pub payload_bits: u16,
     /// Index of the payload's modulation (2).
@@ -29,62 +30,88 @@ pub struct FrameHeader {
     pub protected_bits: u16,
     /// Index of the protected blocks' modulation (2).
     pub protected_modulation: u8,
-    /// Leading blocks of this frame that are protected (3).
+    /// Leading blocks of this frame that carry a picture's protected part (3).
     pub protected_blocks: u8,
-    /// Blocks of this frame that carry bits of the picture (3).
+    /// Blocks of this frame that carry bits of a picture, the protected ones among them (3).
     pub used_blocks: u8,
-    /// Where this frame's first protected bit stands in the protected part (16).
-    pub protected_offset: u16,
-    /// Where this frame's first payload bit stands in the body, in bits (24).
+    /// Blocks behind them that carry data (3); those that are left are idle.
+    pub data_blocks: u8,
+    /// Data blocks in the frames before this one (12, wraps).
+    pub data_sequence: u16,
+    /// Blocks of the picture in the frames before this one (16, wraps).
+    pub picture_blocks: u16,
+    /// Where this frame's first protected bit stands in the protected part (20).
+    pub protected_offset: u32,
+    /// Where this frame's first payload bit stands in the body, in bits (27).
     pub body_offset: u32,
     /// The payload's amplitudes are shaped (1).
     pub payload_shaped: bool,
     /// The protected blocks' amplitudes are shaped (1).
     pub protected_shaped: bool,
+    /// Both offsets are known: at a receiver, since it saw the picture begin (1).
+    pub placed: bool,
 }
+
+/// Bits that a picture's protected part may have, and its body.
+pub const MOST_PROTECTED_BITS: usize = 1 << 20;
+/// The same of the body: a photo of 12 megapixels in the finest model has about half as many.
+pub const MOST_BODY_BITS: usize = 1 << 27;
 
 /// Reads and writes fields, most significant bit first.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     bits: &'a mut [u8],
-    position: usize,
+    pub(super) position: usize,
 }
 
-impl Fields<'_> {
-    fn put(&mut self, value: u32, width: usize) {
+impl<'a> Fields<'a> {
+    pub(super) fn new(bits: &'a mut [u8]) -> Self {
+        Self { bits, position: 0 }
+    }
+
+    pub(super) fn put(&mut self, value: u64, width: usize) {
         for shift in (0..width).rev() {
             self.bits[self.position] = (value >> shift & 1) as u8;
             self.position += 1;
         }
     }
 
-    fn take(&mut self, width: usize) -> u32 {
-        let value = self.bits[self.position..][..width].iter().fold(0, |value, bit| value << 1 | u32::from(*bit));
+    pub(super) fn take(&mut self, width: usize) -> u64 {
+        let value = self.bits[self.position..][..width].iter().fold(0, |value, bit| value << 1 | u64::from(*bit));
         self.position += width;
         value
     }
 }
 
 impl FrameHeader {
+    /// Whether a picture begins with this frame.
+    pub fn begins_picture(&self) -> bool {
+        self.protected_blocks > 0 && self.picture_blocks == 0
+    }
+
     /// Writes the header as [`HEADER_BITS`] bits, one per byte.
     pub fn pack(&self, bits: &mut [u8]) {
-        let mut fields = Fields { bits: &mut bits[..HEADER_BITS], position: 0 };
+        let mut fields = Fields::new(&mut bits[..HEADER_BITS]);
         for (value, width) in [
-            (u32::from(self.version), 4),
-            (u32::from(self.last_of_picture), 1),
-            (self.number & 0xff_ffff, 24),
-            (u32::from(self.epoch & 0xfff), 12),
-            (u32::from(self.model), 4),
-            (u32::from(self.picture), 16),
-            (u32::from(self.payload_bits), 11),
-            (u32::from(self.payload_modulation), 2),
-            (u32::from(self.protected_bits), 11),
-            (u32::from(self.protected_modulation), 2),
-            (u32::from(self.protected_blocks), 3),
-            (u32::from(self.used_blocks), 3),
-            (u32::from(self.protected_offset), 16),
-            (self.body_offset & 0xff_ffff, 24),
-            (u32::from(self.payload_shaped), 1),
-            (u32::from(self.protected_shaped), 1),
+            (u64::from(self.version), 4),
+            (u64::from(self.last_of_picture), 1),
+            (self.number, 48),
+            (u64::from(self.picture), 16),
+            (u64::from(self.formats), 3),
+            (u64::from(self.formats_since), 6),
+            (u64::from(self.payload_bits), 11),
+            (u64::from(self.payload_modulation), 2),
+            (u64::from(self.protected_bits), 11),
+            (u64::from(self.protected_modulation), 2),
+            (u64::from(self.protected_blocks), 3),
+            (u64::from(self.used_blocks), 3),
+            (u64::from(self.data_blocks), 3),
+            (u64::from(self.data_sequence), 12),
+            (u64::from(self.picture_blocks), 16),
+            (u64::from(self.protected_offset), 20),
+            (u64::from(self.body_offset), 27),
+            (u64::from(self.payload_shaped), 1),
+            (u64::from(self.protected_shaped), 1),
+            (u64::from(self.placed), 1),
         ] {
             fields.put(value, width);
         }
@@ -95,28 +122,32 @@ impl FrameHeader {
     pub fn unpack(bits: &[u8]) -> Option<Self> {
         let mut copy = [0u8; HEADER_BITS];
         copy.copy_from_slice(bits.get(..HEADER_BITS)?);
-        let mut fields = Fields { bits: &mut copy, position: 0 };
+        let mut fields = Fields::new(&mut copy);
         let header = Self {
             version: fields.take(4) as u8,
             last_of_picture: fields.take(1) == 1,
-            number: fields.take(24),
-            epoch: fields.take(12) as u16,
-            model: fields.take(4) as u8,
+            number: fields.take(48),
             picture: fields.take(16) as u16,
+            formats: fields.take(3) as u8,
+            formats_since: fields.take(6) as u8,
             payload_bits: fields.take(11) as u16,
             payload_modulation: fields.take(2) as u8,
             protected_bits: fields.take(11) as u16,
             protected_modulation: fields.take(2) as u8,
             protected_blocks: fields.take(3) as u8,
             used_blocks: fields.take(3) as u8,
-            protected_offset: fields.take(16) as u16,
-            body_offset: fields.take(24),
+            data_blocks: fields.take(3) as u8,
+            data_sequence: fields.take(12) as u16,
+            picture_blocks: fields.take(16) as u16,
+            protected_offset: fields.take(20) as u32,
+            body_offset: fields.take(27) as u32,
             payload_shaped: fields.take(1) == 1,
             protected_shaped: fields.take(1) == 1,
+            placed: fields.take(1) == 1,
         };
         let spare = fields.take(HEADER_BITS - fields.position);
         let sane = header.version == VERSION
-            && header.used_blocks <= 4
+            && header.used_blocks + header.data_blocks <= 4
             && header.protected_blocks <= header.used_blocks
             && spare == 0;
         sane.then_some(header)
@@ -139,15 +170,16 @@ mod tests {
     proptest! {
         #[test]
         fn a_header_survives_packing(
-            number in 0u32..1 << 24, epoch in 0u16..1 << 12, picture: u16, payload_bits in 0u16..2048,
-            protected_blocks in 0u8..=4, more in 0u8..=4, body_offset in 0u32..1 << 24, last_of_picture: bool,
-            payload_shaped: bool, protected_shaped: bool
+            number in 0u64..1 << 48, picture: u16, payload_bits in 0u16..2048, formats in 0u8..8, formats_since in 0u8..64,
+            protected_blocks in 0u8..=4, more in 0u8..=4, body_offset in 0u32..1 << 27, last_of_picture: bool,
+            payload_shaped: bool, protected_shaped: bool, placed: bool, picture_blocks: u16, data_sequence in 0u16..4096
         ) {
+            let used_blocks = (protected_blocks + more).min(4);
             let header = FrameHeader {
-                version: VERSION, last_of_picture, number, epoch, model: 3, picture, payload_bits, payload_modulation: 2,
-                protected_bits: 130, protected_modulation: 1, protected_blocks,
-                used_blocks: (protected_blocks + more).min(4), protected_offset: 999, body_offset, payload_shaped,
-                protected_shaped,
+                version: VERSION, last_of_picture, number, formats, formats_since, picture, payload_bits,
+                payload_modulation: 2, protected_bits: 130, protected_modulation: 1, protected_blocks, used_blocks,
+                data_blocks: 4 - used_blocks, data_sequence, picture_blocks, protected_offset: 99_999, body_offset,
+                payload_shaped, protected_shaped, placed,
             };
             let mut bits = [0; HEADER_BITS];
             header.pack(&mut bits);
@@ -164,7 +196,7 @@ mod tests {
     #[test]
     fn another_version_is_not_read() {
         let mut bits = [0; HEADER_BITS];
-        FrameHeader { version: 2, ..FrameHeader::default() }.pack(&mut bits);
+        FrameHeader { version: 1, ..FrameHeader::default() }.pack(&mut bits);
         assert_eq!(FrameHeader::unpack(&bits), None);
         FrameHeader { version: VERSION, ..FrameHeader::default() }.pack(&mut bits);
         assert!(FrameHeader::unpack(&bits).is_some());

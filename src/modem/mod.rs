@@ -4,9 +4,11 @@ mod conditioning;
 mod equaliser;
 pub mod frame;
 pub mod header;
+pub mod lock;
 pub mod receiver;
 mod synchronise;
 mod tracking;
+pub mod word;
 pub mod words;
 
 // Below the channel code, which maps its bits to them; whoever asks the air interface finds them here.

@@ -9,19 +9,23 @@
 //! ([`SensingStream`]). What frames have in common (carrier, clock, powers of the taps, image, how fast phase and level
 //! wander) is learned from those whose headers could be read, and forgotten when the stream is lost.
 
+use std::collections::VecDeque;
+
 use num_complex::{Complex32, Complex64};
 
 use super::conditioning::{Blanker, Image, MOST_BURSTS, Residual, Tones, without_image};
 use super::constellation::{Constellation, Modulation};
 use super::equaliser::{EARLIER, Equaliser, LATER};
 use super::frame::{
-    BLOCK, BLOCKS, HEADER, Layout, PREAMBLE, PREAMBLE_WORD, SENSING_SYMBOLS, SOUNDING_GUARD, UNIQUE_WORD, UNIQUE_WORDS,
+    BLOCK, HeaderLength, LONGEST_HEADER, Layout, PAYLOAD, PREAMBLE, PREAMBLE_WORD, SENSING_SYMBOLS, SOUNDING_GUARD,
+    SOUNDING_PERIOD, UNIQUE_WORD, UNIQUE_WORDS,
 };
-use super::header::{FrameHeader, HEADER_BITS, unwrap_count};
+use super::header::FrameHeader;
+use super::lock::Lock;
 use super::synchronise::{Found, SEARCH, Searcher};
 use super::tracking::{self, POINTS, Point, Steps, Wander};
+use super::word::{HeaderWord, WordCode};
 use super::words::{SensingSequence, StreamWords, Words};
-use crate::coding::{HeaderCode, HeaderScratch};
 use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, correlate, rotate};
 
 /// Power of the path that was followed, in that of the strongest, down to which it stays the one that counts.
@@ -57,6 +61,13 @@ const OTHER_CARRIER: f64 = 1.0 / 128.0;
 
 /// Samples about the expected start within which a frame found by a search is the expected one.
 const EXPECTED: f64 = 8.0;
+
+/// Frames that may wait for the pages of their headers: twice as many as there are pages, so that each may come twice.
+const MOST_WAITING: usize = 8;
+
+/// Least part of the correlation that is expected between a header and its word. White noise in the place of a header
+/// correlates with any one word as if it had a seventh of the symbols' amplitude.
+const LEAST_LIKENESS: f64 = 0.6;
 
 /// Samples kept before a frame's start for the timing search.
 const MARGIN: usize = 64;
@@ -97,7 +108,7 @@ pub enum SensingStream {
 }
 
 /// What was learned of one frame, beside its symbols.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct FrameStatus {
     /// The header.
     pub header: FrameHeader,
@@ -109,6 +120,8 @@ pub struct FrameStatus {
     pub start_fraction: f64,
     /// Measured SINR of the payload, linear; the sensing stream counts as noise unless it was taken out.
     pub sinr: f64,
+    /// Variance of the noise alone, without interference, on the matched filter's output as received.
+    pub noise_w: f64,
     /// Variance of noise, and of the interference that counts as noise, on the unit-gain symbols.
     pub noise_variance: f32,
     /// b/a, where the sensing stream is to be demapped jointly.
@@ -140,6 +153,23 @@ struct Learned {
     phase: Wander,
     level: Wander,
     image: Image,
+}
+
+/// A frame whose word was read: what is kept of it until its header is whole, and while it is looked at.
+#[derive(Debug, Clone)]
+struct Kept {
+    word: HeaderWord,
+    /// Its number in the receiver's own count.
+    local: u64,
+    status: FrameStatus,
+    layout: Layout,
+    /// b/a, where the sensing stream is to be taken out.
+    cancelled_share: Option<Complex32>,
+    /// Symbols of the payload.
+    symbols: Vec<Complex32>,
+    /// Symbols of the frame that a burst took, as (first, one after the last).
+    erased: Vec<(usize, usize)>,
+    sounding: Vec<Complex32>,
 }
 
 /// Gains of both streams, and the noise beside them.
@@ -177,9 +207,8 @@ enum State {
     Locked {
         /// Start of the next frame, in samples since `FrameReceiver::era`.
         start: f64,
+        /// Frames in a row without a header.
         misses: u32,
-        /// Number of the next frame, once a header was read.
-        next: Option<u64>,
     },
 }
 
@@ -191,8 +220,17 @@ pub struct FrameReceiver {
     pilots: StreamWords,
     searcher: Searcher,
     filter: MatchedFilter,
-    header_code: HeaderCode,
-    header_scratch: HeaderScratch,
+    word_code: WordCode,
+    lock: Lock,
+    /// Length of the last header that was read.
+    header_length: HeaderLength,
+    /// Frames that wait for their headers, the oldest first, and room for more.
+    waiting: VecDeque<Kept>,
+    room: Vec<Kept>,
+    /// The frame last returned.
+    current: Kept,
+    /// Frames whose headers could not be read, or not in time.
+    lost_headers: u64,
     state: State,
     /// Samples from stream sample `origin` on.
     samples: Vec<Complex32>,
@@ -210,6 +248,7 @@ pub struct FrameReceiver {
     /// What the matched filter shows half a symbol after each symbol, where several paths call for it.
     later: Vec<Complex32>,
     header_llrs: Vec<f32>,
+    /// Room for a word's coded bits.
     header_bits: Vec<u8>,
     sounding: Vec<Complex32>,
     sensing: SensingStream,
@@ -227,6 +266,8 @@ pub struct FrameReceiver {
     /// Symbols of the frame at hand that a burst took, as (first, one after the last).
     erased: Vec<(usize, usize)>,
     layout: Layout,
+    /// What was found of it, and b/a where the sensing stream is to be taken out.
+    read: (FrameStatus, Option<Complex32>),
     /// First sample of the last search for a stream.
     searched: u64,
     /// Energies of a preamble's and of a unique word's pilots.
@@ -237,10 +278,19 @@ impl FrameReceiver {
     /// A receiver for chunks of up to `chunk` samples.
     pub fn new(config: ReceiverConfig, chunk: usize) -> crate::Result<Self> {
         let words = Words::new(config.transmit_antennas);
-        let longest = Layout::with_sounding(config.transmit_antennas).symbols();
+        let longest = Layout::longest(config.transmit_antennas).symbols();
         let sps = config.samples_per_symbol;
         let window = sps * (longest + LATER + 4 * SPAN_SYMBOLS) + 2 * MARGIN;
-        let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER)?;
+        let kept = Kept {
+            word: HeaderWord::default(),
+            local: 0,
+            status: FrameStatus::default(),
+            layout: Layout::plain(HeaderLength::Short),
+            cancelled_share: None,
+            symbols: vec![Complex32::default(); PAYLOAD],
+            erased: Vec::with_capacity(MOST_BURSTS),
+            sounding: vec![Complex32::default(); config.transmit_antennas],
+        };
         let filter = MatchedFilter::new(longest + LATER, sps, config.roll_off);
         let pilots = StreamWords {
             preamble: without(&words.semantic.preamble, &words.sensing.preamble),
@@ -268,13 +318,19 @@ impl FrameReceiver {
             conjugates: vec![Complex32::default(); filter.samples_for(PREAMBLE) + 1],
             conjugate_symbols: vec![Complex32::default(); PREAMBLE],
             erased: Vec::with_capacity(MOST_BURSTS),
-            layout: Layout { sounding: 0 },
+            layout: Layout::plain(HeaderLength::Short),
+            read: (FrameStatus::default(), None),
             searched: 0,
             pilot_energies: [&pilots.preamble, &pilots.unique_word].map(|word| correlate(word, word).re),
             pilots,
             filter,
-            header_scratch: HeaderScratch::new(&header_code),
-            header_code,
+            word_code: WordCode::new()?,
+            lock: Lock::default(),
+            header_length: HeaderLength::Short,
+            waiting: VecDeque::with_capacity(MOST_WAITING + 1),
+            room: std::iter::repeat_with(|| kept.clone()).take(MOST_WAITING + 1).collect(),
+            current: kept.clone(),
+            lost_headers: 0,
             words,
             lags: [[Complex64::default(); 2]; LAGS],
             state: State::Searching,
@@ -284,8 +340,8 @@ impl FrameReceiver {
             carrier: None,
             work: vec![Complex32::default(); window],
             symbols: vec![Complex32::default(); longest + LATER],
-            header_llrs: vec![0.0; 2 * HEADER],
-            header_bits: vec![0; HEADER_BITS],
+            header_llrs: vec![0.0; 2 * LONGEST_HEADER],
+            header_bits: vec![0; 2 * LONGEST_HEADER],
             sounding: vec![Complex32::default(); config.transmit_antennas],
             sensing: SensingStream::AsNoise,
             sensing_symbols: vec![Complex32::default(); SENSING_SYMBOLS],
@@ -307,23 +363,41 @@ impl FrameReceiver {
             self.origin = time;
             let patience = if self.learned.frames >= CLOCK_MEMORY { LONGEST_GAP } else { LONGEST_GAP / 16 };
             match self.state {
-                State::Locked { start, next: Some(number), .. } if time > expected && time - expected < patience => {
-                    self.skip_frames(start, number);
+                State::Locked { start, .. }
+                    if self.lock.next().is_some() && time > expected && time - expected < patience =>
+                {
+                    self.skip_frames(start);
                 }
-                _ => self.state = State::Searching,
+                _ => self.search(),
             }
         }
         self.samples.extend_from_slice(samples);
     }
 
     /// Moves on to the first frame that begins after the samples at hand do.
-    fn skip_frames(&mut self, mut start: f64, mut number: u64) {
+    fn skip_frames(&mut self, mut start: f64) {
         let begin = (self.origin - self.era) as f64 + TIMING_LAGS as f64 + 1.0;
+        let first = self.lock.next().unwrap_or(0);
+        let mut number = first;
         while start < begin {
-            start += self.frame_samples(Layout::of(number, self.config.transmit_antennas));
+            start += self.frame_samples(Layout::of(number, self.config.transmit_antennas, self.header_length));
             number += 1;
         }
-        self.state = State::Locked { start, misses: 0, next: Some(number) };
+        self.lock.skip(number - first);
+        self.state = State::Locked { start, misses: 0 };
+    }
+
+    /// Gives the stream up.
+    fn search(&mut self) {
+        self.lost_headers += self.waiting.len() as u64;
+        self.room.extend(self.waiting.drain(..));
+        self.lock.lose();
+        self.state = State::Searching;
+    }
+
+    /// Frames so far whose headers could not be read, or not in time, and words that contradicted what was believed.
+    pub fn lost_headers(&self) -> [u64; 2] {
+        [self.lost_headers, self.lock.contradictions]
     }
 
     /// Samples from the start of a frame of this layout to the next, by the receiver's clock.
@@ -335,6 +409,9 @@ impl FrameReceiver {
     /// the next call. At the stream's end `last` lets a search run on what is left.
     pub fn next_frame(&mut self, last: bool) -> Option<FrameStatus> {
         loop {
+            if let Some(status) = self.give(false) {
+                return Some(status);
+            }
             match self.state {
                 State::Searching => {
                     let count = self.samples.len().min(SEARCH);
@@ -355,25 +432,43 @@ impl FrameReceiver {
                         return None;
                     }
                 }
-                State::Locked { start, misses, next } => {
+                State::Locked { start, misses } => {
                     let start = self.renew_era(start);
                     let keep = (self.era + start as u64).saturating_sub(self.origin + 2 * MARGIN as u64);
                     self.forget((keep as usize).min(self.samples.len()));
-                    if !self.has_frame(start) {
-                        return None;
-                    }
-                    if let Some(status) = self.read_frame(start, misses, next) {
-                        return Some(status);
+                    let expected = self.layouts(self.lock.next())[0];
+                    if !self.has_frame(start, expected) || !self.read_frame(start, misses, last) {
+                        return if last { self.give(true) } else { None };
                     }
                 }
             }
         }
     }
 
+    /// The oldest frame that waits, if its header is whole, or can be made so at the stream's `end`.
+    fn give(&mut self, end: bool) -> Option<FrameStatus> {
+        while self.waiting.front().is_some_and(|oldest| self.lock.is_hopeless(&oldest.word)) {
+            self.room.extend(self.waiting.pop_front());
+            self.lost_headers += 1;
+        }
+        let oldest = self.waiting.front()?;
+        let header = self.lock.header(&oldest.word, oldest.local, end)?;
+        let mut kept = self.waiting.pop_front()?;
+        (kept.status.header, kept.status.number) = (header, header.number);
+        if let (SensingStream::Cancelled(sequence), Some(share)) = (&self.sensing, kept.cancelled_share) {
+            sequence.write(header.number, &mut self.sensing_symbols);
+            let payload = kept.symbols.iter_mut().zip(&self.sensing_symbols);
+            payload.for_each(|(symbol, sensing)| *symbol -= share * sensing);
+        }
+        let status = kept.status;
+        self.room.push(std::mem::replace(&mut self.current, kept));
+        Some(status)
+    }
+
     /// Soft bits of block `index` of the frame last returned, as [`Constellation::demap`]; what a burst took says nothing.
     pub fn demap(&self, status: &FrameStatus, index: usize, constellation: &Constellation, soft: &mut [i8]) {
         status.demap(constellation, self.block(index), soft);
-        let (first, bits) = (self.layout.block(index), constellation.modulation().bits_per_symbol());
+        let (first, bits) = (self.current.layout.block(index), constellation.modulation().bits_per_symbol());
         for (from, until) in self.erased_in(first, BLOCK) {
             soft[bits * from..bits * until].fill(0);
         }
@@ -381,7 +476,7 @@ impl FrameReceiver {
 
     /// Symbols of payload block `index` of the frame last returned that a burst took.
     pub fn erased_symbols(&self, index: usize) -> usize {
-        self.erased_in(self.layout.block(index), BLOCK).map(|(from, until)| until - from).sum()
+        self.erased_in(self.current.layout.block(index), BLOCK).map(|(from, until)| until - from).sum()
     }
 
     /// Which of `count` symbols from `first` on a burst took, counted from there.
@@ -390,17 +485,17 @@ impl FrameReceiver {
             let (from, until) = ((*from).max(first), (*until).min(first + count));
             (from < until).then(|| (from - first, until - first))
         };
-        self.erased.iter().filter_map(part)
+        self.current.erased.iter().filter_map(part)
     }
 
     /// Equalised unit-gain symbols of payload block `index` of the frame last returned.
     pub fn block(&self, index: usize) -> &[Complex32] {
-        &self.symbols[index * BLOCK..][..BLOCK]
+        &self.current.symbols[index * BLOCK..][..BLOCK]
     }
 
     /// Per-antenna gains of the frame last returned, if it was sounded: h_cᴴ's entries times the sounding's amplitude.
     pub fn sounding(&self) -> &[Complex32] {
-        &self.sounding
+        &self.current.sounding
     }
 
     fn forget(&mut self, count: usize) {
@@ -421,10 +516,10 @@ impl FrameReceiver {
         renewed
     }
 
-    /// Whether all samples of the longest frame at `start` are there.
-    fn has_frame(&self, start: f64) -> bool {
-        let longest = Layout::with_sounding(self.config.transmit_antennas).symbols() + 2 * SPAN_SYMBOLS;
-        let end = start + (self.config.samples_per_symbol * longest + MARGIN) as f64;
+    /// Whether all samples of a frame of this layout at `start` are there.
+    fn has_frame(&self, start: f64, layout: Layout) -> bool {
+        let symbols = layout.symbols() + 2 * SPAN_SYMBOLS;
+        let end = start + (self.config.samples_per_symbol * symbols + MARGIN) as f64;
         end <= (self.origin - self.era + self.samples.len() as u64) as f64
     }
 
@@ -432,42 +527,50 @@ impl FrameReceiver {
     fn follow_up(&mut self, Found { at, carrier }: Found) {
         self.carrier = Some(carrier);
         let start = (self.searched - self.era + at as u64) as f64;
-        self.state = State::Locked { start, misses: 0, next: None };
+        self.state = State::Locked { start, misses: 0 };
     }
 
-    /// Reads the frame at about `start` and moves on to the next.
-    fn read_frame(&mut self, start: f64, misses: u32, next: Option<u64>) -> Option<FrameStatus> {
-        let antennas = self.config.transmit_antennas;
+    /// Reads the frame at about `start` and moves on to the next. `false` where it may be longer than what is there, and more
+    /// is to come.
+    fn read_frame(&mut self, start: f64, misses: u32, last: bool) -> bool {
         let refined = self.refine(start);
-        let sounded_first = next.is_some_and(|number| Layout::of(number, antennas).sounding > 0);
-        let layouts = [Layout { sounding: 0 }, Layout::with_sounding(antennas)];
-        let order = if sounded_first { [1, 0] } else { [0, 1] };
-        for layout in order.map(|index| layouts[index]) {
-            if let Some(status) = self.demodulate(refined, layout, next.unwrap_or(0)) {
-                self.learn_clock(refined - start, layout);
-                self.state = State::Locked {
-                    start: refined + self.frame_samples(layout),
-                    misses: 0,
-                    next: Some(status.number + 1),
-                };
-                return Some(status);
+        let next = self.lock.next();
+        let [expected, others @ ..] = self.layouts(next);
+        // While nothing was missed only the header's length may have changed.
+        let others = if next.is_some() && misses == 0 { &others[..1] } else { &others[..] };
+        for layout in std::iter::once(expected).chain(others.iter().copied()) {
+            // Where the frame is not as expected, what follows it is looked at as well: the next one may begin there.
+            let needed = if layout == expected { expected } else { Layout::longest(self.config.transmit_antennas) };
+            if !last && !self.has_frame(refined, needed) {
+                return false;
             }
+            if !self.has_frame(refined, layout) {
+                continue;
+            }
+            let Some(word) = self.demodulate(refined, layout) else { continue };
+            let Some(local) = self.lock.take(&word, misses) else { break };
+            self.keep_frame(word, local, refined, layout);
+            self.learn_clock(refined - start, layout);
+            self.header_length = layout.header_length;
+            self.state = State::Locked { start: refined + self.frame_samples(layout), misses: 0 };
+            return true;
         }
         if next.is_none()
             && let Some(found) = self.searcher.next_candidate()
         {
             self.follow_up(found);
-            return None;
+            return true;
         }
-        let guess = self.frame_samples(layouts[order[0]]);
         if misses + 1 >= MAX_MISSES || next.is_none() {
             self.forget(
                 ((self.era + start as u64).saturating_sub(self.origin) as usize + 2 * MARGIN).min(self.samples.len()),
             );
-            self.state = State::Searching;
-            return None;
+            self.search();
+            return true;
         }
-        let next = next.map(|number| number + 1);
+        self.lost_headers += 1;
+        self.lock.skip(1);
+        let guess = self.frame_samples(expected);
         // Where samples are missing, and nobody said so, the next frame begins elsewhere.
         let moved = self.search_from(start);
         let start = match moved {
@@ -480,8 +583,40 @@ impl FrameReceiver {
             }
             _ => start + guess,
         };
-        self.state = State::Locked { start, misses: misses + 1, next };
-        None
+        self.state = State::Locked { start, misses: misses + 1 };
+        true
+    }
+
+    /// All layouts that a frame may have, the likeliest first, then that with a header of the other length.
+    fn layouts(&self, next: Option<u64>) -> [Layout; 4] {
+        let antennas = self.config.transmit_antennas;
+        let like = |length| Layout::of(next.unwrap_or(1), antennas, length);
+        let unlike = |length| match like(length).sounding {
+            0 => Layout::with_sounding(antennas, length),
+            _ => Layout::plain(length),
+        };
+        let (length, other) = (self.header_length, self.header_length.other());
+        [like(length), like(other), unlike(length), unlike(other)]
+    }
+
+    /// Keeps the frame at hand until its header is whole; where too many wait the oldest goes.
+    fn keep_frame(&mut self, word: HeaderWord, local: u64, start: f64, layout: Layout) {
+        if self.waiting.len() == MOST_WAITING {
+            self.room.extend(self.waiting.pop_front());
+            self.lost_headers += 1;
+        }
+        let Some(mut kept) = self.room.pop() else { return };
+        (kept.word, kept.local, kept.layout) = (word, local, layout);
+        let base = start.floor();
+        (kept.status, kept.cancelled_share) = self.read;
+        kept.status.start_sample = self.era + base as u64;
+        kept.status.start_fraction = start - base;
+        for (index, symbols) in kept.symbols.chunks_exact_mut(BLOCK).enumerate() {
+            symbols.copy_from_slice(&self.symbols[layout.block(index)..][..BLOCK]);
+        }
+        kept.erased.clone_from(&self.erased);
+        kept.sounding.copy_from_slice(&self.sounding);
+        self.waiting.push_back(kept);
     }
 
     /// The next frame's start and carrier by a search of the samples at hand from `start` on.
@@ -559,11 +694,11 @@ impl FrameReceiver {
         }
     }
 
-    /// Demodulates the frame at `start` if its header can be read with this layout.
-    fn demodulate(&mut self, start: f64, layout: Layout, near: u64) -> Option<FrameStatus> {
+    /// Demodulates the frame at `start`; its word, if it can be read with this layout.
+    fn demodulate(&mut self, start: f64, layout: Layout) -> Option<HeaderWord> {
         let count = layout.symbols();
         self.layout = layout;
-        let base = start.floor();
+        let near = self.lock.next().unwrap_or(0);
         let Straight { offset, mut step, plain, several, mut fitted } = self.straight_symbols(start, layout, near)?;
         self.sound(layout);
         if several {
@@ -586,47 +721,53 @@ impl FrameReceiver {
         for symbol in &mut self.symbols[layout.header()..count] {
             *symbol *= gain;
         }
-        let header_symbols = &self.symbols[layout.header()..][..HEADER];
         let share = Complex32::new(b.re as f32, b.im as f32) * gain;
         let demapped = matches!(self.sensing, SensingStream::Demapped);
-        let llrs = &mut self.header_llrs;
-        if demapped {
-            let put = |index: usize, value| llrs[index] = value;
-            Constellation::from(Modulation::Qpsk).each_jointly(header_symbols, (noise / wanted) as f32, share, put);
-        } else {
-            Modulation::Qpsk.demap_f32(header_symbols, (impairment / wanted) as f32, llrs);
-        }
-        for index in 0..self.erased.len() {
-            let (from, until) = self.erased[index];
-            let [from, until] = [from, until].map(|n| n.clamp(layout.header(), layout.header() + HEADER));
-            self.header_llrs[2 * (from - layout.header())..2 * (until - layout.header())].fill(0.0);
-        }
-        let read = self.header_code.decode(&self.header_llrs, &mut self.header_bits, &mut self.header_scratch);
-        let header = read.then(|| FrameHeader::unpack(&self.header_bits)).flatten()?;
-        for index in 0..BLOCKS {
-            let from = layout.block(index);
-            self.symbols.copy_within(from..from + BLOCK, index * BLOCK);
-        }
-        let number = unwrap_count(u64::from(header.number), 24, near);
-        if let SensingStream::Cancelled(sequence) = &self.sensing {
-            sequence.write(number, &mut self.sensing_symbols);
-            let payload = self.symbols.iter_mut().zip(&self.sensing_symbols[HEADER..]);
-            payload.for_each(|(symbol, sensing)| *symbol -= share * sensing);
+        let header_variance = if demapped { noise } else { impairment } / wanted;
+        let word = self.read_word(layout, header_variance as f32, demapped.then_some(share))?;
+        let cancelled = matches!(self.sensing, SensingStream::Cancelled(_));
+        if cancelled {
             impairment = noise;
         }
         self.keep(seen, step / std::f64::consts::TAU);
         let variance = if demapped { noise } else { impairment } / wanted;
-        Some(FrameStatus {
-            header,
-            number,
-            start_sample: self.era + base as u64,
-            start_fraction: start - base,
+        let status = FrameStatus {
             sinr: wanted / impairment,
+            // The equaliser changes the symbols' level, and gathers what paths leave.
+            noise_w: if several { self.equaliser.noise() } else { noise },
             noise_variance: variance as f32,
             sensing_share: demapped.then_some(share),
             carrier_offset_hz: (carrier + step / std::f64::consts::TAU) * self.config.symbol_rate_hz,
             sounded: layout.sounding > 0,
-        })
+            ..FrameStatus::default()
+        };
+        self.read = (status, cancelled.then_some(share));
+        Some(word)
+    }
+
+    /// Reads the word of the frame at hand. It has to look like what was received, and its number to fit the layout.
+    fn read_word(&mut self, layout: Layout, variance: f32, share: Option<Complex32>) -> Option<HeaderWord> {
+        let count = layout.header_symbols();
+        let symbols = &self.symbols[layout.header()..][..count];
+        let llrs = &mut self.header_llrs[..2 * count];
+        match share {
+            Some(share) => {
+                let put = |index: usize, value| llrs[index] = value;
+                Constellation::from(Modulation::Qpsk).each_jointly(symbols, variance, share, put);
+            }
+            None => Modulation::Qpsk.demap_f32(symbols, variance, llrs),
+        }
+        for (from, until) in &self.erased {
+            let [from, until] = [from, until].map(|n| (*n).clamp(layout.header(), layout.header() + count));
+            llrs[2 * (from - layout.header())..2 * (until - layout.header())].fill(0.0);
+        }
+        let word = self.word_code.decode(llrs, layout.header_length, self.lock.foreknown())?;
+        let coded = &mut self.header_bits[..2 * count];
+        self.word_code.encode(&word, layout.header_length, coded);
+        let alike = likeness(llrs, coded);
+        let expected = (1.0 / (1.0 + f64::from(variance))).sqrt();
+        let fits = (u64::from(word.number).is_multiple_of(SOUNDING_PERIOD)) == (layout.sounding > 0);
+        (fits && alike >= LEAST_LIKENESS * expected).then_some(word)
     }
 
     /// Keeps what a frame that could be read showed of the stream.
@@ -914,6 +1055,17 @@ impl FrameReceiver {
             self.sounding[antenna] = Complex32::new(gain.re as f32, gain.im as f32);
         }
     }
+}
+
+/// Correlation of soft bits with the bits of a word, from -1 to 1.
+fn likeness(llrs: &[f32], coded: &[u8]) -> f64 {
+    let (mut sum, mut energy) = (0.0, f64::MIN_POSITIVE);
+    for (soft, bit) in llrs.iter().zip(coded) {
+        let soft = f64::from(*soft);
+        sum += if *bit == 0 { soft } else { -soft };
+        energy += soft * soft;
+    }
+    sum / (energy * llrs.len() as f64).sqrt()
 }
 
 /// `word` less its projection on `other`, both of unit modulus.

@@ -7,7 +7,7 @@ use num_complex::Complex32;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::frame::{Layout, PREAMBLE_WORD, SENSING_SYMBOLS, UNIQUE_WORD};
+use super::frame::{HeaderLength, Layout, PAYLOAD, PREAMBLE_WORD, UNIQUE_WORD};
 
 /// Zadoff–Chu roots of the semantic stream: preamble and unique word.
 const SEMANTIC_ROOTS: (usize, usize) = (29, 7);
@@ -46,7 +46,10 @@ impl Words {
         Self {
             semantic: stream(SEMANTIC_ROOTS),
             sensing: stream(SENSING_ROOTS),
-            sounding: zadoff_chu(Layout::with_sounding(antennas).sounding / antennas, SOUNDING_ROOT),
+            sounding: zadoff_chu(
+                Layout::with_sounding(antennas, HeaderLength::Short).sounding / antennas,
+                SOUNDING_ROOT,
+            ),
         }
     }
 }
@@ -67,38 +70,32 @@ pub fn zadoff_chu(length: usize, root: usize) -> Vec<Complex32> {
 pub struct SensingSequence {
     /// Seed of the pseudo-random sequence.
     pub seed: u16,
-    /// Bits that the stream carries in place of it, repeated.
+    /// Bits that the stream carries beside the payload in place of it, repeated.
     pub probing_bits: Option<Arc<[u8]>>,
 }
 
 impl SensingSequence {
-    /// Writes the symbols of frame `number`: QPSK of unit power.
+    /// Writes the symbols of frame `number`, those beside the payload first: QPSK of unit power.
     pub fn write(&self, number: u64, symbols: &mut [Complex32]) {
         const AMPLITUDE: f32 = std::f32::consts::FRAC_1_SQRT_2;
         let point = |first: bool, second: bool| {
             Complex32::new(if first { -AMPLITUDE } else { AMPLITUDE }, if second { -AMPLITUDE } else { AMPLITUDE })
         };
-        match self.probing_bits.as_deref() {
-            Some(bits) if !bits.is_empty() => {
-                let per_frame = 2 * SENSING_SYMBOLS as u64;
-                let mut position = (number.wrapping_mul(per_frame) % bits.len() as u64) as usize;
-                let mut next = || {
-                    let bit = bits[position] == 1;
-                    position = if position + 1 == bits.len() { 0 } else { position + 1 };
-                    bit
-                };
-                for symbol in symbols {
-                    *symbol = point(next(), next());
-                }
-            }
-            _ => {
-                let mut random = Xoshiro256PlusPlus::seed_from_u64(u64::from(self.seed) << 40 ^ number);
-                for symbol in symbols {
-                    let bits: u8 = random.random();
-                    *symbol = point(bits & 1 == 1, bits & 2 == 2);
-                }
-            }
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(u64::from(self.seed) << 40 ^ number);
+        for symbol in symbols.iter_mut() {
+            let bits: u8 = random.random();
+            *symbol = point(bits & 1 == 1, bits & 2 == 2);
         }
+        let Some(bits) = self.probing_bits.as_deref().filter(|bits| !bits.is_empty()) else { return };
+        let per_frame = 2 * PAYLOAD as u64;
+        let mut position = (number.wrapping_mul(per_frame) % bits.len() as u64) as usize;
+        let mut next = || {
+            let bit = bits[position] == 1;
+            position = if position + 1 == bits.len() { 0 } else { position + 1 };
+            bit
+        };
+        let count = symbols.len().min(PAYLOAD);
+        symbols[..count].iter_mut().for_each(|symbol| *symbol = point(next(), next()));
     }
 }
 
@@ -133,7 +130,7 @@ mod tests {
     #[test]
     fn probing_bits_run_on_from_frame_to_frame() {
         let bits: Vec<u8> = (0..7001).map(|n| u8::from(n % 3 == 0)).collect();
-        let mut first = vec![Complex32::default(); SENSING_SYMBOLS];
+        let mut first = vec![Complex32::default(); PAYLOAD];
         let mut second = first.clone();
         let sequence = SensingSequence { seed: 0, probing_bits: Some(bits.clone().into()) };
         sequence.write(0, &mut first);

@@ -11,7 +11,7 @@ const DEFAULT_MARGIN_DB: f64 = 2.5;
 const DEFAULT_BLOCK_ERROR_RATE: f64 = 1e-3;
 
 /// CRC bits inside every block's N_c.
-pub const CRC_BITS: usize = 11;
+pub const CRC_BITS: usize = 16;
 
 /// Largest N_c of a block.
 const MAX_BITS: usize = 2040;
@@ -77,6 +77,11 @@ impl RateLimits {
 pub trait BlockErrorModel {
     /// Block error rate of a block of `bits` bits at this SINR (linear); it must not fall where the bits grow.
     fn block_error_rate(&self, sinr: f64, bits: usize) -> f64;
+
+    /// Share of the frames whose header is lost at this SINR.
+    fn header_loss(&self, _sinr: f64) -> f64 {
+        0.0
+    }
 }
 
 /// Eq. (4)'s block error rate at a SINR reduced by a margin, for what a real code loses against random coding.
@@ -205,7 +210,9 @@ fn choice(
         block_error_rate,
         bit_error_rate,
         predicted_mse: model.mse(bit_error_rate),
-        feasible: block_error_rate <= limits.block_error_rate_max && safe.is_some(),
+        feasible: block_error_rate <= limits.block_error_rate_max
+            && code.header_loss(sinr) <= limits.block_error_rate_max
+            && safe.is_some(),
     })
 }
 

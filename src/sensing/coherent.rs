@@ -58,9 +58,11 @@ impl CoherentFrames {
                  channel.reflection_phase = \"random-per-run\""
             )));
         }
-        let clock = FrameClock::new(scene);
-        let interval_s = clock.start_s(2) - clock.start_s(1);
-        Ok(Self { frames, interval_s, path_rate_max_m_s: Self::PATH_RATE_MAX_M_S })
+        Ok(Self {
+            frames,
+            interval_s: FrameClock::of_scene(scene).frame_s(),
+            path_rate_max_m_s: Self::PATH_RATE_MAX_M_S,
+        })
     }
 
     /// When frame `index` begins, in seconds from the first.
@@ -468,8 +470,8 @@ mod tests {
             let estimates = estimates(scene, &beams, frames, true, trials);
             estimates.iter().filter(|(_, estimate)| estimate.status == Status::Located).count()
         };
-        // 14 dB less.
-        scene.channel.reflection_coefficient *= 0.2;
+        // 13.5 dB less.
+        scene.channel.reflection_coefficient *= 0.21;
         assert_eq!((located(&scene, 1, 40), located(&scene, 32, 40)), (0, 40));
         scene.channel.reflection_coefficient = 0.0;
         assert_eq!(located(&scene, 8, 100), 0);

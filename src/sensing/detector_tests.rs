@@ -8,7 +8,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::*;
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, steering_vector};
 use crate::channel::{EchoPath, EchoPathSettings, EchoTarget, EchoTruth, PhaseDraw, RECEIVE_LAG};
-use crate::modem::frame::{Layout, PREAMBLE, SENSING_WINDOW};
+use crate::modem::frame::{HeaderLength, Layout, SENSING_WINDOW, SWITCH};
 use crate::optimize::BoundModel;
 use crate::scene::{Point, Scene, Target, dbm_to_w};
 use crate::sensing::{CoherentFrames, Estimator, Planar, SensingConfig, TrackSettings, Tracker, Trials};
@@ -68,12 +68,12 @@ impl Air {
             phase: PhaseDraw::PerFrame,
             timing_error_std_s: config.timing_error_std_s,
             hold_timing_error: false,
-            switch_samples: PREAMBLE * sps,
+            switch_samples: SWITCH * sps,
             lags: [0, 0],
             noise_variance: sps as f64 * config.noise_power_w,
             seed,
         };
-        let length = Layout { sounding: 0 }.symbols() * sps;
+        let length = Layout::plain(HeaderLength::Short).symbols() * sps;
         let mut air = Self {
             trials: Trials::new(&scene, &config, &beams, seed).unwrap(),
             path: EchoPath::new(settings, length).unwrap(),
@@ -96,7 +96,7 @@ impl Air {
         let number = self.frames;
         self.trials.send(number, &mut self.random);
         let reference = self.trials.reference();
-        let length = Layout { sounding: 0 }.symbols() * self.config.samples_per_symbol;
+        let length = Layout::plain(HeaderLength::Short).symbols() * self.config.samples_per_symbol;
         let single = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
         let mut sent = vec![vec![]; 4];
         for (antenna, (tail, sent)) in self.tails.iter_mut().zip(&mut sent).enumerate() {
@@ -123,14 +123,14 @@ impl Air {
     }
 
     fn time_s(&self, number: u64) -> f64 {
-        let length = Layout { sounding: 0 }.symbols() * self.config.samples_per_symbol;
+        let length = Layout::plain(HeaderLength::Short).symbols() * self.config.samples_per_symbol;
         number as f64 * length as f64 / self.scene.sample_rate_hz()
     }
 
     /// The next frame in the order of sending, with the truth of its targets.
     fn next<T>(&mut self, look: impl FnOnce(&EchoFrame<'_>, &[EchoTruth], f64) -> T) -> T {
         self.send();
-        let length = Layout { sounding: 0 }.symbols() * self.config.samples_per_symbol;
+        let length = Layout::plain(HeaderLength::Short).symbols() * self.config.samples_per_symbol;
         let kept = self.rows[0].len();
         let begin = (self.frames as usize * length - kept) as i64;
         let number = self.frames - 2;

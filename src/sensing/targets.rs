@@ -17,8 +17,9 @@ use super::align::{Correlator, energy_threshold};
 use super::likelihood::wavenumber;
 use super::spectrum::{Correlations, Gram, Spectrum};
 use super::{EchoFrame, Planar, STREAMS, SensingConfig};
+use crate::dsp::SPAN_SYMBOLS;
 use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, rotate, scale_add};
-use crate::modem::frame::{HEADER, UNIQUE_WORD};
+use crate::modem::frame::{HeaderLength, Layout, PREAMBLE, SWITCH, UNIQUE_WORD};
 
 /// Most targets of one frame.
 pub const MAX_TARGETS: usize = 8;
@@ -81,6 +82,8 @@ pub struct TargetSearch {
     misfit_limit: f64,
     /// The part of a target's energy that the removal of stationary echoes may have left elsewhere.
     left_part: f64,
+    /// Samples before the frame's window in which both streams are all that is sent.
+    before: usize,
 }
 
 /// A target's window in the residual.
@@ -100,6 +103,17 @@ pub(super) struct View<'a> {
     /// The whole delay from which the echo's rows go on, and what is left of T.
     pub lag: isize,
     pub fraction: f64,
+}
+
+/// Symbols of the preamble that are surely of the frame's own timing and phase, as its header is.
+const END_OF_PREAMBLE: usize = PREAMBLE - SWITCH;
+
+/// Samples before a frame's window in which both streams are all that is sent: its header, and without a sounding between
+/// them the end of its preamble.
+fn known_before(window_start: usize, samples_per_symbol: usize) -> usize {
+    let plain = Layout::plain(HeaderLength::Long).sensing_window() + SPAN_SYMBOLS;
+    let preamble = if window_start <= plain * samples_per_symbol { END_OF_PREAMBLE } else { 0 };
+    (preamble + HeaderLength::Short.symbols() + UNIQUE_WORD / 2) * samples_per_symbol
 }
 
 impl TargetSearch {
@@ -123,6 +137,7 @@ impl TargetSearch {
             scratch: zeros(count + FILTER_TAPS),
             misfit_limit: energy_threshold(STREAMS * rows, MISFIT_PROBABILITY),
             left_part: 0.0,
+            before: 0,
             correlator,
             config: config.clone(),
         }
@@ -152,6 +167,7 @@ impl TargetSearch {
     /// Forgets the targets of the last frame.
     fn begin(&mut self, frame: &EchoFrame<'_>) {
         self.targets.clear();
+        self.before = known_before(frame.window_start, self.config.samples_per_symbol);
         let count = self.correlator.echo_samples();
         for (row, residual) in self.residual.chunks_exact_mut(count).enumerate() {
             residual.copy_from_slice(&frame.echo_row(row)[..count]);
@@ -187,7 +203,7 @@ impl TargetSearch {
     /// Samples of the rows in which the echoes of all targets but `except` are known.
     fn known(&self, except: Option<usize>) -> [usize; 2] {
         let count = self.correlator.echo_samples() as f64;
-        let before = ((HEADER + UNIQUE_WORD / 2) * self.config.samples_per_symbol) as f64;
+        let before = self.before as f64;
         let others = self.targets.iter().enumerate().filter(|(index, _)| Some(*index) != except);
         let [mut from, mut to] = [0.0, count];
         for (_, target) in others {

@@ -13,7 +13,7 @@ use super::{CoherentEstimator, EchoFrame, Estimate, Estimator, Planar, Reflectio
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, path_rate_m_s, steering_vector};
 use crate::channel::Impairments;
 use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, scale_add, tail_samples};
-use crate::modem::frame::{Content, HEADER, Layout, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
+use crate::modem::frame::{Content, HeaderLength, Layout, PAYLOAD, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
 use crate::modem::words::{SensingSequence, Words};
 use crate::scene::{Array, Point, SPEED_OF_LIGHT_M_S, Scene};
 use crate::{Error, Result};
@@ -87,7 +87,7 @@ impl Trials {
             )));
         }
         let sps = config.samples_per_symbol;
-        let layout = Layout { sounding: 0 };
+        let layout = Layout::plain(HeaderLength::Short);
         let shaped = layout.symbols() * sps + tail_samples(sps);
         Ok(Self {
             reflection: scene.channel.reflection_coefficient,
@@ -219,7 +219,7 @@ impl Trials {
         let mut sensing = [Complex32::default(); SENSING_SYMBOLS];
         SensingSequence { seed: self.seed as u16, ..SensingSequence::default() }.write(number, &mut sensing);
         let [s_c, s_0, sounding] = &mut self.symbols;
-        let content = Content { header: &data[..HEADER], payload: &data[HEADER..], sensing: &sensing };
+        let content = Content { header: &data[PAYLOAD..], payload: &data[..PAYLOAD], sensing: &sensing };
         assemble(self.layout, self.config.transmit_antennas, &self.words, content, [s_c, s_0, sounding]);
         let shaped = self.reference.len() / 2;
         for (symbols, samples) in self.symbols.iter().zip(self.reference.chunks_exact_mut(shaped)) {

@@ -2,7 +2,7 @@
 //! where symbols are made of it (the frame builder) and unpacked where it was received; everybody else reads fields.
 
 use super::Frame;
-use crate::coding::Crc;
+use crate::coding::BLOCK_CRC;
 use crate::modem::frame::BLOCKS;
 use crate::modem::header::FrameHeader;
 
@@ -35,7 +35,7 @@ impl CodedFrame {
     /// How many bits a block carries: N_c as the header says, less the CRC.
     pub fn payload_bits(&self, block: usize) -> usize {
         let information = if self.is_protected(block) { self.header.protected_bits } else { self.header.payload_bits };
-        usize::from(information).saturating_sub(Crc::Crc11.bits()).min(BLOCK_BITS)
+        usize::from(information).saturating_sub(BLOCK_CRC.bits()).min(BLOCK_BITS)
     }
 
     /// The bits that a block carries.
@@ -69,7 +69,7 @@ mod tests {
     fn a_block_carries_what_its_code_leaves_beside_the_crc() {
         let header = FrameHeader { protected_blocks: 1, protected_bits: 50, payload_bits: 2040, ..Default::default() };
         let mut frame = CodedFrame { header, ..CodedFrame::default() };
-        assert_eq!([0, 1, 3].map(|block| frame.payload_bits(block)), [39, 2029, 2029]);
+        assert_eq!([0, 1, 3].map(|block| frame.payload_bits(block)), [34, 2024, 2024]);
         frame.header = FrameHeader { payload_bits: u16::MAX, used_blocks: 9, ..Default::default() };
         assert_eq!(
             (frame.payload(0).len(), frame.used_blocks()),

@@ -9,13 +9,26 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
 
 use super::Wake;
 use crate::array::Beams;
 use crate::coding::BlockCode;
+use crate::modem::frame::{HeaderHistory, HeaderLength};
 
 /// Plans that stay reachable: one for each frame under way, and for each that waits to be reported.
 const KEPT: usize = 4096;
+
+/// What a plan believes of the link to the receiver that it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct LinkBelief {
+    /// Distance kept from the SINR that the rate needs, in dB.
+    pub snr_margin_db: f64,
+    /// What the receiver measures above the SINR that follows from channel and noise, in dB; it is in the predicted SINR.
+    pub sinr_offset_db: f64,
+    /// The receiver's noise in dBm.
+    pub noise_dbm: f64,
+}
 
 /// What the transmitter sends with.
 #[derive(Debug, Clone)]
@@ -28,10 +41,14 @@ pub struct Plan {
     pub beams: Beams,
     /// Index of the source model.
     pub model: usize,
+    /// How long headers are.
+    pub header: HeaderLength,
     /// Code of the payload blocks (R_c).
     pub payload: Arc<BlockCode>,
     /// Code of the blocks that carry a picture's header and hyper segment.
     pub protected: Arc<BlockCode>,
+    /// What is believed of the link.
+    pub link: LinkBelief,
     /// SINR that these beams reach with the channel the plan was made for, linear.
     pub predicted_sinr: f64,
     /// Mean squared error that eq. (7) predicts for the pictures.
@@ -63,6 +80,8 @@ impl Plan {
 pub struct PlanBoard {
     plans: ArcSwap<Vec<Arc<Plan>>>,
     decided_until: AtomicU64,
+    /// The lengths that headers have under all plans so far.
+    headers: Arc<HeaderHistory>,
     retired: Mutex<Vec<Arc<Plan>>>,
     /// Held while a frame is settled that nobody decided, or while a plan is put before those that are still open.
     settling: Mutex<()>,
@@ -74,6 +93,7 @@ impl PlanBoard {
     /// A board whose first plan is decided for the frames below `decided_until`.
     pub fn new(first: Plan, decided_until: u64) -> Self {
         Self {
+            headers: HeaderHistory::new(first.header),
             plans: ArcSwap::from_pointee(vec![Arc::new(first)]),
             decided_until: AtomicU64::new(decided_until),
             retired: Mutex::default(),
@@ -88,6 +108,7 @@ impl PlanBoard {
             return;
         }
         debug_assert!(new.iter().all(|plan| plan.from_frame >= self.decided_until.load(Ordering::SeqCst)));
+        new.iter().for_each(|plan| self.headers.turn(plan.from_frame, plan.header));
         let old = self.plans.load_full();
         let (gone, kept) = old.split_at((old.len() + new.len()).saturating_sub(KEPT).min(old.len()));
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,6 +139,11 @@ impl PlanBoard {
     pub fn decide_until(&self, frame: u64) {
         self.decided_until.fetch_max(frame, Ordering::SeqCst);
         self.waiting().iter().for_each(Wake::wake);
+    }
+
+    /// The lengths that headers have: for whoever counts samples by frames.
+    pub fn headers(&self) -> &Arc<HeaderHistory> {
+        &self.headers
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Wake>> {
@@ -211,17 +237,19 @@ mod tests {
     use nalgebra::DVector;
 
     use super::*;
-    use crate::coding::{BLOCK_SYMBOLS, Crc, plan};
+    use crate::coding::{BLOCK_CRC, BLOCK_SYMBOLS, plan};
 
     fn first() -> Plan {
-        let code = Arc::new(plan(100, BLOCK_SYMBOLS, Crc::Crc11).unwrap());
+        let code = Arc::new(plan(100, BLOCK_SYMBOLS, BLOCK_CRC).unwrap());
         Plan {
             epoch: 0,
             from_frame: 0,
             beams: Beams { w_c: DVector::zeros(1), w_0: DVector::zeros(1) },
             model: 0,
+            header: HeaderLength::Short,
             payload: Arc::clone(&code),
             protected: code,
+            link: LinkBelief::default(),
             predicted_sinr: 1.0,
             predicted_mse: 1.0,
         }

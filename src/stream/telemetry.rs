@@ -65,6 +65,22 @@ pub enum Event {
         digests: [u64; 4],
         /// Measured SINR, linear.
         sinr: f32,
+        /// Measured noise beside the interference, in W: the variance of a matched-filter output symbol.
+        #[serde(default)]
+        noise_w: f32,
+    },
+    /// The same for whoever plans: how the link did in a frame.
+    LinkSeen {
+        /// Frame number as the header says.
+        frame: u64,
+        /// Measured SINR, linear.
+        sinr: f32,
+        /// Measured noise beside the interference, in W.
+        noise_w: f32,
+        /// Blocks that carry bits.
+        blocks: u8,
+        /// Those of them that were lost.
+        lost: u8,
     },
     /// The transmitter begins this frame.
     TransmitterProgress {
@@ -183,7 +199,7 @@ impl Event {
                 Audience { transmitter: true, ..report }
             }
             Self::Tracked { .. } => Audience { control: true, transmitter: true, ..report },
-            Self::ReceiverProgress { .. } | Self::Sounded { .. } => {
+            Self::ReceiverProgress { .. } | Self::Sounded { .. } | Self::LinkSeen { .. } => {
                 // In a receiver's process the control channel leads to the transmitter.
                 Audience { control: true, ..nobody }
             }

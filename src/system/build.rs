@@ -104,7 +104,7 @@ impl System {
         let plans = Arc::new(PlanBoard::new(first, 0));
         plans.publish(given);
         let (telemetry, Listeners { report, control }) = Telemetry::new(EVENTS);
-        let (clock, telemetry_of_peers) = (FrameClock::new(&scene), telemetry.clone());
+        let (clock, telemetry_of_peers) = (FrameClock::new(&scene, plans.headers()), telemetry.clone());
         let environment = Environment { plans: Arc::clone(&plans), models, clock, telemetry: telemetry_of_peers };
         let folder = spec.record.clone().or(match &spec.source {
             Source::Recording(folder) => Some(folder.clone()),
@@ -270,7 +270,7 @@ impl SystemSpec {
                 let first = planner.plan(0, 0)?;
                 // In real time a late plan is worse than one that is a little short of the optimum: a plan may take half
                 // of the time between two decisions.
-                let seconds = FrameClock::new(scene).start_s(DECISION_FRAMES) / 2.0;
+                let seconds = FrameClock::of_scene(scene).start_s(DECISION_FRAMES) / 2.0;
                 planner.time_limit = self.pace.map(|pace| Duration::from_secs_f64(seconds / pace));
                 (first, Box::new(planner) as Box<dyn Optimizer>)
             }
@@ -281,7 +281,7 @@ impl SystemSpec {
 
     /// Says which command comes only after the last frame, if one does.
     fn late_command(&self, frames: Option<u64>, scene: &Scene) -> Option<String> {
-        let frame_s = FrameClock::new(scene).start_s(2) - FrameClock::new(scene).start_s(1);
+        let frame_s = FrameClock::of_scene(scene).frame_s();
         let of_time = self.seconds.map(|seconds| (seconds / frame_s).ceil() as u64);
         let end = [frames, of_time].into_iter().flatten().min()?;
         let mut late = self.schedule.iter().filter(|(frame, _)| *frame >= end);
@@ -445,7 +445,7 @@ fn check_scene(scene: &Scene) -> Result<()> {
         return wrong("waveform.frame_symbols", waveform.frame_symbols, "1024");
     }
     scene.check_air().and_then(|()| scene.check_reception()).map_err(|what| Error::input(format!("scene: {what}")))?;
-    FrameClock::new(scene).check().map_err(|what| Error::input(format!("scene: {what}")))?;
+    FrameClock::of_scene(scene).check().map_err(|what| Error::input(format!("scene: {what}")))?;
     let most = crate::stream::MAX_SOUNDED_ANTENNAS;
     if scene.array.transmit_antennas > most {
         return wrong("array.transmit_antennas", scene.array.transmit_antennas, &format!("1 to {most}"));

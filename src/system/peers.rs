@@ -138,7 +138,8 @@ impl Peers {
                 // A recorded beginning is the beginning.
                 far.begin(0, None);
                 all.past = Some((replay.recorded.events.clone(), replay.outcome.log, last));
-                ends.inlet = inlet(replay.recorded.play(plans, Arc::clone(&far), left_out, environment.clock)?);
+                ends.inlet =
+                    inlet(replay.recorded.play(plans, Arc::clone(&far), left_out, environment.clock.clone())?);
             }
         }
         if let Some((link, terms)) = listens

@@ -2,7 +2,7 @@
 //! header and all) on frames that were impaired by `impair.rs`.
 #![allow(dead_code)]
 
-use issc::coding::{BLOCK_SYMBOLS, BlockScratch, Crc, calibration, plan};
+use issc::coding::{BLOCK_CRC, BLOCK_SYMBOLS, BlockScratch, calibration, plan};
 use issc::modem::receiver::FrameReceiver;
 use num_complex::Complex32;
 
@@ -38,7 +38,7 @@ pub fn db(x: f64) -> f64 {
 
 impl Bench {
     pub fn new(bits: usize, frames: u64) -> Self {
-        let code = plan(bits, BLOCK_SYMBOLS, Crc::Crc11).unwrap();
+        let code = plan(bits, BLOCK_SYMBOLS, BLOCK_CRC).unwrap();
         let mut transmitter = Transmitter::with_code(beams(1.0, 0.0, 0.0), code, 1);
         let frames = 61..61 + frames;
         let clean = Link { symbol_rate_hz: 1e6, carrier_offset_hz: 0.0, noise_variance: 0.0, seed: 1 }

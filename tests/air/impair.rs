@@ -241,7 +241,7 @@ pub fn clock(samples: &[Complex32], ppm: f64) -> Vec<Complex32> {
 /// length T is a sixth of that of its end).
 pub fn phase_noise(samples: &mut [Complex32], rms_deg: f64, seed: u64) {
     let mut random = random(seed ^ 0xf00d);
-    let step = rms_deg.to_radians() * 6f64.sqrt() / (1696.0 * SPS as f64).sqrt();
+    let step = rms_deg.to_radians() * 6f64.sqrt() / (1528.0 * SPS as f64).sqrt();
     let mut phase = 0.0f64;
     for sample in samples {
         let draw: f64 = StandardNormal.sample(&mut random);

@@ -5,12 +5,13 @@ pub mod bench;
 pub mod impair;
 
 use issc::channel::{DirectPath, DirectPathSettings};
-use issc::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc, HeaderCode, HeaderScratch};
+use issc::coding::{BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockScratch};
 use issc::dsp::{PulseShaper, Superposer, tail_samples};
 use issc::modem::constellation::Modulation;
-use issc::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
-use issc::modem::header::{FrameHeader, HEADER_BITS, VERSION};
+use issc::modem::frame::{BLOCK, BLOCKS, Content, HeaderLength, Layout, PAYLOAD, SENSING_SYMBOLS, assemble};
+use issc::modem::header::{FrameHeader, VERSION};
 use issc::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
+use issc::modem::word::{HeaderWord, WordCode};
 use issc::modem::words::{SensingSequence, Words};
 use nalgebra::DVector;
 use num_complex::{Complex32, Complex64};
@@ -27,8 +28,9 @@ pub struct Transmitter {
     pub code: BlockCode,
     /// w_c and w_0 of each antenna.
     pub beams: Vec<[Complex32; 2]>,
-    header_code: HeaderCode,
-    header_scratch: HeaderScratch,
+    /// How long headers are.
+    pub header_length: HeaderLength,
+    word_code: WordCode,
     scratch: BlockScratch,
     shaper: PulseShaper,
     superposer: Superposer,
@@ -39,21 +41,20 @@ pub struct Transmitter {
 
 impl Transmitter {
     pub fn new(beams: Vec<[Complex32; 2]>, information_bits: usize, seed: u64) -> Self {
-        let code = BlockCode::new(information_bits, BLOCK_SYMBOLS, Modulation::Qpsk, Crc::Crc11).unwrap();
+        let code = BlockCode::new(information_bits, BLOCK_SYMBOLS, Modulation::Qpsk, BLOCK_CRC).unwrap();
         Self::with_code(beams, code, seed)
     }
 
     /// The same with any code for the payload.
     pub fn with_code(beams: Vec<[Complex32; 2]>, code: BlockCode, seed: u64) -> Self {
-        let longest = Layout::with_sounding(ANTENNAS).symbols();
+        let longest = Layout::longest(ANTENNAS).symbols();
         let samples = longest * SPS + tail_samples(SPS);
-        let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER).unwrap();
         Self {
             words: Words::new(ANTENNAS),
             code,
             beams,
-            header_scratch: HeaderScratch::new(&header_code),
-            header_code,
+            header_length: HeaderLength::Short,
+            word_code: WordCode::new().unwrap(),
             scratch: BlockScratch::default(),
             shaper: PulseShaper::new(longest, SPS, ROLL_OFF),
             superposer: Superposer::new(ANTENNAS, samples, tail_samples(SPS)),
@@ -83,18 +84,17 @@ impl Transmitter {
     pub fn assemble(&mut self, number: u64) -> Layout {
         let header = FrameHeader {
             version: VERSION,
-            number: number as u32,
+            number,
             payload_bits: self.code.information_bits() as u16,
             used_blocks: BLOCKS as u8,
             ..FrameHeader::default()
         };
-        let mut bits = [0; HEADER_BITS];
-        header.pack(&mut bits);
-        let mut coded = vec![0; 2 * HEADER];
-        self.header_code.encode(&bits, &mut coded, &mut self.header_scratch);
-        let mut header = vec![Complex32::ZERO; HEADER];
+        let layout = Layout::of(number, ANTENNAS, self.header_length);
+        let mut coded = vec![0; 2 * layout.header_symbols()];
+        self.word_code.encode(&HeaderWord::of(&header), self.header_length, &mut coded);
+        let mut header = vec![Complex32::ZERO; layout.header_symbols()];
         Modulation::Qpsk.map(&coded, &mut header);
-        let mut payload = vec![Complex32::ZERO; BLOCKS * BLOCK];
+        let mut payload = vec![Complex32::ZERO; PAYLOAD];
         for (block, symbols) in payload.chunks_exact_mut(BLOCK).enumerate() {
             let bits = self.bits(number, block);
             let mut coded = vec![0; self.code.coded_bits()];
@@ -102,7 +102,6 @@ impl Transmitter {
         }
         let mut sensing = vec![Complex32::ZERO; SENSING_SYMBOLS];
         self.sensing_sequence().write(number, &mut sensing);
-        let layout = Layout::of(number, ANTENNAS);
         let content = Content { header: &header, payload: &payload, sensing: &sensing };
         let [s_c, s_0, sounding] = &mut self.symbols[..] else { unreachable!() };
         assemble(layout, ANTENNAS, &self.words, content, [s_c, s_0, sounding]);

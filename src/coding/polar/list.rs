@@ -51,6 +51,18 @@ impl HeaderScratch {
 impl HeaderCode {
     /// Decodes coded log-likelihood ratios (positive = 0); whether a path passed its CRC, whose bits are then written.
     pub fn decode(&self, llr: &[f32], information: &mut [u8], scratch: &mut HeaderScratch) -> bool {
+        self.decode_knowing(llr, &[], information, scratch)
+    }
+
+    /// The same where some information bits are known beforehand: `known` holds them in their order, as far as it reaches,
+    /// [`None`] where a bit is not. For an uplink code.
+    pub fn decode_knowing(
+        &self,
+        llr: &[f32],
+        known: &[Option<u8>],
+        information: &mut [u8],
+        scratch: &mut HeaderScratch,
+    ) -> bool {
         scratch.channel.fill(0.0);
         for (value, source) in llr.iter().zip(&self.sources) {
             scratch.channel[*source] += value;
@@ -70,6 +82,14 @@ impl HeaderCode {
                     path.metric += (-path.soft[1]).max(0.0);
                     path.ascend(index, 0);
                 }
+            } else if let Some(Some(value)) = known.get(self.order[next_bit]) {
+                for path in &mut scratch.paths[..active] {
+                    let soft = path.soft[1];
+                    path.metric += (if *value == 0 { -soft } else { soft }).max(0.0);
+                    path.bits[next_bit] = *value;
+                    path.ascend(index, *value);
+                }
+                next_bit += 1;
             } else {
                 active = scratch.fork(active, next_bit, index);
                 next_bit += 1;
@@ -88,7 +108,7 @@ impl HeaderCode {
             for (bit, target) in paths[*index].bits.iter().zip(&self.order) {
                 word[*target] = *bit;
             }
-            if self.crc.check(word) {
+            if self.crc.check_masked(word, self.mask) {
                 information[..self.information_bits].copy_from_slice(&word[..self.information_bits]);
                 return true;
             }

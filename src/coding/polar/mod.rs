@@ -25,6 +25,8 @@ pub struct HeaderCode {
     information_bits: usize,
     coded_bits: usize,
     crc: Crc,
+    /// What is added to the parity: a word of another use of the code fails its check.
+    mask: u32,
     /// N.
     length: usize,
     /// Positions of the K bits, ascending.
@@ -44,11 +46,24 @@ impl HeaderCode {
         Self::for_link(Link::Uplink, information_bits, coded_bits)
     }
 
+    /// The uplink code with another CRC, to whose parity `mask` is added. All zeros are then no word of it unless `mask` is 0.
+    pub fn with_crc(information_bits: usize, coded_bits: usize, crc: Crc, mask: u32) -> Result<Self> {
+        Ok(Self { mask, ..Self::make(Link::Uplink, crc, information_bits, coded_bits)? })
+    }
+
     /// The code of one of the two links.
     pub fn for_link(link: Link, information_bits: usize, coded_bits: usize) -> Result<Self> {
-        let (crc, longest) = match link {
-            Link::Uplink => (Crc::Crc11, 10),
-            Link::Downlink => (Crc::Crc24C, 9),
+        let crc = match link {
+            Link::Uplink => Crc::Crc11,
+            Link::Downlink => Crc::Crc24C,
+        };
+        Self::make(link, crc, information_bits, coded_bits)
+    }
+
+    fn make(link: Link, crc: Crc, information_bits: usize, coded_bits: usize) -> Result<Self> {
+        let longest = match link {
+            Link::Uplink => 10,
+            Link::Downlink => 9,
         };
         let protected = information_bits + crc.bits();
         let most = if link == Link::Downlink { 164 } else { 1023 };
@@ -81,7 +96,7 @@ impl HeaderCode {
                 table.into_iter().filter(|entry| *entry >= skipped).map(|entry| entry - skipped).collect()
             }
         };
-        Ok(Self { information_bits, coded_bits, crc, length, positions, frozen, order, sources, shortened })
+        Ok(Self { information_bits, coded_bits, crc, mask: 0, length, positions, frozen, order, sources, shortened })
     }
 
     /// N, the mother code's length.
@@ -98,7 +113,7 @@ impl HeaderCode {
     pub fn encode(&self, information: &[u8], coded: &mut [u8], scratch: &mut HeaderScratch) {
         let word = &mut scratch.word[..self.positions.len()];
         word[..self.information_bits].copy_from_slice(information);
-        self.crc.append(word);
+        self.crc.append_masked(word, self.mask);
         let code = &mut scratch.code[..self.length];
         code.fill(0);
         for (position, index) in self.positions.iter().zip(&self.order) {

@@ -45,6 +45,16 @@ impl Case {
     }
 }
 
+/// Beyond the table: what once passed wrong blocks.
+pub const EXTREME: &[Case] = &[
+    case("gain-step", "20 dB in every frame, at symbol 848", "db = 20.0\nat_symbol = 848"),
+    case("gain-step", "40 dB in every frame, at symbol 848", "db = 40.0\nat_symbol = 848"),
+    case("gain-step", "60 dB in every frame, at symbol 700", "db = 60.0\nat_symbol = 700"),
+    case("gain-step", "-40 dB in every frame, at symbol 1000", "db = -40.0\nat_symbol = 1000"),
+    case("bursts", "10 samples, +50 dB, every 3000", "db = 50.0\nlength = 10\nperiod = 3000"),
+    case("bursts", "100 samples, +40 dB, every 1000", "db = 40.0\nlength = 100\nperiod = 1000"),
+];
+
 /// Those of the communication receiver.
 pub const COMMUNICATION: &[Case] = &[
     case("none", "Es/N0 needed", ""),

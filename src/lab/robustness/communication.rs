@@ -12,12 +12,13 @@ use super::cases::{COMMUNICATION, Case};
 use super::{Job, Row, Study};
 use crate::Result;
 use crate::channel::{Impairments, Noise};
-use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockScratch, Crc, HeaderCode, HeaderScratch};
+use crate::coding::{BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockScratch};
 use crate::dsp::{PulseShaper, Superposer, mean_power, tail_samples};
 use crate::modem::constellation::Modulation;
-use crate::modem::frame::{BLOCK, BLOCKS, Content, HEADER, Layout, SENSING_SYMBOLS, assemble};
-use crate::modem::header::{FrameHeader, HEADER_BITS, VERSION};
+use crate::modem::frame::{BLOCK, BLOCKS, Content, HeaderLength, Layout, PAYLOAD, SENSING_SYMBOLS, assemble};
+use crate::modem::header::{FrameHeader, VERSION};
 use crate::modem::receiver::{FrameReceiver, ReceiverConfig};
+use crate::modem::word::{HeaderWord, WordCode};
 use crate::modem::words::Words;
 use crate::scene::Scene;
 
@@ -61,7 +62,7 @@ const SILENCE: usize = 16_384;
 const CHUNK: usize = 3392;
 
 /// Frames of random bits.
-struct Sent {
+pub(super) struct Sent {
     code: BlockCode,
     bits: Vec<Vec<u8>>,
     samples: Vec<Complex32>,
@@ -70,17 +71,18 @@ struct Sent {
     symbol_rate_hz: f64,
     /// First sample of each frame.
     starts: Vec<u64>,
+    /// Whether blocks that are given up are tried again, as the frame receiver does; the table is without.
+    pub(super) rescue: bool,
 }
 
 impl Sent {
-    fn new(format: &Format, frames: u64, scene: &Scene, seed: u64) -> Result<Self> {
+    pub(super) fn new(format: &Format, frames: u64, scene: &Scene, seed: u64) -> Result<Self> {
         let (sps, roll_off) = (scene.waveform.samples_per_symbol, scene.waveform.roll_off);
-        let code = BlockCode::new(format.information_bits, BLOCK_SYMBOLS, format.modulation, Crc::Crc11)?;
-        let header_code = HeaderCode::new(HEADER_BITS, 2 * HEADER)?;
-        let mut header_scratch = HeaderScratch::new(&header_code);
+        let code = BlockCode::new(format.information_bits, BLOCK_SYMBOLS, format.modulation, BLOCK_CRC)?;
+        let mut word_code = WordCode::new()?;
         let mut scratch = BlockScratch::default();
         let words = Words::new(ANTENNAS);
-        let longest = Layout::with_sounding(ANTENNAS).symbols();
+        let longest = Layout::longest(ANTENNAS).symbols();
         let (most, tail) = (longest * sps + tail_samples(sps), tail_samples(sps));
         let mut shaper = PulseShaper::new(longest, sps, roll_off);
         let mut superposer = Superposer::new(ANTENNAS, most, tail);
@@ -95,7 +97,7 @@ impl Sent {
         for number in 0..frames {
             let header = FrameHeader {
                 version: VERSION,
-                number: number as u32,
+                number,
                 payload_bits: code.information_bits() as u16,
                 payload_modulation: modulation as u8,
                 protected_bits: code.information_bits() as u16,
@@ -103,20 +105,18 @@ impl Sent {
                 used_blocks: BLOCKS as u8,
                 ..FrameHeader::default()
             };
-            let mut packed = [0; HEADER_BITS];
-            header.pack(&mut packed);
-            let mut coded = vec![0; 2 * HEADER];
-            header_code.encode(&packed, &mut coded, &mut header_scratch);
-            let mut header = vec![Complex32::default(); HEADER];
+            let layout = Layout::of(number, ANTENNAS, HeaderLength::at(format.expected_db));
+            let mut coded = vec![0; 2 * layout.header_symbols()];
+            word_code.encode(&HeaderWord::of(&header), layout.header_length, &mut coded);
+            let mut header = vec![Complex32::default(); layout.header_symbols()];
             Modulation::Qpsk.map(&coded, &mut header);
-            let mut payload = vec![Complex32::default(); BLOCKS * BLOCK];
+            let mut payload = vec![Complex32::default(); PAYLOAD];
             for symbols in payload.chunks_exact_mut(BLOCK) {
                 let block: Vec<u8> = (0..code.payload_bits()).map(|_| u8::from(random.random::<bool>())).collect();
                 let mut coded = vec![0; code.coded_bits()];
                 code.modulate(&block, &mut coded, symbols, &mut scratch);
                 bits.push(block);
             }
-            let layout = Layout::of(number, ANTENNAS);
             let sensing = vec![Complex32::default(); SENSING_SYMBOLS];
             let content = Content { header: &header, payload: &payload, sensing: &sensing };
             let [s_c, s_0, sound] = &mut symbols;
@@ -145,11 +145,12 @@ impl Sent {
             roll_off,
             symbol_rate_hz: scene.waveform.bandwidth_hz,
             starts,
+            rescue: false,
         })
     }
 
     /// The samples behind a scene's impairments, at the power that they had; silence follows.
-    fn impaired(&self, scene: &Scene, seed: u64) -> Vec<Complex32> {
+    pub(super) fn impaired(&self, scene: &Scene, seed: u64) -> Vec<Complex32> {
         let mut samples = self.samples.clone();
         if steps_of(scene).is_some() {
             samples.resize(samples.len() + SILENCE, Complex32::default());
@@ -180,7 +181,7 @@ impl Sent {
     }
 
     /// What the receiver makes of samples and white noise, which comes before the gain steps of `steps`, if there are any.
-    fn receive(&self, samples: &[Complex32], steps: Option<&Scene>, snr_db: f64, seed: u64) -> Result<Counts> {
+    pub(super) fn receive(&self, samples: &[Complex32], steps: Option<&Scene>, snr_db: f64, seed: u64) -> Result<Counts> {
         let variance = mean_power(&self.samples) * self.samples_per_symbol as f64 * 10f64.powf(-snr_db / 10.0);
         let noise = Noise::new(seed, 0x0b, variance);
         let config = ReceiverConfig {
@@ -190,7 +191,7 @@ impl Sent {
             transmit_antennas: ANTENNAS,
         };
         let mut receiver = FrameReceiver::new(config, CHUNK)?;
-        let mut scratch = BlockScratch::default();
+        let mut scratch = if self.rescue { BlockScratch::with_rescue() } else { BlockScratch::default() };
         let frames = self.starts.len();
         let mut right = vec![false; frames * BLOCKS];
         let mut counts = Counts { blocks: ((frames - WARM_UP) * BLOCKS) as u64, ..Counts::default() };
@@ -229,17 +230,17 @@ impl Sent {
 }
 
 /// The scene whose impairments are steps of the receiver's own gain.
-fn steps_of(scene: &Scene) -> Option<&Scene> {
+pub(super) fn steps_of(scene: &Scene) -> Option<&Scene> {
     let steps = |scene: &&Scene| scene.impairments.iter().any(|impairment| impairment.kind.name == "gain-step");
     Some(scene).filter(steps)
 }
 
 /// What came of one run.
 #[derive(Debug, Default)]
-struct Counts {
-    blocks: u64,
-    lost: u64,
-    wrong: u64,
+pub(super) struct Counts {
+    pub(super) blocks: u64,
+    pub(super) lost: u64,
+    pub(super) wrong: u64,
     sinrs: Vec<f64>,
 }
 

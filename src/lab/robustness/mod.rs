@@ -5,6 +5,7 @@ mod cases;
 mod communication;
 mod drawing;
 mod sensing;
+pub mod wrong;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

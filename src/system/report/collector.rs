@@ -14,7 +14,7 @@ use super::{
     ReceiverFigures, Report, SentPicture, SinrReport, State, Status,
 };
 use crate::control::SessionLog;
-use crate::modem::frame::{BLOCK, FrameClock, HEADER, Layout};
+use crate::modem::frame::{BLOCK, FrameClock};
 use crate::scene::{Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
 use crate::sensing::{Estimate, Track};
@@ -125,7 +125,7 @@ impl Collector {
         });
         let (communication, sensing) = (communication.collect(), sensing.collect());
         Self {
-            clock: FrameClock::new(&scene),
+            clock: FrameClock::new(&scene, plans.headers()),
             scene,
             bank,
             plans,
@@ -178,11 +178,12 @@ impl Collector {
             Reported::PictureSent { number, source, model, bits, blocks } => {
                 self.picture_sent(number, SentPicture { source, model, bits, blocks });
             }
-            Reported::FrameReceived { frame, blocks, decoded, digests, sinr } => {
+            Reported::FrameReceived { frame, blocks, decoded, digests, sinr, noise_w } => {
                 if !self.knows_sender {
                     self.frames.insert(frame, SentFrame { blocks, digests });
                 }
-                self.frame_received(told.receiver, frame, decoded, digests, f64::from(sinr));
+                let measured = [sinr, noise_w].map(f64::from);
+                self.frame_received(told.receiver, frame, decoded, digests, measured);
             }
             Reported::World { frame, target, position_m, reflection_coefficient } => {
                 self.world.insert((frame, target), Truth { position_m, reflection_coefficient });
@@ -194,7 +195,8 @@ impl Collector {
             Reported::Lost { frames } => self.overflows += frames,
             Reported::Starved { events } => self.underflows += events,
             Reported::LeftOut { .. } => self.left_out += 1,
-            Reported::TransmitterProgress { .. } | Reported::ReceiverProgress { .. } | Reported::Sounded { .. } => {}
+            Reported::TransmitterProgress { .. } | Reported::ReceiverProgress { .. } => {}
+            Reported::Sounded { .. } | Reported::LinkSeen { .. } => {}
             Reported::Started { .. } | Reported::PeerLost { .. } => {}
         }
     }
@@ -244,7 +246,14 @@ impl Collector {
         self.source_samples += samples;
     }
 
-    fn frame_received(&mut self, receiver: u8, frame: u64, decoded: [bool; 4], digests: [u64; 4], sinr: f64) {
+    fn frame_received(
+        &mut self,
+        receiver: u8,
+        frame: u64,
+        decoded: [bool; 4],
+        digests: [u64; 4],
+        [sinr, noise_w]: [f64; 2],
+    ) {
         let Some(state) = self.communication.get_mut(usize::from(receiver)) else { return };
         // Frames before this one that were never read are lost.
         if state.next <= frame {
@@ -259,6 +268,7 @@ impl Collector {
         let wrong = (0..used).filter(|index| decoded[*index] && !right(index)).count();
         state.received.add(ReceivedRecord {
             sinr: Some(sinr),
+            noise_w,
             sent: used as u8,
             right: count as u8,
             wrong: wrong as u8,
@@ -347,6 +357,17 @@ impl Collector {
         self.retunes = retunes;
     }
 
+    /// A communication receiver's noise lately: what the plans believe of the one that they serve, and what it measured.
+    fn noise(&self, index: usize) -> BelievedMeasured {
+        let state = &self.communication[index];
+        let recent = state.received.over(Span::Recent);
+        let plan_dbm = self.plans.newest().link.noise_dbm;
+        BelievedMeasured {
+            believed: if index == 0 { plan_dbm } else { state.noise_dbm },
+            measured: (recent.read > 0 && recent.noise_w > 0.0).then(|| w_to_dbm(recent.noise_w / recent.read as f64)),
+        }
+    }
+
     fn receiver_figures(&self, index: usize, span: Span) -> ReceiverFigures {
         let state = &self.communication[index];
         let (sums, sent) = (state.received.over(span), self.sent.over(span));
@@ -362,16 +383,13 @@ impl Collector {
                 measured: (sums.read > 0).then(|| decibel(sums.sinr / sums.read as f64)),
                 predicted: (index == 0 && sent.frames > 0).then(|| decibel(sent.predicted_sinr / sent.frames as f64)),
             }),
-            noise_dbm: BelievedMeasured { believed: state.noise_dbm, measured: None },
+            noise_dbm: self.noise(index),
             images: Some(match span {
                 Span::Whole => state.images.lines(),
                 Span::Recent => state.images.recent(),
             }),
             data: Some(DataFigures::default()),
-            header: Some(HeaderFigures {
-                lost: sums.lost,
-                airtime: HEADER as f64 / Layout { sounding: 0 }.symbols() as f64,
-            }),
+            header: Some(HeaderFigures { lost: sums.lost, airtime: self.plans.newest().header.airtime() }),
             targets: None,
             surplus_positions: None,
         }
@@ -421,7 +439,7 @@ impl Collector {
                 believed: self.scene.channel.reflection_coefficient,
                 measured: sensing.reflection(span),
             },
-            snr_margin_db: self.scene.constraints.snr_margin_db.unwrap_or_default(),
+            snr_margin_db: self.plans.newest().link.snr_margin_db,
             power_dbm: PowerReport {
                 plan: (sent.frames > 0).then(|| w_to_dbm(sent.plan_power_w / sent.frames as f64)),
                 measured: (radiated.samples > 0).then(|| w_to_dbm(radiated.energy / radiated.samples as f64)),

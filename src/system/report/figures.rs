@@ -115,6 +115,8 @@ impl Sums for RadiatedSums {
 pub(super) struct ReceivedRecord {
     /// Measured SINR, linear, where the header was read.
     pub sinr: Option<f64>,
+    /// Measured noise in W.
+    pub noise_w: f64,
     pub sent: u8,
     pub right: u8,
     pub wrong: u8,
@@ -127,6 +129,7 @@ pub(super) struct ReceivedRecord {
 pub(super) struct ReceivedSums {
     pub read: u64,
     pub sinr: f64,
+    pub noise_w: f64,
     pub lost: u64,
     pub sent: u64,
     pub right: u64,
@@ -142,6 +145,7 @@ impl Sums for ReceivedSums {
             Some(sinr) => {
                 self.read += 1;
                 self.sinr += sinr;
+                self.noise_w += record.noise_w;
                 self.whole += u64::from(record.known && record.right == record.sent);
             }
             None => self.lost += 1,
@@ -263,7 +267,7 @@ mod tests {
     #[test]
     fn a_frame_counts_as_whole_only_where_all_its_blocks_are_right_and_known() {
         let mut sums = ReceivedSums::default();
-        let read = ReceivedRecord { sinr: Some(4.0), sent: 4, right: 4, wrong: 0, known: true };
+        let read = ReceivedRecord { sinr: Some(4.0), noise_w: 0.0, sent: 4, right: 4, wrong: 0, known: true };
         sums.add(&read);
         sums.add(&ReceivedRecord { right: 3, wrong: 1, ..read.clone() });
         sums.add(&ReceivedRecord { sent: 0, right: 0, known: false, ..read });

@@ -251,21 +251,23 @@ impl SensingReceiver {
 mod tests {
     use super::*;
     use crate::array::Beams;
-    use crate::coding::{BLOCK_SYMBOLS, Crc, plan};
+    use crate::coding::{BLOCK_CRC, BLOCK_SYMBOLS, plan};
 
     #[test]
     fn the_bound_is_that_of_the_echo_as_it_was_simulated() {
         let mut scene = Scene::paper();
-        let code = std::sync::Arc::new(plan(100, BLOCK_SYMBOLS, Crc::Crc11).unwrap());
+        let code = std::sync::Arc::new(plan(100, BLOCK_SYMBOLS, BLOCK_CRC).unwrap());
         let problem = crate::optimize::Problem::from_scene(&scene);
         let Beams { w_c, w_0 } = problem.solve().beams;
         let plan = Plan {
+            header: crate::modem::frame::HeaderLength::Short,
             epoch: 0,
             from_frame: 0,
             beams: Beams { w_c, w_0 },
             model: 0,
             payload: std::sync::Arc::clone(&code),
             protected: code,
+            link: crate::stream::LinkBelief::default(),
             predicted_sinr: 1.0,
             predicted_mse: 1.0,
         };
