@@ -98,6 +98,11 @@ impl SensingConfig {
         SPEED_OF_LIGHT_M_S * self.sample_period_s()
     }
 
+    /// Half the streams' band, in cycles per sample.
+    pub(super) fn half_band(&self) -> f64 {
+        (1.0 + self.roll_off) / 2.0 / self.samples_per_symbol as f64
+    }
+
     /// σ_Δ in samples.
     pub(super) fn timing_error_std(&self) -> f64 {
         self.timing_error_std_s / self.sample_period_s()

@@ -85,12 +85,10 @@ impl Detector {
                 continue;
             };
             let Some(reached) = reached else { continue };
-            let estimate = |status, fix| Estimate {
-                status,
-                fix,
-                coarse_delay_samples: reached.delay.round() as isize,
-                detection_energy: reached.energy,
-                frames: 1,
+            let estimate = |status, fix| {
+                let coarse_delay_samples = reached.delay.round() as isize;
+                Estimate { status, fix, coarse_delay_samples, detection_energy: reached.energy, ..Estimate::LEARNING }
+                    .seen(estimator.seen())
             };
             match fix {
                 Ok(fix) if self.search.fits(reached.energy, reached.misfit) => {

@@ -4,11 +4,12 @@
 use std::f64::consts::TAU;
 
 use nalgebra::{Matrix2, Vector2, Vector3};
-use num_complex::Complex64;
+use num_complex::{Complex32, Complex64};
 use serde::{Deserialize, Serialize};
 
 use super::align::{Alignment, Peak};
-use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
+use super::fit::Fit;
+use super::likelihood::{Likelihood, Parameters, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum, Posterior};
 use super::search::{CANDIDATES, Candidate, Search, climb};
 use super::spectra::{Spectra, no_correlations};
@@ -17,6 +18,7 @@ use super::targets::View;
 use super::track::{MAX_TRACKS, Measurement, PathRate};
 use super::{EchoFrame, Reflection, STREAMS, SensingConfig};
 use crate::array::Beams;
+use crate::dsp::rotate;
 use crate::scene::Point;
 use crate::{Error, Result};
 
@@ -26,8 +28,20 @@ const NO_LEVERAGE: f64 = 1e-7;
 const SETTLED: f64 = 2e-2;
 /// Least log-probability that an expectation gives: a target may always be elsewhere.
 const SURPRISE_NATS: f64 = -50.0;
+/// A point whose direction is this part of a beam from a position's is not the one that belongs to it.
+const OTHER_ROOT: f64 = 0.02;
 /// Rounds of estimating how the echo turns: the second one sees what the first left.
 const TURNS: usize = 2;
+/// An echo that turns by more than so many deviations within the window is turned back, ...
+const TURNING_DEVIATIONS: f64 = 5.0;
+/// ... as is one for which a stream that turns to first order only would be off by more than this, in radians at the ends.
+const FIRST_ORDER_RAD: f64 = 0.05;
+/// How often that is tried.
+const TURNED_BACK: usize = 4;
+/// Least part of an echo's energy that counts as noise: rounding.
+const ROUNDING: f64 = 1e-12;
+/// The same while the delay is not settled.
+const UNSETTLED: f64 = 1e-6;
 /// An echo in a symbol's neighbourhood is taken for the same one by the quick look for another: so many symbols.
 const NEAR_SYMBOLS: usize = 3;
 /// The window's energy must be this many deviations above the noise's to hint at another echo, ...
@@ -59,17 +73,50 @@ pub enum Status {
     /// The frames' echoes do not add up in phase: each has a timing error or a phase of its own, or the path's rate is none
     /// of those searched.
     Incoherent,
+    /// A row hears nothing, or nothing of the echo.
+    Dead,
+    /// Two rows are exchanged.
+    Swapped,
+    /// A row is the complex conjugate of what it should be.
+    Conjugated,
+    /// A row is late or early.
+    Late,
+    /// A row is off in phase, by more than error bars make up for.
+    Phase,
+    /// A row has its real part only, or its imaginary part.
+    NoQuadrature,
+    /// A row hears something that is none of the streams.
+    Interference,
+    /// The strongest echo is the direct path from the transmitter.
+    Leakage,
+    /// What arrives is not one echo of the streams by these arrays, in a way that none of the other names says.
+    PoorFit,
 }
 
 impl Status {
+    /// What is wrong with the rows that an estimate names.
+    pub fn row_fault(self) -> &'static str {
+        match self {
+            Self::NoQuadrature => "no-quadrature",
+            other => other.refusal().unwrap_or("poor-fit"),
+        }
+    }
+
     /// Why a position was refused, as reports name it; nothing where there is one, or where none was looked for.
     pub fn refusal(self) -> Option<&'static str> {
         match self {
             Self::Located | Self::Learning | Self::Interrupted => None,
             Self::BelowThreshold => Some("too-weak"),
             Self::Unidentifiable | Self::Ambiguous => Some("ambiguous"),
-            Self::OutOfView => Some("poor-fit"),
+            Self::OutOfView | Self::NoQuadrature | Self::PoorFit => Some("poor-fit"),
             Self::Incoherent => Some("clock-moves"),
+            Self::Dead => Some("dead"),
+            Self::Swapped => Some("swapped"),
+            Self::Conjugated => Some("conjugated"),
+            Self::Late => Some("late"),
+            Self::Phase => Some("phase"),
+            Self::Interference => Some("interference"),
+            Self::Leakage => Some("leakage"),
         }
     }
 }
@@ -126,12 +173,29 @@ pub struct Estimate {
     pub detection_energy: f64,
     /// Frames that it is made of.
     pub frames: usize,
+    /// Rows that do not fit, bit r being row r; none where the reason is no row's.
+    #[serde(default)]
+    pub rows: u64,
+    /// Rows that have a constant in them, which is left out.
+    #[serde(default)]
+    pub constant_rows: u64,
+    /// σ_s² as this frame shows it, in W: noise and whatever else no echo explains; 0 where nothing was looked for.
+    #[serde(default)]
+    pub noise_power_w: f64,
 }
 
 impl Estimate {
     /// The estimate of a frame in which nothing was looked for yet.
-    pub const LEARNING: Self =
-        Self { status: Status::Learning, fix: None, coarse_delay_samples: 0, detection_energy: 0.0, frames: 1 };
+    pub const LEARNING: Self = Self {
+        status: Status::Learning,
+        fix: None,
+        coarse_delay_samples: 0,
+        detection_energy: 0.0,
+        frames: 1,
+        rows: 0,
+        constant_rows: 0,
+        noise_power_w: 0.0,
+    };
 
     /// The estimate of so many frames that were taken in, where the next frame does not belong to them.
     pub(super) const fn interrupted(frames: usize) -> Self {
@@ -139,7 +203,12 @@ impl Estimate {
     }
 
     pub(super) fn without_fix(status: Status, peak: &Peak, frames: usize) -> Self {
-        Self { status, fix: None, coarse_delay_samples: peak.lag, detection_energy: peak.energy, frames }
+        Self { status, coarse_delay_samples: peak.lag, detection_energy: peak.energy, frames, ..Self::LEARNING }
+    }
+
+    /// With what the fit of its echo showed beside a position.
+    pub(super) fn seen(self, seen: Seen) -> Self {
+        Self { rows: seen.rows, constant_rows: seen.constant_rows, noise_power_w: seen.noise_power_w, ..self }
     }
 }
 
@@ -157,10 +226,27 @@ pub struct Estimator {
     beams: [Vec<Complex64>; STREAMS],
     leverage: f64,
     expectations: Vec<Expectation>,
-    /// Noise variance of a bin.
+    /// How well the echo fits.
+    fit: Fit,
+    /// Noise variance of a bin, as the echo shows it.
     noise_variance: f64,
+    /// As [`Likelihood::arrival_part`] and [`Likelihood::displaced`].
+    arrival_part: f64,
+    displaced: [f64; 2],
+    seen: Seen,
+    /// The echo turned back, `[row][sample]`, and by how many radians a sample.
+    turned: Vec<Complex32>,
+    turned_by: f64,
     /// What the last fine stage came to, with a position or without.
     reached: Option<Reached>,
+}
+
+/// What the fit of an echo shows beside a position.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    rows: u64,
+    constant_rows: u64,
+    noise_power_w: f64,
 }
 
 /// Where a target is expected, with the covariance.
@@ -178,12 +264,30 @@ pub(super) struct Reached {
     pub misfit: f64,
 }
 
+/// ℓ on the present correlations, borrowing those fields alone that it is made of.
+macro_rules! likelihood {
+    ($estimator:ident, $gram:expr) => {
+        Likelihood {
+            correlations: &$estimator.correlations,
+            gram: $gram,
+            beams: &$estimator.beams,
+            wavenumber: $estimator.wavenumber,
+            noise_variance: $estimator.noise_variance,
+            arrival_part: $estimator.arrival_part,
+            displaced: $estimator.displaced,
+            reflection: $estimator.config.reflection,
+        }
+    };
+}
+
 /// What the fine stage works with besides the correlations.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub gram: Gram,
     pub lag: isize,
     pub fraction: f64,
+    /// Samples of it that were received and not expected.
+    pub length: usize,
 }
 
 impl Estimator {
@@ -213,7 +317,13 @@ impl Estimator {
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
             expectations: Vec::with_capacity(MAX_TRACKS),
-            noise_variance: noise_variance(&config, window, window),
+            fit: Fit::new(&config, wavenumber(config.spacing_wavelengths)),
+            noise_variance: 0.0,
+            arrival_part: 1.0,
+            displaced: [0.0; 2],
+            seen: Seen::default(),
+            turned: vec![Complex32::default(); rows * window],
+            turned_by: 0.0,
             reached: None,
             config,
         })
@@ -246,20 +356,57 @@ impl Estimator {
     /// The same, and where the echo was found. `None` where none was.
     pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
         self.use_beams(frame.beams);
-        self.noise_variance = noise_variance(&self.config, self.window, self.window);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
         let nothing = |status| Estimate::without_fix(status, &peak, 1);
         if let Some(status) = self.refusal(&peak) {
-            return (nothing(status), None);
+            let received = self.alignment.received_power().unwrap_or(0.0);
+            let noise_power_w = received / self.config.samples_per_symbol as f64;
+            return (nothing(status).seen(Seen { noise_power_w, ..Seen::default() }), None);
         }
         let first = (peak.lag - self.alignment.first_lag()) as usize;
-        self.spectra.load_echo(0, (0..self.config.receive_antennas).map(|row| &frame.echo_row(row)[first..]));
-        let estimate = match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
+        let rows = self.config.receive_antennas;
+        let echo = move |row: usize| &frame.echo_row(row)[first..];
+        self.spectra.load_echo(0, (0..rows).map(echo));
+        let window = Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window };
+        let mut result = self.locate(window);
+        for _ in 0..TURNED_BACK {
+            let Some(rate) = self.excess_turning() else { break };
+            self.turn_back(rate, (0..rows).map(echo));
+            let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
+            result = self.locate(Window { gram, ..window });
+        }
+        self.turned_by = 0.0;
+        let estimate = match result {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
             Err(status) => nothing(status),
         };
-        (estimate, Some(peak))
+        (estimate.seen(self.seen), Some(peak))
+    }
+
+    /// How fast the echo of one frame turns beyond what the fine stage has taken into account, if that is more than noise or
+    /// more than first order is good for.
+    fn excess_turning(&self) -> Option<f64> {
+        self.reached?;
+        let [more, deviation] = self.fit.turning;
+        let known = self.spectra.rate();
+        let rate = known + more;
+        let within = 0.5 * self.window as f64;
+        let stands_out = more.abs() > TURNING_DEVIATIONS * deviation;
+        let beyond = known.abs() * within > FIRST_ORDER_RAD;
+        ((stands_out || beyond) && rate.is_finite() && rate.abs() * within < std::f64::consts::TAU)
+            .then_some(self.turned_by + rate)
+    }
+
+    /// Loads the echo turned back by `rate` radians a sample about the window's middle.
+    fn turn_back<'a>(&mut self, rate: f64, echo: impl Iterator<Item = &'a [Complex32]>) {
+        let middle = 0.5 * (self.window as f64 - 1.0);
+        for (to, from) in self.turned.chunks_exact_mut(self.window).zip(echo) {
+            to.copy_from_slice(&from[..to.len()]);
+            rotate(to, rate * middle, -rate);
+        }
+        self.turned_by = rate;
+        self.spectra.load_echo(0, self.turned.chunks_exact(self.window));
     }
 
     /// Whether the frame estimated last may hold another echo than that of `peak`: one that the delay search saw, or so
@@ -270,9 +417,13 @@ impl Estimator {
             return true;
         }
         let Some(reached) = self.reached else { return false };
-        let (energy, bins) = self.spectra.first().echo_energy();
-        let noise = bins as f64 + NOISE_DEVIATIONS * (bins as f64).sqrt();
-        energy / self.noise_variance - reached.energy > noise + EDGES_PART * reached.energy
+        let outside = self.spectra.first().outside_bins() as f64;
+        let inside = self.spectra.bins() as f64;
+        let rows = self.config.receive_antennas;
+        let noise: f64 = (0..rows).map(|row| self.spectra.row_energy(row)[2]).sum::<f64>() / outside;
+        let left = self.fit.left() * inside * rows as f64;
+        let scatter = NOISE_DEVIATIONS * (inside / rows as f64 * (1.0 + inside / outside)).sqrt();
+        outside > 0.0 && left > noise * (inside + scatter) + EDGES_PART * reached.energy * self.noise_variance
     }
 
     /// Locates one of several targets from its view.
@@ -281,11 +432,24 @@ impl Estimator {
         frame: &EchoFrame<'_>,
         view: &View<'_>,
     ) -> (Result<Fix, Status>, Option<Reached>) {
-        self.noise_variance = noise_variance(&self.config, self.window, view.length);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
-        self.spectra.load_echo(0, (0..self.config.receive_antennas).map(|row| view.echo.row(row)));
-        let fix = self.locate(Window { gram, lag: view.lag, fraction: view.fraction });
+        let rows = self.config.receive_antennas;
+        self.spectra.load_echo(0, (0..rows).map(|row| view.echo.row(row)));
+        let window = Window { gram, lag: view.lag, fraction: view.fraction, length: view.length };
+        let mut fix = self.locate(window);
+        for _ in 0..TURNED_BACK {
+            let Some(rate) = self.excess_turning() else { break };
+            self.turn_back(rate, (0..rows).map(|row| view.echo.row(row)));
+            let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
+            fix = self.locate(Window { gram, ..window });
+        }
+        self.turned_by = 0.0;
         (fix, self.reached)
+    }
+
+    /// What the fit of the echo estimated last showed beside a position.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// Where the fine stage saw the echo of the frame estimated last.
@@ -322,16 +486,12 @@ impl Estimator {
     /// The fine stage, on loaded spectra.
     pub(super) fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
         self.reached = None;
+        self.seen = Seen::default();
+        (self.arrival_part, self.displaced) = (1.0, [0.0; 2]);
         self.spectra.correlate(window.fraction, &mut self.correlations);
+        self.noise_variance = self.unsettled_noise(&window);
         let mut points = [Vector3::zeros(); CANDIDATES];
-        let likelihood = likelihood_of(
-            &self.config,
-            &self.correlations,
-            window.gram,
-            &self.beams,
-            self.wavenumber,
-            self.noise_variance,
-        );
+        let likelihood = likelihood!(self, window.gram);
         let mut count = self.search.starts(&likelihood, &mut points);
         let behind_part = if self.config.moving { BEHIND_PART } else { 0.0 };
         count = self.settle(&mut window, &mut points, count, behind_part)?;
@@ -347,18 +507,69 @@ impl Estimator {
             }
             turning = Some(so_far);
         }
-        let likelihood = likelihood_of(
-            &self.config,
-            &self.correlations,
-            window.gram,
-            &self.beams,
-            self.wavenumber,
-            self.noise_variance,
-        );
         let reference = window.lag as f64 + window.fraction;
+        let unsettled = self.noise_variance;
+        let fault = self.judge(&window, &points[0]);
+        let likelihood = likelihood!(self, window.gram);
         self.reached = Some(reach(&likelihood, reference, &points[0]));
+        if let Some(status) = fault {
+            return Err(status);
+        }
         let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
-        Ok(self.fix(&best, &likelihood.evaluate(&point), &point, reference, turning))
+        let point = self.own_point(&likelihood, &best, point);
+        let turning = turning.map(|turning| {
+            // It was found before the noise was.
+            let variance = turning.variance * self.noise_variance / unsettled;
+            Turning { rate: turning.rate + self.turned_by, variance }
+        });
+        Ok(self.fix(&best, &likelihood, &point, reference, turning))
+    }
+
+    /// The maximum of ℓ that belongs to a position: mostly the point that it was reached from, but two starts may lead to one
+    /// position.
+    fn own_point(&self, likelihood: &Likelihood<'_>, best: &Maximum, point: Parameters) -> Parameters {
+        let [departure, arrival] = self.geometry.sines(best.position);
+        let apart = (departure - point[0]).abs() * self.config.transmit_antennas as f64;
+        if apart < OTHER_ROOT {
+            return point;
+        }
+        climb(likelihood, Vector3::new(departure, arrival, best.delta)).point
+    }
+
+    /// The noise of a bin by what the streams leave of the rows' energies, good enough to compare candidates.
+    fn unsettled_noise(&self, window: &Window) -> f64 {
+        let rows = self.config.receive_antennas;
+        let energy: f64 = (0..rows).map(|row| self.spectra.row_energy(row)[0]).sum();
+        let explained: f64 = self.correlations[0].iter().map(|c| window.gram.explained(*c)).sum();
+        let left = (energy - explained).max(UNSETTLED * energy).max(f64::MIN_POSITIVE);
+        left / (rows * self.spectra.bins()) as f64 * self.unknown_part(window)
+    }
+
+    /// What is expected in place of samples that are not known adds no noise and no information.
+    fn unknown_part(&self, window: &Window) -> f64 {
+        (self.window as f64 / window.length as f64).powi(2)
+    }
+
+    /// Measures the noise beside the echo at a point, and looks whether the rows fit; why they do not, if so.
+    fn judge(&mut self, window: &Window, point: &Parameters) -> Option<Status> {
+        let Self { fit, spectra, correlations, .. } = self;
+        fit.take_apart(spectra, correlations, &window.gram, point, window.fraction, self.window);
+        let fault = fit.judge(spectra, &window.gram, window.fraction + point[2]);
+        let [sum, difference] = fit.beam_noise;
+        let rows = self.config.receive_antennas;
+        let energy: f64 = (0..rows).map(|row| self.spectra.row_energy(row)[0]).sum();
+        let floor = (ROUNDING * energy / (rows * self.spectra.bins()) as f64).max(f64::MIN_POSITIVE);
+        let [sum, difference] = [sum.max(floor), difference.max(floor)];
+        self.noise_variance = sum * self.unknown_part(window);
+        self.arrival_part = if rows > 1 { sum / difference } else { 1.0 };
+        self.displaced = [0.0, self.fit.displaced];
+        let per_sample = self.fit.noise() / window.length as f64;
+        self.seen = Seen {
+            rows: fault.map_or(0, |fault| fault.rows.0),
+            constant_rows: self.fit.constant.0,
+            noise_power_w: per_sample / self.config.samples_per_symbol as f64,
+        };
+        fault.map(|fault| fault.status)
     }
 
     /// Refines all candidates until the best one's delay rests; drops those that are behind by this part of ℓ and more.
@@ -370,14 +581,7 @@ impl Estimator {
         behind_part: f64,
     ) -> Result<usize, Status> {
         for _ in 0..6 {
-            let likelihood = likelihood_of(
-                &self.config,
-                &self.correlations,
-                window.gram,
-                &self.beams,
-                self.wavenumber,
-                self.noise_variance,
-            );
+            let likelihood = likelihood!(self, window.gram);
             count = follow(&likelihood, points, count, behind_part);
             let moved = points[0][2];
             if count == 0 {
@@ -398,10 +602,8 @@ impl Estimator {
     fn turning(&mut self, window: &Window, point: &Parameters) -> Turning {
         self.spectra.correlate_slopes(window.fraction, &mut self.slope_correlations);
         let (slope_gram, cross) = self.spectra.slope_grams();
-        let of = |correlations| {
-            likelihood_of(&self.config, correlations, window.gram, &self.beams, self.wavenumber, self.noise_variance)
-        };
-        let (still, sloped) = (of(&self.correlations), of(&self.slope_correlations));
+        let still = likelihood!(self, window.gram);
+        let sloped = Likelihood { correlations: &self.slope_correlations, ..likelihood!(self, window.gram) };
         let jets = beam_jets(&self.beams, self.wavenumber, point[0]);
         let response = jets.map(|jet| jet[0]);
         let rows = still.rows();
@@ -420,7 +622,15 @@ impl Estimator {
         }
     }
 
-    fn fix(&self, best: &Maximum, value: &Value, point: &Parameters, reference: f64, turning: Option<Turning>) -> Fix {
+    fn fix(
+        &self,
+        best: &Maximum,
+        likelihood: &Likelihood<'_>,
+        point: &Parameters,
+        reference: f64,
+        turning: Option<Turning>,
+    ) -> Fix {
+        let information = likelihood.informed(&likelihood.evaluate(point).hessian);
         let direction = |from: Point| (best.position[1] - from[1]).atan2(best.position[0] - from[0]);
         let covariance = best.covariance;
         // From samples to metres of path.
@@ -432,7 +642,7 @@ impl Estimator {
             measurement: Measurement {
                 values: [point[0], point[1], (reference + point[2]) * unit[2]],
                 information: std::array::from_fn(|i| {
-                    std::array::from_fn(|j| -value.hessian[(i, j)] / (unit[i] * unit[j]))
+                    std::array::from_fn(|j| -information[(i, j)] / (unit[i] * unit[j]))
                 }),
                 displacement_variances: best.displacement_variances,
                 path_rate: turning.map(|turning| {
@@ -496,11 +706,6 @@ impl Estimator {
     }
 }
 
-/// Noise variance of a bin of a window of which `length` samples count.
-fn noise_variance(config: &SensingConfig, window: usize, length: usize) -> f64 {
-    window as f64 * config.samples_per_symbol as f64 * config.noise_power_w * (window as f64 / length as f64)
-}
-
 /// What an expectation adds to a candidate's log-posterior, not below [`SURPRISE_NATS`].
 fn expected(expectation: Option<Expectation>, reached: &Maximum) -> f64 {
     expectation.map_or(0.0, |(position, covariance)| {
@@ -547,15 +752,4 @@ fn follow(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], co
         left += 1;
     }
     left
-}
-
-fn likelihood_of<'a>(
-    config: &SensingConfig,
-    correlations: &'a Correlations,
-    gram: Gram,
-    beams: &'a [Vec<Complex64>; STREAMS],
-    wavenumber: f64,
-    noise_variance: f64,
-) -> Likelihood<'a> {
-    Likelihood { correlations, gram, beams, wavenumber, noise_variance, reflection: config.reflection }
 }

@@ -35,8 +35,13 @@ pub(super) struct Likelihood<'a> {
     pub beams: &'a [Vec<Complex64>; STREAMS],
     /// 2π d_a/λ.
     pub wavenumber: f64,
-    /// ν.
+    /// ν, as it shows in the sum of all rows.
     pub noise_variance: f64,
+    /// What the noise of the rows' differences has less than that of their sum: the information on sin φ is as many times
+    /// larger.
+    pub arrival_part: f64,
+    /// Variances of the displacement of sin θ and of sin φ that errors of the arrays make which the frame itself shows.
+    pub displaced: [f64; 2],
     pub reflection: Reflection,
 }
 
@@ -151,6 +156,12 @@ impl Likelihood<'_> {
         [departure, arrival]
     }
 
+    /// A Hessian by (u, v, T) as the noise of rows' sum and differences makes it.
+    pub fn informed(&self, hessian: &Matrix3<f64>) -> Matrix3<f64> {
+        let scale = Matrix3::from_diagonal(&Vector3::new(1.0, self.arrival_part.sqrt(), 1.0));
+        scale * hessian * scale
+    }
+
     /// N_R.
     pub fn rows(&self) -> f64 {
         self.correlations[0].len() as f64
@@ -253,6 +264,8 @@ mod tests {
                 beams: &beams,
                 wavenumber: 3.0,
                 noise_variance: 0.7,
+                arrival_part: 1.0,
+                displaced: [0.0; 2],
                 reflection,
             };
             let point = Vector3::new(0.3, -0.4, 0.1);

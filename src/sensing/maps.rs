@@ -52,10 +52,9 @@ pub struct Profiles {
 impl Profiles {
     /// Empty, for windows of `window` samples.
     pub fn new(config: &SensingConfig, window: usize) -> Self {
-        let noise = config.samples_per_symbol as f64 * config.noise_power_w;
         let lags = config.lag_range();
         Self {
-            correlator: Correlator::new(window, lags, config.receive_antennas, noise, config.false_alarm_probability),
+            correlator: Correlator::of(window, config),
             first_lag: lags[0],
             used: STREAMS,
             values: Vec::new(),

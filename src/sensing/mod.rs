@@ -12,6 +12,7 @@ mod coherent;
 mod config;
 mod detector;
 mod estimator;
+mod fit;
 mod frame;
 mod likelihood;
 pub mod maps;

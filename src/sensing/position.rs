@@ -96,6 +96,11 @@ impl Geometry {
         [seen.sines[1], seen.delay]
     }
 
+    /// sin θ and sin φ of a position.
+    pub fn sines(&self, position: Point) -> [f64; 2] {
+        self.see(position).sines
+    }
+
     fn see(&self, position: Point) -> Seen {
         let mut seen = Seen { sines: [0.0; 2], sine_slopes: [[0.0; 2]; 2], delay: 0.0, delay_slope: [0.0; 2] };
         for (index, array) in [self.transmitter, self.receiver].into_iter().enumerate() {
@@ -222,7 +227,7 @@ impl Geometry {
                 }
             }
         }
-        let inverse = inverse_information(&-here.hessian)?;
+        let inverse = inverse_information(&-self.information(likelihood, &here))?;
         let mut maximum = Maximum {
             position: [here.point[0], here.point[1]],
             delta: here.point[2],
@@ -236,14 +241,27 @@ impl Geometry {
         Some(maximum)
     }
 
-    /// Adds to a maximum's covariance what the elements' errors make of it; `inverse` is that of the information.
+    /// The posterior's Hessian by (x, y, T) as the noise of the rows' sum and differences makes it.
+    fn information(&self, likelihood: &Likelihood<'_>, here: &Posterior) -> Matrix3<f64> {
+        let jacobian = self.see([here.point[0], here.point[1]]).jacobian();
+        let more = likelihood.informed(&here.value.hessian) - here.value.hessian;
+        here.hessian + jacobian.transpose() * more * jacobian
+    }
+
+    /// Adds to a maximum's covariance what the elements' errors make of it, those that were declared and those that the frame
+    /// shows; `inverse` is that of the information.
     fn displace(&self, maximum: &mut Maximum, likelihood: &Likelihood<'_>, inverse: &Matrix3<f64>) {
-        let Some([phase_std_rad, gain_std]) = self.element_errors else { return };
+        if self.element_errors.is_none() && likelihood.displaced == [0.0; 2] {
+            return;
+        }
         let seen = self.see(maximum.position);
         let at = Vector3::new(seen.sines[0], seen.sines[1], maximum.delta);
-        maximum.displacement_variances = likelihood.displacement_variances(&at, phase_std_rad, gain_std);
+        let declared = self.element_errors.map_or([0.0; 2], |[phase_std_rad, gain_std]| {
+            likelihood.displacement_variances(&at, phase_std_rad, gain_std)
+        });
+        maximum.displacement_variances = [0, 1].map(|index| declared[index] + likelihood.displaced[index]);
         // ℓ moved along a direction by ε moves the maximum by −P⁻¹ Jᵀ H e ε, P the posterior's Hessian.
-        let moves = inverse * seen.jacobian().transpose() * maximum.value.hessian;
+        let moves = inverse * seen.jacobian().transpose() * likelihood.informed(&maximum.value.hessian);
         for (direction, variance) in maximum.displacement_variances.into_iter().enumerate() {
             let by: Vector2<f64> = moves.fixed_view::<2, 1>(0, direction).into();
             maximum.covariance += by * by.transpose() * variance;

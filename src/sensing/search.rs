@@ -443,8 +443,16 @@ mod tests {
         search.tabulate(&beams, wavenumber);
         for reflection in [Reflection::Unknown, Reflection::Known(Complex64::new(0.5, 0.2))] {
             let correlations = &correlations;
-            let likelihood =
-                Likelihood { correlations, gram, beams: &beams, wavenumber, noise_variance: 0.7, reflection };
+            let likelihood = Likelihood {
+                correlations,
+                gram,
+                beams: &beams,
+                wavenumber,
+                noise_variance: 0.7,
+                arrival_part: 1.0,
+                displaced: [0.0; 2],
+                reflection,
+            };
             let form = gram.form();
             let (mut sums, mut slow) = (search.sums.clone(), search.energies.clone());
             energies(&correlations[0], &search.arrivals, &form, &mut search.sums, &mut search.energies);
