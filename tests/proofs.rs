@@ -13,6 +13,15 @@ use serde_json::{Value, json};
 
 #[path = "pictures/mutate.rs"]
 mod mutate;
+#[path = "proofs/sensing.rs"]
+mod sensing_proof;
+
+/// Impairments, faults of rows and noise alone at the sensing receiver: `./prove sensing`, ten minutes.
+#[test]
+#[ignore = "half a million trials"]
+fn sensing() {
+    sensing_proof::run();
+}
 
 /// One proof's partial results and its page.
 struct Proof {

@@ -402,8 +402,9 @@ dispatched! {
 
 #[inline(always)]
 fn squares_body(values: &[f32], sum: &mut [f32; 1]) {
-    let mut lanes = [0f32; 16];
-    let (groups, rest) = values.as_chunks::<16>();
+    const WIDE: usize = 64;
+    let mut lanes = [0f32; WIDE];
+    let (groups, rest) = values.as_chunks::<WIDE>();
     for group in groups {
         for (lane, value) in lanes.iter_mut().zip(group) {
             *lane += value * value;

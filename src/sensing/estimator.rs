@@ -3,21 +3,23 @@
 
 use std::f64::consts::TAU;
 
-use nalgebra::{Matrix2, Vector2, Vector3};
+use nalgebra::{Matrix2, Matrix3, Vector2, Vector3};
 use num_complex::{Complex32, Complex64};
-use serde::{Deserialize, Serialize};
+
+mod mend;
 
 use super::align::{Alignment, Peak};
-use super::fit::Fit;
-use super::likelihood::{Likelihood, Parameters, beam_jets, illumination, set_beams, wavenumber};
+use super::estimate::{Estimate, Fix, Seen, Status};
+use super::fit::{Fit, RowSet, inner};
+use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum, Posterior};
 use super::search::{CANDIDATES, Candidate, Search, climb};
 use super::spectra::{Spectra, no_correlations};
 use super::spectrum::{Correlations, Gram};
 use super::targets::View;
 use super::track::{MAX_TRACKS, Measurement, PathRate};
-use super::{EchoFrame, Reflection, STREAMS, SensingConfig};
-use crate::array::Beams;
+use super::{EchoFrame, Planar, Reflection, STREAMS, SensingConfig};
+use crate::array::{Beams, distance_m};
 use crate::dsp::rotate;
 use crate::scene::Point;
 use crate::{Error, Result};
@@ -32,12 +34,17 @@ const SURPRISE_NATS: f64 = -50.0;
 const OTHER_ROOT: f64 = 0.02;
 /// Rounds of estimating how the echo turns: the second one sees what the first left.
 const TURNS: usize = 2;
-/// An echo that turns by more than so many deviations within the window is turned back, ...
-const TURNING_DEVIATIONS: f64 = 5.0;
-/// ... as is one for which a stream that turns to first order only would be off by more than this, in radians at the ends.
-const FIRST_ORDER_RAD: f64 = 0.05;
-/// How often that is tried.
-const TURNED_BACK: usize = 4;
+/// Turns in the window by which an echo is turned back where none is found as it is.
+const OFFSET_TURNS: f64 = 0.16;
+/// Square of the deviations by which an echo may miss the beams' responses.
+const MISSED: f64 = 36.0;
+/// Deviations of the timing error that a clock which holds stays within.
+const CLOCK_DEVIATIONS: f64 = 5.0;
+/// Likeness to the direct path's response, and distance from its direction in beams, of leakage.
+const DIRECT_LIKENESS: f64 = 0.95;
+const DIRECT_BEAMS: f64 = 0.02;
+/// Deviations that this may be more.
+const DIRECT_DEVIATIONS: f64 = 5.0;
 /// Least part of an echo's energy that counts as noise: rounding.
 const ROUNDING: f64 = 1e-12;
 /// The same while the delay is not settled.
@@ -53,163 +60,12 @@ const BEHIND_NATS: f64 = 60.0;
 /// While it is not known how the echo turns, they may be this part of the likelihood behind as well.
 const BEHIND_PART: f64 = 1e-4;
 
-/// Whether there is a position, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Status {
-    /// The target was located.
-    Located,
-    /// The beams leave the departure direction undetermined while β_0 is unknown.
-    Unidentifiable,
-    /// No echo stands out of the noise at the set false-alarm probability.
-    BelowThreshold,
-    /// An echo was found, but more than one position explains it about as well.
-    Ambiguous,
-    /// An echo was found whose directions do not meet before both arrays.
-    OutOfView,
-    /// What stands still is not known well enough yet to be removed, so nothing was looked for.
-    Learning,
-    /// The frames that should have been added up do not belong together: one is missing, or the beams changed.
-    Interrupted,
-    /// The frames' echoes do not add up in phase: each has a timing error or a phase of its own, or the path's rate is none
-    /// of those searched.
-    Incoherent,
-    /// A row hears nothing, or nothing of the echo.
-    Dead,
-    /// Two rows are exchanged.
-    Swapped,
-    /// A row is the complex conjugate of what it should be.
-    Conjugated,
-    /// A row is late or early.
-    Late,
-    /// A row is off in phase, by more than error bars make up for.
-    Phase,
-    /// A row has its real part only, or its imaginary part.
-    NoQuadrature,
-    /// A row hears something that is none of the streams.
-    Interference,
-    /// The strongest echo is the direct path from the transmitter.
-    Leakage,
-    /// What arrives is not one echo of the streams by these arrays, in a way that none of the other names says.
-    PoorFit,
-}
-
-impl Status {
-    /// What is wrong with the rows that an estimate names.
-    pub fn row_fault(self) -> &'static str {
-        match self {
-            Self::NoQuadrature => "no-quadrature",
-            other => other.refusal().unwrap_or("poor-fit"),
-        }
-    }
-
-    /// Why a position was refused, as reports name it; nothing where there is one, or where none was looked for.
-    pub fn refusal(self) -> Option<&'static str> {
-        match self {
-            Self::Located | Self::Learning | Self::Interrupted => None,
-            Self::BelowThreshold => Some("too-weak"),
-            Self::Unidentifiable | Self::Ambiguous => Some("ambiguous"),
-            Self::OutOfView | Self::NoQuadrature | Self::PoorFit => Some("poor-fit"),
-            Self::Incoherent => Some("clock-moves"),
-            Self::Dead => Some("dead"),
-            Self::Swapped => Some("swapped"),
-            Self::Conjugated => Some("conjugated"),
-            Self::Late => Some("late"),
-            Self::Phase => Some("phase"),
-            Self::Interference => Some("interference"),
-            Self::Leakage => Some("leakage"),
-        }
-    }
-}
-
-/// Where the target is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Fix {
-    /// Position (x, y) in metres.
-    pub position_m: Point,
-    /// Covariance of the position in m², from the observed information, the timing prior and the elements' errors.
-    pub covariance_m2: [[f64; 2]; 2],
-    /// The trace of the covariance's part that the elements' errors make, which no bound on noise knows of.
-    pub displacement_m2: f64,
-    /// Directions and delay by the echo alone, for a tracker.
-    pub measurement: Measurement,
-    /// T = τ + Δτ: the delay as this receiver's clock sees it.
-    pub delay_s: f64,
-    /// θ, direction TR → target.
-    pub departure_rad: f64,
-    /// φ, direction SRE → target.
-    pub arrival_rad: f64,
-    /// β_0 as estimated, or as known.
-    pub reflection: Complex64,
-}
-
-impl Fix {
-    /// eᵀC⁻¹e, the squared error against a known position over the reported covariance: 2 in the mean where that is true.
-    /// `None` where the covariance is singular.
-    pub fn normalised_error(&self, truth_m: Point) -> Option<f64> {
-        let error = Vector2::from(self.position_m) - Vector2::from(truth_m);
-        let covariance = Matrix2::from_fn(|i, j| self.covariance_m2[i][j]);
-        Some((error.transpose() * covariance.try_inverse()? * error)[0])
-    }
-}
-
 /// How the echo turns within the window.
 #[derive(Debug, Clone, Copy, Default)]
 struct Turning {
     /// Radians a sample.
     rate: f64,
     variance: f64,
-}
-
-/// What one frame's echo says.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// Whether there is a fix, and if not, why.
-    pub status: Status,
-    /// The position, where there is one.
-    pub fix: Option<Fix>,
-    /// The best whole delay, in samples.
-    pub coarse_delay_samples: isize,
-    /// The energy that both streams explain at that delay over the noise's, summed over antennas and streams.
-    pub detection_energy: f64,
-    /// Frames that it is made of.
-    pub frames: usize,
-    /// Rows that do not fit, bit r being row r; none where the reason is no row's.
-    #[serde(default)]
-    pub rows: u64,
-    /// Rows that have a constant in them, which is left out.
-    #[serde(default)]
-    pub constant_rows: u64,
-    /// σ_s² as this frame shows it, in W: noise and whatever else no echo explains; 0 where nothing was looked for.
-    #[serde(default)]
-    pub noise_power_w: f64,
-}
-
-impl Estimate {
-    /// The estimate of a frame in which nothing was looked for yet.
-    pub const LEARNING: Self = Self {
-        status: Status::Learning,
-        fix: None,
-        coarse_delay_samples: 0,
-        detection_energy: 0.0,
-        frames: 1,
-        rows: 0,
-        constant_rows: 0,
-        noise_power_w: 0.0,
-    };
-
-    /// The estimate of so many frames that were taken in, where the next frame does not belong to them.
-    pub(super) const fn interrupted(frames: usize) -> Self {
-        Self { status: Status::Interrupted, frames, ..Self::LEARNING }
-    }
-
-    pub(super) fn without_fix(status: Status, peak: &Peak, frames: usize) -> Self {
-        Self { status, coarse_delay_samples: peak.lag, detection_energy: peak.energy, frames, ..Self::LEARNING }
-    }
-
-    /// With what the fit of its echo showed beside a position.
-    pub(super) fn seen(self, seen: Seen) -> Self {
-        Self { rows: seen.rows, constant_rows: seen.constant_rows, noise_power_w: seen.noise_power_w, ..self }
-    }
 }
 
 /// The estimator, with all its scratch.
@@ -237,16 +93,13 @@ pub struct Estimator {
     /// The echo turned back, `[row][sample]`, and by how many radians a sample.
     turned: Vec<Complex32>,
     turned_by: f64,
+    /// The part of each row's complex conjugate that is in it.
+    images: Vec<Complex64>,
+    /// Room for all that is heard of a frame, and by how many radians a sample it is turned back in there.
+    whole: Vec<Complex32>,
+    offset: f64,
     /// What the last fine stage came to, with a position or without.
     reached: Option<Reached>,
-}
-
-/// What the fit of an echo shows beside a position.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Seen {
-    rows: u64,
-    constant_rows: u64,
-    noise_power_w: f64,
 }
 
 /// Where a target is expected, with the covariance.
@@ -305,25 +158,29 @@ impl Estimator {
             )));
         }
         let (transmit, rows) = (config.transmit_antennas, config.receive_antennas);
+        let spectra = Spectra::new(&config, window, frames);
         Ok(Self {
             window,
+            fit: Fit::new(&config, wavenumber(config.spacing_wavelengths), &spectra),
             wavenumber: wavenumber(config.spacing_wavelengths),
             geometry: Geometry::new(&config),
             alignment: Alignment::new(&config, window),
-            spectra: Spectra::new(&config, window, frames),
+            spectra,
             search: Search::new(transmit, rows, config.spacing_wavelengths),
             correlations: no_correlations(rows),
             slope_correlations: no_correlations(rows),
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
             expectations: Vec::with_capacity(MAX_TRACKS),
-            fit: Fit::new(&config, wavenumber(config.spacing_wavelengths)),
             noise_variance: 0.0,
             arrival_part: 1.0,
             displaced: [0.0; 2],
             seen: Seen::default(),
             turned: vec![Complex32::default(); rows * window],
             turned_by: 0.0,
+            images: vec![Complex64::ZERO; rows],
+            whole: vec![Complex32::default(); rows * (window + (last - first) as usize)],
+            offset: 0.0,
             reached: None,
             config,
         })
@@ -354,10 +211,40 @@ impl Estimator {
     }
 
     /// The same, and where the echo was found. `None` where none was.
+    ///
+    /// A carrier offset of 1 ppm can be a fifth of a turn in the window: where nothing stands out of the noise, the echo is
+    /// looked for turned back and forth as well.
     pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
         self.use_beams(frame.beams);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
+        self.offset = 0.0;
+        if peak.energy >= peak.threshold {
+            return self.estimate_at(frame, gram, peak);
+        }
+        let mut whole = std::mem::take(&mut self.whole);
+        let count = self.alignment.echo_samples();
+        let mut found = None;
+        for turns in [OFFSET_TURNS, -OFFSET_TURNS] {
+            let rate = turns * TAU / self.window as f64;
+            for (row, to) in whole.chunks_exact_mut(count).enumerate() {
+                to.copy_from_slice(&frame.echo_row(row)[..count]);
+                rotate(to, 0.0, -rate);
+            }
+            let turned = EchoFrame { echo: Planar::new(&whole, count), echo_start: 0, ..*frame };
+            let peak = self.alignment.search(&turned, self.spectra.first());
+            if peak.energy >= peak.threshold {
+                self.offset = rate;
+                found = Some(self.estimate_at(&turned, gram, peak));
+                break;
+            }
+        }
+        self.whole = whole;
+        found.unwrap_or_else(|| self.estimate_at(frame, gram, peak))
+    }
+
+    /// The fine stage at a peak, where that stands out of the noise.
+    fn estimate_at(&mut self, frame: &EchoFrame<'_>, gram: Gram, peak: Peak) -> (Estimate, Option<Peak>) {
         let nothing = |status| Estimate::without_fix(status, &peak, 1);
         if let Some(status) = self.refusal(&peak) {
             let received = self.alignment.received_power().unwrap_or(0.0);
@@ -369,44 +256,19 @@ impl Estimator {
         let echo = move |row: usize| &frame.echo_row(row)[first..];
         self.spectra.load_echo(0, (0..rows).map(echo));
         let window = Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window };
-        let mut result = self.locate(window);
-        for _ in 0..TURNED_BACK {
-            let Some(rate) = self.excess_turning() else { break };
-            self.turn_back(rate, (0..rows).map(echo));
-            let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
-            result = self.locate(Window { gram, ..window });
+        let mut result = self.locate_mended(window, frame, (0..rows).map(echo));
+        if self.is_noisy() && self.seen.rows == 0 {
+            let clipped = (0..rows).filter(|row| mend::is_clipped(&echo(*row)[..self.window]));
+            let clipped = clipped.fold(RowSet::default(), RowSet::with);
+            if clipped != RowSet::default() {
+                (self.seen.rows, result) = (clipped.0, Err(Status::Clipped));
+            }
         }
-        self.turned_by = 0.0;
         let estimate = match result {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
             Err(status) => nothing(status),
         };
         (estimate.seen(self.seen), Some(peak))
-    }
-
-    /// How fast the echo of one frame turns beyond what the fine stage has taken into account, if that is more than noise or
-    /// more than first order is good for.
-    fn excess_turning(&self) -> Option<f64> {
-        self.reached?;
-        let [more, deviation] = self.fit.turning;
-        let known = self.spectra.rate();
-        let rate = known + more;
-        let within = 0.5 * self.window as f64;
-        let stands_out = more.abs() > TURNING_DEVIATIONS * deviation;
-        let beyond = known.abs() * within > FIRST_ORDER_RAD;
-        ((stands_out || beyond) && rate.is_finite() && rate.abs() * within < std::f64::consts::TAU)
-            .then_some(self.turned_by + rate)
-    }
-
-    /// Loads the echo turned back by `rate` radians a sample about the window's middle.
-    fn turn_back<'a>(&mut self, rate: f64, echo: impl Iterator<Item = &'a [Complex32]>) {
-        let middle = 0.5 * (self.window as f64 - 1.0);
-        for (to, from) in self.turned.chunks_exact_mut(self.window).zip(echo) {
-            to.copy_from_slice(&from[..to.len()]);
-            rotate(to, rate * middle, -rate);
-        }
-        self.turned_by = rate;
-        self.spectra.load_echo(0, self.turned.chunks_exact(self.window));
     }
 
     /// Whether the frame estimated last may hold another echo than that of `peak`: one that the delay search saw, or so
@@ -417,13 +279,13 @@ impl Estimator {
             return true;
         }
         let Some(reached) = self.reached else { return false };
+        let Some(noise) = self.spectra.outside_noise() else { return false };
         let outside = self.spectra.first().outside_bins() as f64;
         let inside = self.spectra.bins() as f64;
-        let rows = self.config.receive_antennas;
-        let noise: f64 = (0..rows).map(|row| self.spectra.row_energy(row)[2]).sum::<f64>() / outside;
-        let left = self.fit.left() * inside * rows as f64;
-        let scatter = NOISE_DEVIATIONS * (inside / rows as f64 * (1.0 + inside / outside)).sqrt();
-        outside > 0.0 && left > noise * (inside + scatter) + EDGES_PART * reached.energy * self.noise_variance
+        let rows = self.config.receive_antennas as f64;
+        let left = self.fit.left() * inside * rows;
+        let scatter = NOISE_DEVIATIONS * (inside / rows * (1.0 + inside / outside)).sqrt();
+        left > noise * (inside + scatter) + EDGES_PART * reached.energy * self.noise_variance
     }
 
     /// Locates one of several targets from its view.
@@ -436,14 +298,7 @@ impl Estimator {
         let rows = self.config.receive_antennas;
         self.spectra.load_echo(0, (0..rows).map(|row| view.echo.row(row)));
         let window = Window { gram, lag: view.lag, fraction: view.fraction, length: view.length };
-        let mut fix = self.locate(window);
-        for _ in 0..TURNED_BACK {
-            let Some(rate) = self.excess_turning() else { break };
-            self.turn_back(rate, (0..rows).map(|row| view.echo.row(row)));
-            let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
-            fix = self.locate(Window { gram, ..window });
-        }
-        self.turned_by = 0.0;
+        let fix = self.locate_mended(window, frame, (0..rows).map(|row| view.echo.row(row)));
         (fix, self.reached)
     }
 
@@ -492,8 +347,8 @@ impl Estimator {
         self.noise_variance = self.unsettled_noise(&window);
         let mut points = [Vector3::zeros(); CANDIDATES];
         let likelihood = likelihood!(self, window.gram);
-        let mut count = self.search.starts(&likelihood, &mut points);
-        let behind_part = if self.config.moving { BEHIND_PART } else { 0.0 };
+        let mut count = self.search.starts(&likelihood, self.config.errors_part(), &mut points);
+        let behind_part = if self.config.moving { BEHIND_PART } else { 0.0 } + self.config.errors_part();
         count = self.settle(&mut window, &mut points, count, behind_part)?;
         let mut turning = None;
         if self.config.moving {
@@ -503,7 +358,7 @@ impl Estimator {
                 so_far = Turning { rate: so_far.rate + more.rate, ..more };
                 window.gram = self.spectra.turn(so_far.rate);
                 self.spectra.correlate(window.fraction, &mut self.correlations);
-                count = self.settle(&mut window, &mut points, count, 0.0)?;
+                count = self.settle(&mut window, &mut points, count, self.config.errors_part())?;
             }
             turning = Some(so_far);
         }
@@ -515,14 +370,65 @@ impl Estimator {
         if let Some(status) = fault {
             return Err(status);
         }
+        if self.is_direct(&likelihood, &points[0], reference) {
+            return Err(Status::Leakage);
+        }
         let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
         let point = self.own_point(&likelihood, &best, point);
+        let best = self.geometry.weigh(&likelihood, reference, best, &point).ok_or(Status::OutOfView)?;
+        if !is_covariance(&best.covariance) || self.geometry.is_curved(&likelihood, reference, &best) {
+            return Err(Status::Ambiguous);
+        }
+        let late = reference + best.delta - self.geometry.arrival(best.position)[1];
+        if late.abs() > CLOCK_DEVIATIONS * self.config.timing_error_std().max(1.0) {
+            return Err(Status::Incoherent);
+        }
+        let value = likelihood.evaluate(&point);
+        if self.misses_the_beams(&likelihood, &point, &value) {
+            return Err(Status::PoorFit);
+        }
         let turning = turning.map(|turning| {
             // It was found before the noise was.
             let variance = turning.variance * self.noise_variance / unsettled;
-            Turning { rate: turning.rate + self.turned_by, variance }
+            Turning { rate: turning.rate + self.turned_by + self.offset, variance }
         });
-        Ok(self.fix(&best, &likelihood, &point, reference, turning))
+        Ok(self.fix(&best, &likelihood.informed(&value.hessian), &point, reference, turning))
+    }
+
+    /// Whether no direction has the beams in the ratio in which the echo shows them: by far more than noise and declared errors
+    /// of the transmit elements let one see.
+    fn misses_the_beams(&self, likelihood: &Likelihood<'_>, point: &Parameters, value: &Value) -> bool {
+        if self.config.reflection != Reflection::Unknown {
+            return false;
+        }
+        let missed = 2.0 * (likelihood.free_fit(point) - value.log_likelihood);
+        let deviations = [self.config.element_phase_std_rad, self.config.element_gain_std];
+        missed > MISSED * (1.0 + likelihood.misfit_spread(point, value, deviations))
+    }
+
+    /// Whether an echo is the direct path from the transmitter: by its delay, its direction and what it shows of the beams.
+    fn is_direct(&self, likelihood: &Likelihood<'_>, point: &Parameters, reference: f64) -> bool {
+        let (from, to) = (self.config.transmitter, self.config.receiver);
+        let direct_m = distance_m(from, to);
+        let delay = direct_m / self.config.sample_path_m();
+        let late = reference + point[2] - delay;
+        if direct_m <= 0.0 || late.abs() > 5.0 * self.config.timing_error_std() + 2.0 {
+            return false;
+        }
+        let sine = (from[1] - to[1]) / direct_m;
+        let beams = self.config.spacing_wavelengths * self.config.receive_antennas as f64;
+        let turns = (point[1] - sine) * self.config.spacing_wavelengths;
+        let apart = (turns - turns.round()).abs() * self.config.receive_antennas as f64;
+        let declared = self.config.element_phase_std_rad.hypot(self.config.element_gain_std) / self.wavenumber;
+        let deviation = (-likelihood.informed(&likelihood.evaluate(point).hessian)[(1, 1)]).powf(-0.5);
+        let unsure = DIRECT_DEVIATIONS * beams * (deviation.max(0.0) + declared);
+        if apart > DIRECT_BEAMS + unsure {
+            return false;
+        }
+        let response = beam_jets(&self.beams, self.wavenumber, -sine).map(|jet| jet[0]);
+        let (seen, energy) = self.fit.common_response(&likelihood.gram);
+        let alike = inner(&likelihood.gram, response, seen).norm_sqr();
+        alike > DIRECT_LIKENESS * inner(&likelihood.gram, response, response).re * energy
     }
 
     /// The maximum of ℓ that belongs to a position: mostly the point that it was reached from, but two starts may lead to one
@@ -625,12 +531,11 @@ impl Estimator {
     fn fix(
         &self,
         best: &Maximum,
-        likelihood: &Likelihood<'_>,
+        information: &Matrix3<f64>,
         point: &Parameters,
         reference: f64,
         turning: Option<Turning>,
     ) -> Fix {
-        let information = likelihood.informed(&likelihood.evaluate(point).hessian);
         let direction = |from: Point| (best.position[1] - from[1]).atan2(best.position[0] - from[0]);
         let covariance = best.covariance;
         // From samples to metres of path.
@@ -678,10 +583,13 @@ impl Estimator {
         let mut maxima = [None; CANDIDATES];
         let mut leading = f64::NEG_INFINITY;
         for (maximum, (start, point)) in maxima.iter_mut().zip(starts.iter().flatten()) {
-            *maximum = self
-                .geometry
-                .climb(likelihood, reference, start, leading - self.config.ambiguity_nats)
-                .map(|reached| (reached.log_posterior + expected(expectation, &reached), reached, *point));
+            let floor =
+                if self.config.declares_errors() { f64::NEG_INFINITY } else { leading - self.config.ambiguity_nats };
+            *maximum = self.geometry.climb(likelihood, reference, start, floor).map(|reached| {
+                let score =
+                    reached.log_posterior + self.forgiven(likelihood, &reached) + expected(expectation, &reached);
+                (score, reached, *point)
+            });
             leading = maximum.map_or(leading, |(score, ..)| leading.max(score));
         }
         let (score, best, point) =
@@ -694,6 +602,21 @@ impl Estimator {
         if rival { Err(Status::Ambiguous) } else { Ok((best, point)) }
     }
 
+    /// What a candidate's log-posterior is too low by where elements may be off: of M nats by which its direction misses what is
+    /// seen of the beams, errors make a part. With noise alone 2 M is the square of a unit normal number; with errors its
+    /// variance is 1 + s, so that M/(1 + s) + ln(1 + s)/2 counts in its place.
+    fn forgiven(&self, likelihood: &Likelihood<'_>, reached: &Maximum) -> f64 {
+        if !self.config.declares_errors() || self.config.reflection != Reflection::Unknown {
+            return 0.0;
+        }
+        let [departure, arrival] = self.geometry.sines(reached.position);
+        let at = Vector3::new(departure, arrival, reached.delta);
+        let missed = (likelihood.free_fit(&at) - reached.value.log_likelihood).max(0.0);
+        let deviations = [self.config.element_phase_std_rad, self.config.element_gain_std];
+        let spread = likelihood.misfit_spread(&at, &reached.value, deviations);
+        missed - missed / (1.0 + spread) - 0.5 * (1.0 + spread).ln()
+    }
+
     /// The expectation nearest to an echo: in deviations of the clock, or samples, and in beams.
     fn expectation(&self, reference: f64, point: &Parameters) -> Option<Expectation> {
         let deviation = self.config.timing_error_std().hypot(1.0);
@@ -704,6 +627,13 @@ impl Estimator {
         };
         self.expectations.iter().min_by(|a, b| apart(a).total_cmp(&apart(b))).copied()
     }
+}
+
+/// Whether a matrix is a covariance: finite, symmetric and positive definite beyond rounding.
+fn is_covariance(matrix: &Matrix2<f64>) -> bool {
+    let [a, b, c, d] = [matrix[(0, 0)], matrix[(0, 1)], matrix[(1, 0)], matrix[(1, 1)]];
+    let scale = (a * d).sqrt();
+    a > 0.0 && d > 0.0 && scale.is_finite() && (b - c).abs() < 1e-6 * scale && a * d - b * c > 1e-12 * a * d
 }
 
 /// What an expectation adds to a candidate's log-posterior, not below [`SURPRISE_NATS`].

@@ -32,6 +32,10 @@ const PHASE_LIMIT_RAD: f64 = 3.0 * std::f64::consts::PI / 180.0;
 const MOST_LATE: i32 = 64;
 /// Of a row's energy, the part that must be explained late or conjugated to be named so.
 const EXPLAINED: f64 = 0.25;
+/// An image in a row counts if its energy is so many times the noise of a bin, ...
+const IMAGE_DEVIATIONS: f64 = 16.0;
+/// ... and is removed up to this amplitude.
+const MOST_IMAGE: f64 = 0.3;
 /// Directions that are tried for rows in another order, per row.
 const GRID: usize = 32;
 /// Deviations squared of declared element errors that are accepted.
@@ -79,13 +83,15 @@ pub(super) struct Fit {
     pub displaced: f64,
     /// How much the echo turns, in radians a sample, and the deviation of that.
     pub turning: [f64; 2],
+    /// Bins of a row that are looked at.
+    looked_at: f64,
     /// Rows with a constant in them.
     pub constant: RowSet,
     limit: f64,
 }
 
 impl Fit {
-    pub fn new(config: &SensingConfig, wavenumber: f64) -> Self {
+    pub fn new(config: &SensingConfig, wavenumber: f64, spectra: &Spectra) -> Self {
         let rows = config.receive_antennas;
         let (phase, gain) = (config.element_phase_std_rad, config.element_gain_std);
         Self {
@@ -99,6 +105,7 @@ impl Fit {
             beam_noise: [0.0; BEAMS],
             displaced: 0.0,
             turning: [0.0; 2],
+            looked_at: spectra.looked_at() as f64,
             constant: RowSet::default(),
             limit: energy_threshold(rows, MISFIT_PROBABILITY),
         }
@@ -139,16 +146,37 @@ impl Fit {
             steering *= step;
         }
         let left = spectra.leave(fraction + point[2], &self.responses, &self.beams, &mut self.noise);
-        let free = (spectra.bins() - STREAMS) as f64;
+        let (bins, looked_at) = (spectra.bins() as f64, self.looked_at);
+        let free = looked_at * (bins - STREAMS as f64) / bins;
         self.noise.iter_mut().for_each(|noise| *noise /= free);
         let lever = rows as f64 * (rows * rows - 1) as f64 / 12.0;
         self.beam_noise = [left.beams[0] / (free * rows as f64), left.beams[1] / (free * lever.max(f64::MIN_POSITIVE))];
         self.turning = turning(&left, window, self.beam_noise[0] * rows as f64);
         self.constant = (0..rows).fold(RowSet::default(), |set, row| {
             let [energy, constant, _] = spectra.row_energy(row);
-            let stands_out = constant > CONSTANT_PART * (energy + constant) && constant > 64.0 * energy / free;
+            let stands_out = constant > CONSTANT_PART * (energy + constant) && constant > 64.0 * energy / bins;
             if stands_out { set.with(row) } else { set }
         });
+    }
+
+    /// The part of each row's complex conjugate that is in it, where that is more than noise; says whether any is.
+    pub fn find_images(&self, spectra: &mut Spectra, delay: f64, images: &mut [Complex64]) -> bool {
+        let mut any = false;
+        for (row, image) in images.iter_mut().enumerate() {
+            let (sum, energy) = spectra.image_of_row(row, delay, self.responses[row]);
+            let part = if energy > 0.0 { sum / energy } else { Complex64::ZERO };
+            let stands_out = part.norm_sqr() * energy > IMAGE_DEVIATIONS * self.noise[row];
+            if stands_out && part.norm() < MOST_IMAGE {
+                *image += part;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// What the rows show of one echo, g, and the energy ⟨g, g⟩ of that.
+    pub fn common_response(&self, gram: &Gram) -> ([Complex64; STREAMS], f64) {
+        self.common(gram, None)
     }
 
     /// Looks at the rows; `None` where they fit. Sets what their errors displace sin φ by.
@@ -171,8 +199,13 @@ impl Fit {
             let along = inner(gram, common, own).norm_sqr() / power;
             across += (inner(gram, own, own).re - along) / self.noise[row];
         }
-        let (phases, energy) = self.phase_errors(gram, common, power, noise);
         let fits = across <= self.limit + rows as f64 * allowed;
+        // Mostly there is nothing to see.
+        let plain: f64 = self.ratios(gram, common, power).map(|ratio| (ratio - 1.0).norm_sqr()).sum();
+        if fits && plain * power <= self.limit * noise {
+            return None;
+        }
+        let (phases, energy) = self.phase_errors(gram, common, power, noise);
         // A row's error shows by this part in what is left of the phases at least, where it is the only one.
         let shown = 1.0 - self.edge_lever() - 1.0 / rows as f64;
         let limit = PHASE_LIMIT_RAD * PHASE_LIMIT_RAD * shown + DECLARED * self.declared_phase * self.declared_phase;
@@ -197,16 +230,20 @@ impl Fit {
         (common, inner(gram, common, common).re)
     }
 
+    /// γ_r.
+    fn ratios(&self, gram: &Gram, common: [Complex64; STREAMS], power: f64) -> impl Iterator<Item = Complex64> + '_ {
+        let gram = *gram;
+        let pairs = self.responses.iter().zip(&self.beams);
+        pairs.map(move |(response, beams)| inner(&gram, common, *response) * beams[0] / power)
+    }
+
     /// Σ ψ_r² of the rows' phases without mean and slope, and Σ |γ_r e^{−j(mean + slope)} − 1|² over its variance by noise: on
     /// noise alone that is at most a sum of N_R unit exponentials.
     fn phase_errors(&self, gram: &Gram, common: [Complex64; STREAMS], power: f64, noise: f64) -> (f64, f64) {
         let rows = self.responses.len() as f64;
         let centre = 0.5 * (rows - 1.0);
         let lever = rows * (rows * rows - 1.0) / 12.0;
-        let ratios = || {
-            let pairs = self.responses.iter().zip(&self.beams);
-            pairs.map(|(response, beams)| inner(gram, common, *response) * beams[0] / power)
-        };
+        let ratios = || self.ratios(gram, common, power);
         let (mut mean, mut slope) = (0.0, 0.0);
         for (row, ratio) in ratios().enumerate() {
             let phase = ratio.arg();
@@ -365,7 +402,7 @@ impl Fit {
 }
 
 /// xᴴQy of two responses, in the order in which the streams' Gram matrix takes them.
-fn inner(gram: &Gram, x: [Complex64; STREAMS], y: [Complex64; STREAMS]) -> Complex64 {
+pub(super) fn inner(gram: &Gram, x: [Complex64; STREAMS], y: [Complex64; STREAMS]) -> Complex64 {
     let cross = x[0].conj() * y[1] * gram.cross.conj() + x[1].conj() * y[0] * gram.cross;
     x[0].conj() * y[0] * gram.semantic + x[1].conj() * y[1] * gram.sensing + cross
 }

@@ -19,7 +19,7 @@ pub struct Map {
     pub path_m: Vec<f64>,
     /// sin φ, or the Doppler shift in Hz, of each column.
     pub columns: Vec<f64>,
-    /// `[row][column]`, in units of the mean noise.
+    /// `[row][column]`, in units of what is received in the mean: noise, and the echoes that are not at the cell.
     pub power: Vec<f32>,
     /// Unit exponentials that a cell averages.
     pub looks: usize,

@@ -137,6 +137,23 @@ impl Spectra {
         self.frames.iter().map(|frame| frame.spectrum.bins()).sum()
     }
 
+    /// Bins of one row that [`Self::leave`] looks at, of all frames.
+    pub fn looked_at(&self) -> usize {
+        self.frames.len() * self.first().looked_at()
+    }
+
+    /// The image in a row of the first frame, as [`Spectrum::image_of_row`] says.
+    pub fn image_of_row(&mut self, row: usize, delay: f64, response: [Complex64; STREAMS]) -> (Complex64, f64) {
+        self.frames[0].spectrum.image_of_row(row, delay, response)
+    }
+
+    /// Noise of a bin beyond the streams' band over all rows, if there are such bins: of the first frame.
+    pub fn outside_noise(&self) -> Option<f64> {
+        let spectrum = self.first();
+        let bins = spectrum.outside_bins();
+        (bins > 0).then(|| spectrum.row_energies().iter().map(|energies| energies[2]).sum::<f64>() / bins as f64)
+    }
+
     /// Energy that the streams explain of a row of the first frame, as [`Spectrum::explained_of_row`] says.
     pub fn explained_of_row(&mut self, row: usize, delay: f64, conjugated: bool) -> f64 {
         let Frame { spectrum, gram, .. } = &mut self.frames[0];

@@ -152,6 +152,11 @@ impl TargetSearch {
         &self.targets
     }
 
+    /// The targets found last.
+    pub(super) fn targets(&self) -> &[TargetEcho] {
+        &self.targets
+    }
+
     /// Forgets the targets of the last frame.
     fn begin(&mut self, frame: &EchoFrame<'_>) {
         self.targets.clear();
