@@ -22,6 +22,15 @@ use serde_json::{Value, json};
 
 #[path = "pictures/mutate.rs"]
 mod mutate;
+#[path = "proofs/sensing.rs"]
+mod sensing_proof;
+
+/// Impairments, faults of rows and noise alone at the sensing receiver: `./prove sensing`, ten minutes.
+#[test]
+#[ignore = "half a million trials"]
+fn sensing() {
+    sensing_proof::run();
+}
 
 #[cfg(feature = "soapy")]
 #[path = "proofs/radio.rs"]

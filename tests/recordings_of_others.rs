@@ -560,3 +560,77 @@ fn three_hundred_mutated_metadata_files_are_read_or_refused() {
     }
     assert!((1..300).contains(&read), "{read} were read");
 }
+
+/// Changes the samples of channel `row` from sample `from` of the file on: `change` is given the row's samples.
+fn change_row(copy: &Copy, row: usize, from: usize, change: impl FnOnce(&mut [Complex32])) {
+    let channels = CHANNELS as usize;
+    let mut samples = copy.samples(PAIR);
+    let mut own: Vec<_> = samples.iter().skip(row).step_by(channels).copied().collect();
+    change(&mut own[from..]);
+    samples.iter_mut().skip(row).step_by(channels).zip(own).for_each(|(to, sample)| *to = sample);
+    let bytes: Vec<u8> = samples.iter().flat_map(|z| [z.re.to_le_bytes(), z.im.to_le_bytes()].concat()).collect();
+    copy.write_data(PAIR, &bytes);
+    copy.change(PAIR, |_| {});
+}
+
+/// Root mean square of a row.
+fn rms(row: &[Complex32]) -> f32 {
+    (row.iter().map(|z| z.norm_sqr()).sum::<f32>() / row.len() as f32).sqrt()
+}
+
+/// The sensing receiver's figures of a replay.
+fn array_of(report: &Value) -> &Value {
+    let receivers = report["receivers"].as_array().unwrap();
+    receivers.iter().find(|receiver| receiver["kind"] == "sensing").unwrap()
+}
+
+#[test]
+fn a_row_of_the_array_that_is_not_as_the_others_are_is_named_and_gives_no_wrong_position() {
+    type Change = fn(&mut [Complex32]);
+    let turned: Change = |row| row.iter_mut().for_each(|z| *z *= Complex32::I);
+    let conjugated: Change = |row| row.iter_mut().for_each(|z| *z = z.conj());
+    let late: Change = |row| row.rotate_right(1);
+    let real: Change = |row| row.iter_mut().for_each(|z| z.im = 0.0);
+    let dead: Change = |row| row.fill(Complex32::default());
+    let samples = Copy::new().samples(PAIR).len() / CHANNELS as usize;
+    for (name, fault, from, change) in [
+        ("phase", "phase", 0, turned),
+        ("conjugated", "conjugated", 0, conjugated),
+        ("late", "late", samples / 2, late),
+        ("poor-fit", "no-quadrature", 0, real),
+        ("dead", "dead", 0, dead),
+    ] {
+        // Channel 0 is the communication receiver's.
+        for row in [0, 2] {
+            let copy = Copy::new();
+            change_row(&copy, row + 1, from, change);
+            let (report, _) = copy.report();
+            let figures = array_of(&report);
+            let refused = figures["targets"][0]["refused"][name].as_u64().unwrap_or(0);
+            let (least, most_located) = if from == 0 { (11, 1) } else { (5, 7) };
+            assert!(refused >= least, "row {row}, {fault}: {figures}");
+            let named = json!({ "row": row, "fault": fault, "frames": refused });
+            assert!(figures["row_faults"].as_array().unwrap().contains(&named), "row {row}: {figures}");
+            let target = &report["target"];
+            assert!(target["frames"].as_u64().unwrap() <= most_located, "row {row}, {fault}: {target}");
+            // Where it still was right, so is the position: 6.7 mm is the bound.
+            let rmse_m = target["rmse_m"].as_f64().unwrap_or(0.0);
+            assert!(rmse_m < 0.03, "row {row}, {fault}: {target}");
+        }
+    }
+}
+
+#[test]
+fn a_constant_in_a_row_is_named_and_left_out() {
+    let copy = Copy::new();
+    change_row(&copy, 2, 0, |row| {
+        let constant = Complex32::new(0.3, 0.4) * rms(row);
+        row.iter_mut().for_each(|z| *z += constant);
+    });
+    let (report, _) = copy.report();
+    let figures = array_of(&report);
+    let frames = report["target"]["frames"].as_u64().unwrap();
+    assert!(frames >= 11, "{}", report["target"]);
+    assert!(report["target"]["rmse_m"].as_f64().unwrap() < 0.03, "{}", report["target"]);
+    assert_eq!(figures["row_faults"], json!([{ "row": 1, "fault": "constant", "frames": frames }]));
+}

@@ -1,5 +1,6 @@
 //! How well the echo locates the target, beside the bound: independent trials of fresh frames.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use nalgebra::{Matrix2, Vector2};
@@ -32,6 +33,8 @@ const OUTLIER: f64 = 10.0;
 #[derive(Debug, Default)]
 pub struct Sums {
     no_position: u64,
+    /// Those by the reason.
+    refused: BTreeMap<&'static str, u64>,
     outliers: u64,
     /// Position errors of every trial that gave a position, in m.
     pub errors: Vec<Vector2<f64>>,
@@ -131,6 +134,9 @@ pub fn study(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<Study> 
         sums.times_s.push(took.as_secs_f64() / frames as f64);
         let Some(fix) = estimate.fix else {
             sums.no_position += 1;
+            if let Some(reason) = estimate.status.refusal() {
+                *sums.refused.entry(reason).or_default() += 1;
+            }
             continue;
         };
         let error = Vector2::from(fix.position_m) - Vector2::from(truth.position_m);
@@ -162,6 +168,7 @@ pub fn report(study: &Study, sampling: Sampling) -> Value {
         "rmse_m": sums.rmse_m(),
         "outliers": sums.outliers,
         "no_position": sums.no_position,
+        "refused": sums.refused,
         "bias_m": sums.mean(error[0]).zip(sums.mean(error[1])).map(|(x, y)| [x, y]),
         "nees": sums.mean(sums.normalised_error),
         "path_rate_rmse_m_s": of_rate(sums.rate_errors[0]).map(f64::sqrt),

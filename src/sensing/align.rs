@@ -1,8 +1,10 @@
 //! Coarse alignment: at which whole delay does the echo begin?
 //!
-//! For each lag d the statistic is E(d) = Σ_r c_rᴴ Q⁻¹ c_r / (sps·σ_s²), c_ru = Σ_n y_r[n + d] s_u[n]*, Q the Gram matrix
-//! of the streams: the energy that the two streams explain together, whatever their spatial response. On noise alone it
-//! is a sum of N_R·(streams in use) unit exponentials, so its threshold follows from the false-alarm probability.
+//! For each lag d the statistic is E(d) = Σ_r c_rᴴ Q⁻¹ c_r / V_r, c_ru = Σ_n y_r[n + d] s_u[n]*, Q the Gram matrix of the
+//! streams: the energy that the two streams explain together, whatever their spatial response. V_r is what row r really
+//! receives per sample in the streams' band, echoes included: they are to the other lags what noise is. On noise alone, of
+//! whatever level, E is a sum of N_R·(streams in use) unit exponentials, so its threshold follows from the false-alarm
+//! probability.
 //! Correlation is linear (zero-padded FFTs), not circular. One antenna at the symbol rate is tried first; where its peak
 //! does not stand out by far, the whole window of all antennas decides.
 
@@ -38,10 +40,9 @@ impl Alignment {
     /// A search of all delays for windows of `window` samples.
     pub fn new(config: &SensingConfig, window: usize) -> Self {
         let (sps, lags, false_alarm) = (config.samples_per_symbol, config.lag_range(), config.false_alarm_probability);
-        let noise = sps as f64 * config.noise_power_w;
         Self {
-            quick: SymbolRate::new(window, sps, lags, noise, false_alarm),
-            whole: Correlator::new(window, lags, config.receive_antennas, noise, false_alarm),
+            quick: SymbolRate::new(window, sps, lags, false_alarm),
+            whole: Correlator::of(window, config),
             looked_at_all: false,
         }
     }
@@ -63,6 +64,12 @@ impl Alignment {
         quick.unwrap_or_else(|| self.whole.search(frame))
     }
 
+    /// What a row received per sample in the streams' band, in the middle of the rows; `None` where the last search did not
+    /// look at all rows.
+    pub fn received_power(&mut self) -> Option<f64> {
+        self.looked_at_all.then(|| self.whole.received_power())
+    }
+
     /// Whether the last search saw another echo, further than `near` samples from its peak. The quick search sees the best
     /// one only.
     pub fn saw_another(&self, peak: &Peak, near: isize) -> bool {
@@ -75,7 +82,13 @@ pub(super) struct Correlator {
     section: usize,
     first_lag: isize,
     lags: usize,
-    noise_variance: f64,
+    /// Samples of a row that are not known to be zero.
+    heard: usize,
+    /// Half the streams' band, in bins.
+    edge: usize,
+    /// V_r, and room for them in order.
+    powers: Vec<f64>,
+    ordered: Vec<f64>,
     dft: PlanarDft,
     /// Spectra of the whitened streams: `[stream][part][bin]`.
     streams: Vec<f32>,
@@ -83,32 +96,57 @@ pub(super) struct Correlator {
     samples: Vec<Complex32>,
     rows: usize,
     energy: Vec<f32>,
+    used: [bool; STREAMS],
     /// Thresholds for one and for two streams in use.
     thresholds: [f64; STREAMS],
 }
 
 impl Correlator {
+    /// For a receiver's delays and rows.
+    pub fn of(section: usize, config: &SensingConfig) -> Self {
+        let half_band = config.half_band();
+        Self::new(section, config.lag_range(), config.receive_antennas, half_band, config.false_alarm_probability)
+    }
+
+    /// `half_band` is half the streams' band in cycles per sample.
     pub fn new(
         section: usize,
         [first_lag, last_lag]: [isize; 2],
         rows: usize,
-        noise_variance: f64,
+        half_band: f64,
         false_alarm: f64,
     ) -> Self {
         let lags = (last_lag - first_lag + 1) as usize;
         let length = PlanarDft::fast_length(section + lags - 1);
+        let edge = half_band * length as f64;
         Self {
             section,
             first_lag,
             lags,
-            noise_variance,
+            heard: section + lags - 1,
+            edge: (edge as usize).min((length - 1) / 2),
+            powers: vec![0.0; rows],
+            ordered: vec![0.0; rows],
             dft: PlanarDft::new(length),
             streams: vec![0.0; STREAMS * 2 * length],
             samples: vec![Complex32::default(); STREAMS * length],
             rows,
             energy: vec![0.0; lags],
+            used: [false; STREAMS],
             thresholds: energy_thresholds(rows, false_alarm / lags as f64),
         }
+    }
+
+    /// Says how many samples of a row are not known to be zero; all are until it is said.
+    pub fn hear(&mut self, samples: usize) {
+        self.heard = samples.max(1);
+    }
+
+    /// V_r of the last search, in the middle of the rows.
+    pub fn received_power(&mut self) -> f64 {
+        self.ordered.copy_from_slice(&self.powers);
+        self.ordered.sort_unstable_by(f64::total_cmp);
+        self.ordered[(self.rows - 1) / 2]
     }
 
     pub fn echo_samples(&self) -> usize {
@@ -117,17 +155,24 @@ impl Correlator {
 
     /// The peak over all lags.
     pub fn search(&mut self, frame: &EchoFrame<'_>) -> Peak {
-        let mut energy = std::mem::take(&mut self.energy);
-        energy.fill(0.0);
-        let used = self.profiles(frame, |_, _, profile| add_part_powers(profile, &mut energy));
-        self.energy = energy;
+        let used = self.measure(frame);
         self.peak(used)
     }
 
-    /// The lag whose energy is furthest above the threshold, for noise that is stronger by the factor `noise`, and what
-    /// `left` says is left there of other echoes.
-    pub fn search_above(&mut self, frame: &EchoFrame<'_>, noise: f64, left: impl Fn(isize) -> f64) -> Option<Peak> {
-        let peak = self.search(frame);
+    /// Works out E at all lags; says which streams are in use.
+    pub fn measure(&mut self, frame: &EchoFrame<'_>) -> [bool; STREAMS] {
+        let mut energy = std::mem::take(&mut self.energy);
+        energy.fill(0.0);
+        let used = self.profiles(frame, |_, _, weight, profile| add_part_powers(profile, weight, &mut energy));
+        self.energy = energy;
+        self.used = used;
+        used
+    }
+
+    /// The lag whose energy, as measured last, is furthest above the threshold, for noise that is stronger by the factor
+    /// `noise`, and what `left` says is left there of other echoes.
+    pub fn above(&self, noise: f64, left: impl Fn(isize) -> f64) -> Option<Peak> {
+        let peak = self.peak(self.used);
         let scale = self.energy_scale();
         let above = |index: usize| f64::from(self.energy[index]) * scale - left(self.first_lag + index as isize);
         let best = (0..self.lags).max_by(|a, b| above(*a).total_cmp(&above(*b)))?;
@@ -141,12 +186,16 @@ impl Correlator {
     }
 
     fn energy_scale(&self) -> f64 {
-        (self.dft.length() as f64).powi(-2) / self.noise_variance
+        (self.dft.length() as f64).powi(-2)
     }
 
-    /// Hands over the correlation of each row with each whitened stream in use at all lags, real and imaginary parts,
+    /// Hands over 1/V_r and the correlation of each row with each whitened stream in use at all lags, real and imaginary parts,
     /// [`PlanarDft::length`] times too large; says which streams are in use.
-    fn profiles(&mut self, frame: &EchoFrame<'_>, mut take: impl FnMut(usize, usize, [&[f32]; 2])) -> [bool; STREAMS] {
+    fn profiles(
+        &mut self,
+        frame: &EchoFrame<'_>,
+        mut take: impl FnMut(usize, usize, f32, [&[f32]; 2]),
+    ) -> [bool; STREAMS] {
         let used = frame.used();
         self.load_streams(frame, used);
         let (length, heard) = (self.dft.length(), self.echo_samples());
@@ -155,6 +204,10 @@ impl Correlator {
             samples[..heard].copy_from_slice(&frame.echo_row(row)[..heard]);
             samples[heard..].fill(Complex32::default());
             let echo = self.dft.forward(samples);
+            let band = echo.iter().map(|part| power(&part[..=self.edge]) + power(&part[length - self.edge..]));
+            let received = band.sum::<f64>() / ((2 * self.edge + 1) * self.heard) as f64;
+            self.powers[row] = received;
+            let weight = if received > 0.0 { (1.0 / received) as f32 } else { 0.0 };
             let streams = self.streams.chunks_exact(2 * length);
             for (product, stream) in self.samples.chunks_exact_mut(length).zip(streams) {
                 conjugate_product(echo, stream.split_at(length).into(), product);
@@ -162,7 +215,7 @@ impl Correlator {
             for (stream, product) in self.samples.chunks_exact(length).enumerate().filter(|(stream, _)| used[*stream]) {
                 // The parts have changed places on the way in and out.
                 let [im, re] = self.dft.forward(product);
-                take(row, stream, [&re[..self.lags], &im[..self.lags]]);
+                take(row, stream, weight, [&re[..self.lags], &im[..self.lags]]);
             }
         }
         used
@@ -191,9 +244,10 @@ impl Correlator {
     /// Writes the correlations `[row][stream][lag]` with whitened streams, on a scale on which noise has unit variance;
     /// says which streams are in use, the others' rows being zero.
     pub fn write_profiles(&mut self, frame: &EchoFrame<'_>, profiles: &mut [Complex32]) -> [bool; STREAMS] {
-        let scale = (1.0 / (self.dft.length() as f64 * self.noise_variance.sqrt())) as f32;
+        let scale = (1.0 / self.dft.length() as f64) as f32;
         let lags = self.lags;
-        let used = self.profiles(frame, |row, stream, [re, im]| {
+        let used = self.profiles(frame, |row, stream, weight, [re, im]| {
+            let scale = scale * weight.sqrt();
             let out = &mut profiles[(row * STREAMS + stream) * lags..][..lags];
             out.iter_mut().zip(re.iter().zip(im)).for_each(|(out, (re, im))| *out = Complex32::new(*re, *im) * scale);
         });
@@ -323,15 +377,40 @@ fn powers_body(values: &[Complex32], energy: &mut [f32]) {
 }
 
 dispatched! {
-    /// `energy[n] += re[n]² + im[n]²`.
-    fn add_part_powers(parts: [&[f32]; 2], energy: &mut [f32]) = part_powers_body
+    /// `energy[n] += weight·(re[n]² + im[n]²)`.
+    fn add_part_powers(parts: [&[f32]; 2], weight: f32, energy: &mut [f32]) = part_powers_body
 }
 
 #[inline(always)]
-fn part_powers_body([re, im]: [&[f32]; 2], energy: &mut [f32]) {
+fn part_powers_body([re, im]: [&[f32]; 2], weight: f32, energy: &mut [f32]) {
     for (energy, (re, im)) in energy.iter_mut().zip(re.iter().zip(im)) {
-        *energy += re * re + im * im;
+        *energy += weight * (re * re + im * im);
     }
+}
+
+/// Σ value².
+pub(super) fn power(values: &[f32]) -> f64 {
+    let mut sum = [0f32];
+    add_squares(values, &mut sum);
+    sum[0].into()
+}
+
+dispatched! {
+    /// Adds Σ value².
+    pub fn add_squares(values: &[f32], sum: &mut [f32; 1]) = squares_body
+}
+
+#[inline(always)]
+fn squares_body(values: &[f32], sum: &mut [f32; 1]) {
+    const WIDE: usize = 64;
+    let mut lanes = [0f32; WIDE];
+    let (groups, rest) = values.as_chunks::<WIDE>();
+    for group in groups {
+        for (lane, value) in lanes.iter_mut().zip(group) {
+            *lane += value * value;
+        }
+    }
+    sum[0] += lanes.iter().sum::<f32>() + rest.iter().map(|value| value * value).sum::<f32>();
 }
 
 dispatched! {
@@ -414,9 +493,13 @@ mod tests {
         product_body([&a, &b], [&c, &d], &mut slow);
         assert_eq!(fast, slow);
         let (mut fast, mut slow) = (c.clone(), c);
-        add_part_powers([&a, &b], &mut fast);
-        part_powers_body([&a, &b], &mut slow);
+        add_part_powers([&a, &b], 0.3, &mut fast);
+        part_powers_body([&a, &b], 0.3, &mut slow);
         assert_eq!(fast, slow);
+        let mut sums = [[0f32]; 2];
+        add_squares(&a, &mut sums[0]);
+        squares_body(&a, &mut sums[1]);
+        assert_eq!(sums[0], sums[1]);
     }
 
     #[test]

@@ -213,10 +213,11 @@ impl CoherentEstimator {
         let begin_s = self.times_s[0];
         spectra.set_times(self.times_s.iter().map(|time_s| (time_s - begin_s) / period_s));
         let gram = if moving { spectra.turn(rate * period_s) } else { spectra.gram() };
-        match self.estimator.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
+        match self.estimator.locate(Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window }) {
             Ok(fix) => nothing(Status::Located).map(|estimate| Estimate { fix: Some(fix), ..estimate }),
             Err(status) => nothing(status),
         }
+        .map(|estimate| estimate.seen(self.estimator.seen()))
     }
 }
 
@@ -258,9 +259,8 @@ impl RateSearch {
     fn new(estimator: &Estimator, window: usize, settings: &CoherentFrames) -> Self {
         let (config, frames) = (estimator.config(), settings.frames);
         let rows = config.receive_antennas;
-        let noise = config.samples_per_symbol as f64 * config.noise_power_w;
         let false_alarm = config.false_alarm_probability;
-        let correlator = Correlator::new(window, config.lag_range(), rows, noise, false_alarm);
+        let correlator = Correlator::of(window, config);
         let step = TAU / (STEPS * frames as f64 * settings.interval_s);
         let fastest = TAU * settings.path_rate_max_m_s / config.wavelength_m;
         let reach = if config.moving { (fastest / step).ceil() as i32 } else { 0 };

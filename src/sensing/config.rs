@@ -50,7 +50,7 @@ pub struct SensingConfig {
     pub reflection: Reflection,
     /// Shortest and longest path TR → target → SRE that is searched, in metres; ±5 σ_Δ are added on either side.
     pub path_range_m: [f64; 2],
-    /// Probability that noise alone passes for an echo, per frame.
+    /// Probability that noise alone passes for an echo, per look at a frame; there are three, for carrier offsets.
     pub false_alarm_probability: f64,
     /// A position is reported only where its log-posterior leads every other candidate by this many nats.
     pub ambiguity_nats: f64,
@@ -83,7 +83,7 @@ impl SensingConfig {
                 Reflectivity::Known => Reflection::Known(scene.channel.reflection_coefficient.into()),
             },
             path_range_m: [direct_m, direct_m + SEARCH_SYMBOLS * symbol_m],
-            false_alarm_probability: 1e-4,
+            false_alarm_probability: 3.5e-5,
             ambiguity_nats: 8.0,
         }
     }
@@ -96,6 +96,22 @@ impl SensingConfig {
     /// Metres that a wave travels in one sample period.
     pub fn sample_path_m(&self) -> f64 {
         SPEED_OF_LIGHT_M_S * self.sample_period_s()
+    }
+
+    /// Whether elements may be off.
+    pub(super) fn declares_errors(&self) -> bool {
+        self.element_phase_std_rad > 0.0 || self.element_gain_std > 0.0
+    }
+
+    /// The part of an echo's energy that elements which are off may make it miss its model by, at most.
+    pub(super) fn errors_part(&self) -> f64 {
+        let variance = self.element_phase_std_rad.powi(2) + self.element_gain_std.powi(2);
+        (40.0 * variance).min(0.5)
+    }
+
+    /// Half the streams' band, in cycles per sample.
+    pub(super) fn half_band(&self) -> f64 {
+        (1.0 + self.roll_off) / 2.0 / self.samples_per_symbol as f64
     }
 
     /// σ_Δ in samples.

@@ -12,6 +12,9 @@ const LOOK_EVERY: u64 = 64;
 /// Frames in which others are looked for after the last one that had some.
 const KEEP_LOOKING: u64 = 16;
 
+/// Echoes less than so many samples apart that no direction fits are rows that do not fit.
+const ONE_DELAY: f64 = 0.5;
+
 /// Finds the targets of each frame. Frames that are added up in phase show the strongest only.
 pub struct Detector {
     estimator: CoherentEstimator,
@@ -60,7 +63,9 @@ impl Detector {
         let due = self.frames.is_multiple_of(self.look_every) || self.alone < KEEP_LOOKING;
         self.frames += 1;
         self.alone = self.alone.saturating_add(1);
+        // Where a row is to blame, two echoes of one delay would explain what it shows as well.
         if let (Some(peak), Some(reached)) = (peak, estimator.reached())
+            && first.rows == 0
             && (due || estimator.may_hold_another(&peak))
         {
             self.look(frame, &first, TargetEcho::at(reached.delay, reached.sine), left_part);
@@ -78,6 +83,11 @@ impl Detector {
         if count < 2 {
             return;
         }
+        let delays = || self.search.targets().iter().map(|target| target.delay_samples);
+        let apart = delays().fold(f64::NEG_INFINITY, f64::max) - delays().fold(f64::INFINITY, f64::min);
+        if first.status == Status::PoorFit && apart < ONE_DELAY {
+            return;
+        }
         self.alone = 0;
         let mut strongest = *first;
         for index in 0..count {
@@ -85,19 +95,19 @@ impl Detector {
                 continue;
             };
             let Some(reached) = reached else { continue };
-            let estimate = |status, fix| Estimate {
-                status,
-                fix,
-                coarse_delay_samples: reached.delay.round() as isize,
-                detection_energy: reached.energy,
-                frames: 1,
+            let estimate = |status, fix| {
+                let coarse_delay_samples = reached.delay.round() as isize;
+                Estimate { status, fix, coarse_delay_samples, detection_energy: reached.energy, ..Estimate::LEARNING }
+                    .seen(estimator.seen())
             };
             match fix {
                 Ok(fix) if self.search.fits(reached.energy, reached.misfit) => {
                     self.found.push(estimate(Status::Located, Some(fix)));
                 }
-                // Something is there that one target does not explain.
-                fix if index == 0 => strongest = estimate(fix.err().unwrap_or(Status::Ambiguous), None),
+                // Something is there that one target does not explain, and that no row is to blame for.
+                fix if index == 0 && first.rows == 0 => {
+                    strongest = estimate(fix.err().unwrap_or(Status::Ambiguous), None)
+                }
                 _ => {}
             }
         }

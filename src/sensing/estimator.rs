@@ -3,11 +3,14 @@
 
 use std::f64::consts::TAU;
 
-use nalgebra::{Matrix2, Vector2, Vector3};
-use num_complex::Complex64;
-use serde::{Deserialize, Serialize};
+use nalgebra::{Matrix2, Matrix3, Vector2, Vector3};
+use num_complex::{Complex32, Complex64};
+
+mod mend;
 
 use super::align::{Alignment, Peak};
+use super::estimate::{Estimate, Fix, Seen, Status};
+use super::fit::{Fit, RowSet, inner};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum, Posterior};
 use super::search::{CANDIDATES, Candidate, Search, climb};
@@ -15,8 +18,9 @@ use super::spectra::{Spectra, no_correlations};
 use super::spectrum::{Correlations, Gram};
 use super::targets::View;
 use super::track::{MAX_TRACKS, Measurement, PathRate};
-use super::{EchoFrame, Reflection, STREAMS, SensingConfig};
-use crate::array::Beams;
+use super::{EchoFrame, Planar, Reflection, STREAMS, SensingConfig};
+use crate::array::{Beams, distance_m};
+use crate::dsp::rotate;
 use crate::scene::Point;
 use crate::{Error, Result};
 
@@ -26,8 +30,25 @@ const NO_LEVERAGE: f64 = 1e-7;
 const SETTLED: f64 = 2e-2;
 /// Least log-probability that an expectation gives: a target may always be elsewhere.
 const SURPRISE_NATS: f64 = -50.0;
+/// A point whose direction is this part of a beam from a position's is not the one that belongs to it.
+const OTHER_ROOT: f64 = 0.02;
 /// Rounds of estimating how the echo turns: the second one sees what the first left.
 const TURNS: usize = 2;
+/// Turns in the window by which an echo is turned back where none is found as it is.
+const OFFSET_TURNS: f64 = 0.16;
+/// Square of the deviations by which an echo may miss the beams' responses.
+const MISSED: f64 = 36.0;
+/// Deviations of the timing error that a clock which holds stays within.
+const CLOCK_DEVIATIONS: f64 = 5.0;
+/// Likeness to the direct path's response, and distance from its direction in beams, of leakage.
+const DIRECT_LIKENESS: f64 = 0.95;
+const DIRECT_BEAMS: f64 = 0.02;
+/// Deviations that this may be more.
+const DIRECT_DEVIATIONS: f64 = 5.0;
+/// Least part of an echo's energy that counts as noise: rounding.
+const ROUNDING: f64 = 1e-12;
+/// The same while the delay is not settled.
+const UNSETTLED: f64 = 1e-6;
 /// An echo in a symbol's neighbourhood is taken for the same one by the quick look for another: so many symbols.
 const NEAR_SYMBOLS: usize = 3;
 /// The window's energy must be this many deviations above the noise's to hint at another echo, ...
@@ -39,108 +60,12 @@ const BEHIND_NATS: f64 = 60.0;
 /// While it is not known how the echo turns, they may be this part of the likelihood behind as well.
 const BEHIND_PART: f64 = 1e-4;
 
-/// Whether there is a position, and if not, why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Status {
-    /// The target was located.
-    Located,
-    /// The beams leave the departure direction undetermined while β_0 is unknown.
-    Unidentifiable,
-    /// No echo stands out of the noise at the set false-alarm probability.
-    BelowThreshold,
-    /// An echo was found, but more than one position explains it about as well.
-    Ambiguous,
-    /// An echo was found whose directions do not meet before both arrays.
-    OutOfView,
-    /// What stands still is not known well enough yet to be removed, so nothing was looked for.
-    Learning,
-    /// The frames that should have been added up do not belong together: one is missing, or the beams changed.
-    Interrupted,
-    /// The frames' echoes do not add up in phase: each has a timing error or a phase of its own, or the path's rate is none
-    /// of those searched.
-    Incoherent,
-}
-
-impl Status {
-    /// Why a position was refused, as reports name it; nothing where there is one, or where none was looked for.
-    pub fn refusal(self) -> Option<&'static str> {
-        match self {
-            Self::Located | Self::Learning | Self::Interrupted => None,
-            Self::BelowThreshold => Some("too-weak"),
-            Self::Unidentifiable | Self::Ambiguous => Some("ambiguous"),
-            Self::OutOfView => Some("poor-fit"),
-            Self::Incoherent => Some("clock-moves"),
-        }
-    }
-}
-
-/// Where the target is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Fix {
-    /// Position (x, y) in metres.
-    pub position_m: Point,
-    /// Covariance of the position in m², from the observed information, the timing prior and the elements' errors.
-    pub covariance_m2: [[f64; 2]; 2],
-    /// The trace of the covariance's part that the elements' errors make, which no bound on noise knows of.
-    pub displacement_m2: f64,
-    /// Directions and delay by the echo alone, for a tracker.
-    pub measurement: Measurement,
-    /// T = τ + Δτ: the delay as this receiver's clock sees it.
-    pub delay_s: f64,
-    /// θ, direction TR → target.
-    pub departure_rad: f64,
-    /// φ, direction SRE → target.
-    pub arrival_rad: f64,
-    /// β_0 as estimated, or as known.
-    pub reflection: Complex64,
-}
-
-impl Fix {
-    /// eᵀC⁻¹e, the squared error against a known position over the reported covariance: 2 in the mean where that is true.
-    /// `None` where the covariance is singular.
-    pub fn normalised_error(&self, truth_m: Point) -> Option<f64> {
-        let error = Vector2::from(self.position_m) - Vector2::from(truth_m);
-        let covariance = Matrix2::from_fn(|i, j| self.covariance_m2[i][j]);
-        Some((error.transpose() * covariance.try_inverse()? * error)[0])
-    }
-}
-
 /// How the echo turns within the window.
 #[derive(Debug, Clone, Copy, Default)]
 struct Turning {
     /// Radians a sample.
     rate: f64,
     variance: f64,
-}
-
-/// What one frame's echo says.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// Whether there is a fix, and if not, why.
-    pub status: Status,
-    /// The position, where there is one.
-    pub fix: Option<Fix>,
-    /// The best whole delay, in samples.
-    pub coarse_delay_samples: isize,
-    /// The energy that both streams explain at that delay over the noise's, summed over antennas and streams.
-    pub detection_energy: f64,
-    /// Frames that it is made of.
-    pub frames: usize,
-}
-
-impl Estimate {
-    /// The estimate of a frame in which nothing was looked for yet.
-    pub const LEARNING: Self =
-        Self { status: Status::Learning, fix: None, coarse_delay_samples: 0, detection_energy: 0.0, frames: 1 };
-
-    /// The estimate of so many frames that were taken in, where the next frame does not belong to them.
-    pub(super) const fn interrupted(frames: usize) -> Self {
-        Self { status: Status::Interrupted, frames, ..Self::LEARNING }
-    }
-
-    pub(super) fn without_fix(status: Status, peak: &Peak, frames: usize) -> Self {
-        Self { status, fix: None, coarse_delay_samples: peak.lag, detection_energy: peak.energy, frames }
-    }
 }
 
 /// The estimator, with all its scratch.
@@ -157,8 +82,22 @@ pub struct Estimator {
     beams: [Vec<Complex64>; STREAMS],
     leverage: f64,
     expectations: Vec<Expectation>,
-    /// Noise variance of a bin.
+    /// How well the echo fits.
+    fit: Fit,
+    /// Noise variance of a bin, as the echo shows it.
     noise_variance: f64,
+    /// As [`Likelihood::arrival_part`] and [`Likelihood::displaced`].
+    arrival_part: f64,
+    displaced: [f64; 2],
+    seen: Seen,
+    /// The echo turned back, `[row][sample]`, and by how many radians a sample.
+    turned: Vec<Complex32>,
+    turned_by: f64,
+    /// The part of each row's complex conjugate that is in it.
+    images: Vec<Complex64>,
+    /// Room for all that is heard of a frame, and by how many radians a sample it is turned back in there.
+    whole: Vec<Complex32>,
+    offset: f64,
     /// What the last fine stage came to, with a position or without.
     reached: Option<Reached>,
 }
@@ -178,12 +117,30 @@ pub(super) struct Reached {
     pub misfit: f64,
 }
 
+/// ℓ on the present correlations, borrowing those fields alone that it is made of.
+macro_rules! likelihood {
+    ($estimator:ident, $gram:expr) => {
+        Likelihood {
+            correlations: &$estimator.correlations,
+            gram: $gram,
+            beams: &$estimator.beams,
+            wavenumber: $estimator.wavenumber,
+            noise_variance: $estimator.noise_variance,
+            arrival_part: $estimator.arrival_part,
+            displaced: $estimator.displaced,
+            reflection: $estimator.config.reflection,
+        }
+    };
+}
+
 /// What the fine stage works with besides the correlations.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub gram: Gram,
     pub lag: isize,
     pub fraction: f64,
+    /// Samples of it that were received and not expected.
+    pub length: usize,
 }
 
 impl Estimator {
@@ -201,19 +158,29 @@ impl Estimator {
             )));
         }
         let (transmit, rows) = (config.transmit_antennas, config.receive_antennas);
+        let spectra = Spectra::new(&config, window, frames);
         Ok(Self {
             window,
+            fit: Fit::new(&config, wavenumber(config.spacing_wavelengths), &spectra),
             wavenumber: wavenumber(config.spacing_wavelengths),
             geometry: Geometry::new(&config),
             alignment: Alignment::new(&config, window),
-            spectra: Spectra::new(&config, window, frames),
+            spectra,
             search: Search::new(transmit, rows, config.spacing_wavelengths),
             correlations: no_correlations(rows),
             slope_correlations: no_correlations(rows),
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
             expectations: Vec::with_capacity(MAX_TRACKS),
-            noise_variance: noise_variance(&config, window, window),
+            noise_variance: 0.0,
+            arrival_part: 1.0,
+            displaced: [0.0; 2],
+            seen: Seen::default(),
+            turned: vec![Complex32::default(); rows * window],
+            turned_by: 0.0,
+            images: vec![Complex64::ZERO; rows],
+            whole: vec![Complex32::default(); rows * (window + (last - first) as usize)],
+            offset: 0.0,
             reached: None,
             config,
         })
@@ -244,22 +211,64 @@ impl Estimator {
     }
 
     /// The same, and where the echo was found. `None` where none was.
+    ///
+    /// A carrier offset of 1 ppm can be a fifth of a turn in the window: where nothing stands out of the noise, the echo is
+    /// looked for turned back and forth as well.
     pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
         self.use_beams(frame.beams);
-        self.noise_variance = noise_variance(&self.config, self.window, self.window);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
+        self.offset = 0.0;
+        if peak.energy >= peak.threshold {
+            return self.estimate_at(frame, gram, peak);
+        }
+        let mut whole = std::mem::take(&mut self.whole);
+        let count = self.alignment.echo_samples();
+        let mut found = None;
+        for turns in [OFFSET_TURNS, -OFFSET_TURNS] {
+            let rate = turns * TAU / self.window as f64;
+            for (row, to) in whole.chunks_exact_mut(count).enumerate() {
+                to.copy_from_slice(&frame.echo_row(row)[..count]);
+                rotate(to, 0.0, -rate);
+            }
+            let turned = EchoFrame { echo: Planar::new(&whole, count), echo_start: 0, ..*frame };
+            let peak = self.alignment.search(&turned, self.spectra.first());
+            if peak.energy >= peak.threshold {
+                self.offset = rate;
+                found = Some(self.estimate_at(&turned, gram, peak));
+                break;
+            }
+        }
+        self.whole = whole;
+        found.unwrap_or_else(|| self.estimate_at(frame, gram, peak))
+    }
+
+    /// The fine stage at a peak, where that stands out of the noise.
+    fn estimate_at(&mut self, frame: &EchoFrame<'_>, gram: Gram, peak: Peak) -> (Estimate, Option<Peak>) {
         let nothing = |status| Estimate::without_fix(status, &peak, 1);
         if let Some(status) = self.refusal(&peak) {
-            return (nothing(status), None);
+            let received = self.alignment.received_power().unwrap_or(0.0);
+            let noise_power_w = received / self.config.samples_per_symbol as f64;
+            return (nothing(status).seen(Seen { noise_power_w, ..Seen::default() }), None);
         }
         let first = (peak.lag - self.alignment.first_lag()) as usize;
-        self.spectra.load_echo(0, (0..self.config.receive_antennas).map(|row| &frame.echo_row(row)[first..]));
-        let estimate = match self.locate(Window { gram, lag: peak.lag, fraction: peak.fraction }) {
+        let rows = self.config.receive_antennas;
+        let echo = move |row: usize| &frame.echo_row(row)[first..];
+        self.spectra.load_echo(0, (0..rows).map(echo));
+        let window = Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window };
+        let mut result = self.locate_mended(window, frame, (0..rows).map(echo));
+        if self.is_noisy() && self.seen.rows == 0 {
+            let clipped = (0..rows).filter(|row| mend::is_clipped(&echo(*row)[..self.window]));
+            let clipped = clipped.fold(RowSet::default(), RowSet::with);
+            if clipped != RowSet::default() {
+                (self.seen.rows, result) = (clipped.0, Err(Status::Clipped));
+            }
+        }
+        let estimate = match result {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
             Err(status) => nothing(status),
         };
-        (estimate, Some(peak))
+        (estimate.seen(self.seen), Some(peak))
     }
 
     /// Whether the frame estimated last may hold another echo than that of `peak`: one that the delay search saw, or so
@@ -270,9 +279,13 @@ impl Estimator {
             return true;
         }
         let Some(reached) = self.reached else { return false };
-        let (energy, bins) = self.spectra.first().echo_energy();
-        let noise = bins as f64 + NOISE_DEVIATIONS * (bins as f64).sqrt();
-        energy / self.noise_variance - reached.energy > noise + EDGES_PART * reached.energy
+        let Some(noise) = self.spectra.outside_noise() else { return false };
+        let outside = self.spectra.first().outside_bins() as f64;
+        let inside = self.spectra.bins() as f64;
+        let rows = self.config.receive_antennas as f64;
+        let left = self.fit.left() * inside * rows;
+        let scatter = NOISE_DEVIATIONS * (inside / rows * (1.0 + inside / outside)).sqrt();
+        left > noise * (inside + scatter) + EDGES_PART * reached.energy * self.noise_variance
     }
 
     /// Locates one of several targets from its view.
@@ -281,11 +294,17 @@ impl Estimator {
         frame: &EchoFrame<'_>,
         view: &View<'_>,
     ) -> (Result<Fix, Status>, Option<Reached>) {
-        self.noise_variance = noise_variance(&self.config, self.window, view.length);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
-        self.spectra.load_echo(0, (0..self.config.receive_antennas).map(|row| view.echo.row(row)));
-        let fix = self.locate(Window { gram, lag: view.lag, fraction: view.fraction });
+        let rows = self.config.receive_antennas;
+        self.spectra.load_echo(0, (0..rows).map(|row| view.echo.row(row)));
+        let window = Window { gram, lag: view.lag, fraction: view.fraction, length: view.length };
+        let fix = self.locate_mended(window, frame, (0..rows).map(|row| view.echo.row(row)));
         (fix, self.reached)
+    }
+
+    /// What the fit of the echo estimated last showed beside a position.
+    pub(super) fn seen(&self) -> Seen {
+        self.seen
     }
 
     /// Where the fine stage saw the echo of the frame estimated last.
@@ -322,18 +341,14 @@ impl Estimator {
     /// The fine stage, on loaded spectra.
     pub(super) fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
         self.reached = None;
+        self.seen = Seen::default();
+        (self.arrival_part, self.displaced) = (1.0, [0.0; 2]);
         self.spectra.correlate(window.fraction, &mut self.correlations);
+        self.noise_variance = self.unsettled_noise(&window);
         let mut points = [Vector3::zeros(); CANDIDATES];
-        let likelihood = likelihood_of(
-            &self.config,
-            &self.correlations,
-            window.gram,
-            &self.beams,
-            self.wavenumber,
-            self.noise_variance,
-        );
-        let mut count = self.search.starts(&likelihood, &mut points);
-        let behind_part = if self.config.moving { BEHIND_PART } else { 0.0 };
+        let likelihood = likelihood!(self, window.gram);
+        let mut count = self.search.starts(&likelihood, self.config.errors_part(), &mut points);
+        let behind_part = if self.config.moving { BEHIND_PART } else { 0.0 } + self.config.errors_part();
         count = self.settle(&mut window, &mut points, count, behind_part)?;
         let mut turning = None;
         if self.config.moving {
@@ -343,22 +358,124 @@ impl Estimator {
                 so_far = Turning { rate: so_far.rate + more.rate, ..more };
                 window.gram = self.spectra.turn(so_far.rate);
                 self.spectra.correlate(window.fraction, &mut self.correlations);
-                count = self.settle(&mut window, &mut points, count, 0.0)?;
+                count = self.settle(&mut window, &mut points, count, self.config.errors_part())?;
             }
             turning = Some(so_far);
         }
-        let likelihood = likelihood_of(
-            &self.config,
-            &self.correlations,
-            window.gram,
-            &self.beams,
-            self.wavenumber,
-            self.noise_variance,
-        );
         let reference = window.lag as f64 + window.fraction;
+        let unsettled = self.noise_variance;
+        let fault = self.judge(&window, &points[0]);
+        let likelihood = likelihood!(self, window.gram);
         self.reached = Some(reach(&likelihood, reference, &points[0]));
+        if let Some(status) = fault {
+            return Err(status);
+        }
+        if self.is_direct(&likelihood, &points[0], reference) {
+            return Err(Status::Leakage);
+        }
         let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
-        Ok(self.fix(&best, &likelihood.evaluate(&point), &point, reference, turning))
+        let point = self.own_point(&likelihood, &best, point);
+        let best = self.geometry.weigh(&likelihood, reference, best, &point).ok_or(Status::OutOfView)?;
+        if !is_covariance(&best.covariance) || self.geometry.is_curved(&likelihood, reference, &best) {
+            return Err(Status::Ambiguous);
+        }
+        let late = reference + best.delta - self.geometry.arrival(best.position)[1];
+        if late.abs() > CLOCK_DEVIATIONS * self.config.timing_error_std().max(1.0) {
+            return Err(Status::Incoherent);
+        }
+        let value = likelihood.evaluate(&point);
+        if self.misses_the_beams(&likelihood, &point, &value) {
+            return Err(Status::PoorFit);
+        }
+        let turning = turning.map(|turning| {
+            // It was found before the noise was.
+            let variance = turning.variance * self.noise_variance / unsettled;
+            Turning { rate: turning.rate + self.turned_by + self.offset, variance }
+        });
+        Ok(self.fix(&best, &likelihood.informed(&value.hessian), &point, reference, turning))
+    }
+
+    /// Whether no direction has the beams in the ratio in which the echo shows them: by far more than noise and declared errors
+    /// of the transmit elements let one see.
+    fn misses_the_beams(&self, likelihood: &Likelihood<'_>, point: &Parameters, value: &Value) -> bool {
+        if self.config.reflection != Reflection::Unknown {
+            return false;
+        }
+        let missed = 2.0 * (likelihood.free_fit(point) - value.log_likelihood);
+        let deviations = [self.config.element_phase_std_rad, self.config.element_gain_std];
+        missed > MISSED * (1.0 + likelihood.misfit_spread(point, value, deviations))
+    }
+
+    /// Whether an echo is the direct path from the transmitter: by its delay, its direction and what it shows of the beams.
+    fn is_direct(&self, likelihood: &Likelihood<'_>, point: &Parameters, reference: f64) -> bool {
+        let (from, to) = (self.config.transmitter, self.config.receiver);
+        let direct_m = distance_m(from, to);
+        let delay = direct_m / self.config.sample_path_m();
+        let late = reference + point[2] - delay;
+        if direct_m <= 0.0 || late.abs() > 5.0 * self.config.timing_error_std() + 2.0 {
+            return false;
+        }
+        let sine = (from[1] - to[1]) / direct_m;
+        let beams = self.config.spacing_wavelengths * self.config.receive_antennas as f64;
+        let turns = (point[1] - sine) * self.config.spacing_wavelengths;
+        let apart = (turns - turns.round()).abs() * self.config.receive_antennas as f64;
+        let declared = self.config.element_phase_std_rad.hypot(self.config.element_gain_std) / self.wavenumber;
+        let deviation = (-likelihood.informed(&likelihood.evaluate(point).hessian)[(1, 1)]).powf(-0.5);
+        let unsure = DIRECT_DEVIATIONS * beams * (deviation.max(0.0) + declared);
+        if apart > DIRECT_BEAMS + unsure {
+            return false;
+        }
+        let response = beam_jets(&self.beams, self.wavenumber, -sine).map(|jet| jet[0]);
+        let (seen, energy) = self.fit.common_response(&likelihood.gram);
+        let alike = inner(&likelihood.gram, response, seen).norm_sqr();
+        alike > DIRECT_LIKENESS * inner(&likelihood.gram, response, response).re * energy
+    }
+
+    /// The maximum of ℓ that belongs to a position: mostly the point that it was reached from, but two starts may lead to one
+    /// position.
+    fn own_point(&self, likelihood: &Likelihood<'_>, best: &Maximum, point: Parameters) -> Parameters {
+        let [departure, arrival] = self.geometry.sines(best.position);
+        let apart = (departure - point[0]).abs() * self.config.transmit_antennas as f64;
+        if apart < OTHER_ROOT {
+            return point;
+        }
+        climb(likelihood, Vector3::new(departure, arrival, best.delta)).point
+    }
+
+    /// The noise of a bin by what the streams leave of the rows' energies, good enough to compare candidates.
+    fn unsettled_noise(&self, window: &Window) -> f64 {
+        let rows = self.config.receive_antennas;
+        let energy: f64 = (0..rows).map(|row| self.spectra.row_energy(row)[0]).sum();
+        let explained: f64 = self.correlations[0].iter().map(|c| window.gram.explained(*c)).sum();
+        let left = (energy - explained).max(UNSETTLED * energy).max(f64::MIN_POSITIVE);
+        left / (rows * self.spectra.bins()) as f64 * self.unknown_part(window)
+    }
+
+    /// What is expected in place of samples that are not known adds no noise and no information.
+    fn unknown_part(&self, window: &Window) -> f64 {
+        (self.window as f64 / window.length as f64).powi(2)
+    }
+
+    /// Measures the noise beside the echo at a point, and looks whether the rows fit; why they do not, if so.
+    fn judge(&mut self, window: &Window, point: &Parameters) -> Option<Status> {
+        let Self { fit, spectra, correlations, .. } = self;
+        fit.take_apart(spectra, correlations, &window.gram, point, window.fraction, self.window);
+        let fault = fit.judge(spectra, &window.gram, window.fraction + point[2]);
+        let [sum, difference] = fit.beam_noise;
+        let rows = self.config.receive_antennas;
+        let energy: f64 = (0..rows).map(|row| self.spectra.row_energy(row)[0]).sum();
+        let floor = (ROUNDING * energy / (rows * self.spectra.bins()) as f64).max(f64::MIN_POSITIVE);
+        let [sum, difference] = [sum.max(floor), difference.max(floor)];
+        self.noise_variance = sum * self.unknown_part(window);
+        self.arrival_part = if rows > 1 { sum / difference } else { 1.0 };
+        self.displaced = [0.0, self.fit.displaced];
+        let per_sample = self.fit.noise() / window.length as f64;
+        self.seen = Seen {
+            rows: fault.map_or(0, |fault| fault.rows.0),
+            constant_rows: self.fit.constant.0,
+            noise_power_w: per_sample / self.config.samples_per_symbol as f64,
+        };
+        fault.map(|fault| fault.status)
     }
 
     /// Refines all candidates until the best one's delay rests; drops those that are behind by this part of ℓ and more.
@@ -370,14 +487,7 @@ impl Estimator {
         behind_part: f64,
     ) -> Result<usize, Status> {
         for _ in 0..6 {
-            let likelihood = likelihood_of(
-                &self.config,
-                &self.correlations,
-                window.gram,
-                &self.beams,
-                self.wavenumber,
-                self.noise_variance,
-            );
+            let likelihood = likelihood!(self, window.gram);
             count = follow(&likelihood, points, count, behind_part);
             let moved = points[0][2];
             if count == 0 {
@@ -398,10 +508,8 @@ impl Estimator {
     fn turning(&mut self, window: &Window, point: &Parameters) -> Turning {
         self.spectra.correlate_slopes(window.fraction, &mut self.slope_correlations);
         let (slope_gram, cross) = self.spectra.slope_grams();
-        let of = |correlations| {
-            likelihood_of(&self.config, correlations, window.gram, &self.beams, self.wavenumber, self.noise_variance)
-        };
-        let (still, sloped) = (of(&self.correlations), of(&self.slope_correlations));
+        let still = likelihood!(self, window.gram);
+        let sloped = Likelihood { correlations: &self.slope_correlations, ..likelihood!(self, window.gram) };
         let jets = beam_jets(&self.beams, self.wavenumber, point[0]);
         let response = jets.map(|jet| jet[0]);
         let rows = still.rows();
@@ -420,7 +528,14 @@ impl Estimator {
         }
     }
 
-    fn fix(&self, best: &Maximum, value: &Value, point: &Parameters, reference: f64, turning: Option<Turning>) -> Fix {
+    fn fix(
+        &self,
+        best: &Maximum,
+        information: &Matrix3<f64>,
+        point: &Parameters,
+        reference: f64,
+        turning: Option<Turning>,
+    ) -> Fix {
         let direction = |from: Point| (best.position[1] - from[1]).atan2(best.position[0] - from[0]);
         let covariance = best.covariance;
         // From samples to metres of path.
@@ -432,7 +547,7 @@ impl Estimator {
             measurement: Measurement {
                 values: [point[0], point[1], (reference + point[2]) * unit[2]],
                 information: std::array::from_fn(|i| {
-                    std::array::from_fn(|j| -value.hessian[(i, j)] / (unit[i] * unit[j]))
+                    std::array::from_fn(|j| -information[(i, j)] / (unit[i] * unit[j]))
                 }),
                 displacement_variances: best.displacement_variances,
                 path_rate: turning.map(|turning| {
@@ -468,10 +583,13 @@ impl Estimator {
         let mut maxima = [None; CANDIDATES];
         let mut leading = f64::NEG_INFINITY;
         for (maximum, (start, point)) in maxima.iter_mut().zip(starts.iter().flatten()) {
-            *maximum = self
-                .geometry
-                .climb(likelihood, reference, start, leading - self.config.ambiguity_nats)
-                .map(|reached| (reached.log_posterior + expected(expectation, &reached), reached, *point));
+            let floor =
+                if self.config.declares_errors() { f64::NEG_INFINITY } else { leading - self.config.ambiguity_nats };
+            *maximum = self.geometry.climb(likelihood, reference, start, floor).map(|reached| {
+                let score =
+                    reached.log_posterior + self.forgiven(likelihood, &reached) + expected(expectation, &reached);
+                (score, reached, *point)
+            });
             leading = maximum.map_or(leading, |(score, ..)| leading.max(score));
         }
         let (score, best, point) =
@@ -482,6 +600,21 @@ impl Estimator {
             .filter(|(_, other, _)| is_elsewhere(&best, other))
             .any(|(other, ..)| *other > score - self.config.ambiguity_nats);
         if rival { Err(Status::Ambiguous) } else { Ok((best, point)) }
+    }
+
+    /// What a candidate's log-posterior is too low by where elements may be off: of M nats by which its direction misses what is
+    /// seen of the beams, errors make a part. With noise alone 2 M is the square of a unit normal number; with errors its
+    /// variance is 1 + s, so that M/(1 + s) + ln(1 + s)/2 counts in its place.
+    fn forgiven(&self, likelihood: &Likelihood<'_>, reached: &Maximum) -> f64 {
+        if !self.config.declares_errors() || self.config.reflection != Reflection::Unknown {
+            return 0.0;
+        }
+        let [departure, arrival] = self.geometry.sines(reached.position);
+        let at = Vector3::new(departure, arrival, reached.delta);
+        let missed = (likelihood.free_fit(&at) - reached.value.log_likelihood).max(0.0);
+        let deviations = [self.config.element_phase_std_rad, self.config.element_gain_std];
+        let spread = likelihood.misfit_spread(&at, &reached.value, deviations);
+        missed - missed / (1.0 + spread) - 0.5 * (1.0 + spread).ln()
     }
 
     /// The expectation nearest to an echo: in deviations of the clock, or samples, and in beams.
@@ -496,9 +629,11 @@ impl Estimator {
     }
 }
 
-/// Noise variance of a bin of a window of which `length` samples count.
-fn noise_variance(config: &SensingConfig, window: usize, length: usize) -> f64 {
-    window as f64 * config.samples_per_symbol as f64 * config.noise_power_w * (window as f64 / length as f64)
+/// Whether a matrix is a covariance: finite, symmetric and positive definite beyond rounding.
+fn is_covariance(matrix: &Matrix2<f64>) -> bool {
+    let [a, b, c, d] = [matrix[(0, 0)], matrix[(0, 1)], matrix[(1, 0)], matrix[(1, 1)]];
+    let scale = (a * d).sqrt();
+    a > 0.0 && d > 0.0 && scale.is_finite() && (b - c).abs() < 1e-6 * scale && a * d - b * c > 1e-12 * a * d
 }
 
 /// What an expectation adds to a candidate's log-posterior, not below [`SURPRISE_NATS`].
@@ -547,15 +682,4 @@ fn follow(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], co
         left += 1;
     }
     left
-}
-
-fn likelihood_of<'a>(
-    config: &SensingConfig,
-    correlations: &'a Correlations,
-    gram: Gram,
-    beams: &'a [Vec<Complex64>; STREAMS],
-    wavenumber: f64,
-    noise_variance: f64,
-) -> Likelihood<'a> {
-    Likelihood { correlations, gram, beams, wavenumber, noise_variance, reflection: config.reflection }
 }

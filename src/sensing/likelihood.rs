@@ -35,8 +35,13 @@ pub(super) struct Likelihood<'a> {
     pub beams: &'a [Vec<Complex64>; STREAMS],
     /// 2π d_a/λ.
     pub wavenumber: f64,
-    /// ν.
+    /// ν, as it shows in the sum of all rows.
     pub noise_variance: f64,
+    /// What the noise of the rows' differences has less than that of their sum: the information on sin φ is as many times
+    /// larger.
+    pub arrival_part: f64,
+    /// Variances of the displacement of sin θ and of sin φ that errors of the arrays make which the frame itself shows.
+    pub displaced: [f64; 2],
     pub reflection: Reflection,
 }
 
@@ -127,6 +132,16 @@ impl Likelihood<'_> {
     /// moves the maximum of ℓ over u by Re Σ e_n (⟨h,h⟩⟨h',τ_n⟩ − ⟨h',h⟩⟨h,τ_n⟩)/(⟨h,h⟩⟨h',h'⟩ − |⟨h',h⟩|²). Phases ψ_r of
     /// the receive elements move v by their regression Σ ψ_r (r − r̄)/(k Σ (r − r̄)²), their gains nothing.
     pub fn displacement_variances(&self, point: &Parameters, phase_std_rad: f64, gain_std: f64) -> [f64; 2] {
+        let departure = self.departure_spread(point, [phase_std_rad, gain_std]);
+        let rows = self.rows();
+        let lever = self.wavenumber * self.wavenumber * rows * (rows * rows - 1.0) / 12.0;
+        let arrival = if lever > 0.0 { phase_std_rad * phase_std_rad / lever } else { 0.0 };
+        [departure, arrival]
+    }
+
+    /// Variance of the displacement of sin θ by errors of the transmit elements; with the deviations in the other order, of
+    /// what they add across it, which no direction explains.
+    fn departure_spread(&self, point: &Parameters, [across, along]: [f64; 2]) -> f64 {
         let gram = &self.gram;
         let inner = |x: [Complex64; STREAMS], y: [Complex64; STREAMS]| {
             let seen = [y[0] * gram.semantic + y[1] * gram.cross.conj(), y[0] * gram.cross + y[1] * gram.sensing];
@@ -138,17 +153,34 @@ impl Likelihood<'_> {
         let leverage = power * inner(slope, slope).re - cross.norm_sqr();
         let step = Complex64::cis(-self.wavenumber * point[0]);
         let mut phase = Complex64::ONE;
-        let mut departure = 0.0;
+        let mut spread = 0.0;
         for (w_c, w_0) in self.beams[0].iter().zip(&self.beams[1]) {
             let term = [w_c * phase, w_0 * phase];
             let moved = (inner(slope, term) * power - cross * inner(h, term)) / leverage;
-            departure += (gain_std * moved.re).powi(2) + (phase_std_rad * moved.im).powi(2);
+            spread += (along * moved.re).powi(2) + (across * moved.im).powi(2);
             phase *= step;
         }
-        let rows = self.rows();
-        let lever = self.wavenumber * self.wavenumber * rows * (rows * rows - 1.0) / 12.0;
-        let arrival = if lever > 0.0 { phase_std_rad * phase_std_rad / lever } else { 0.0 };
-        [departure, arrival]
+        spread
+    }
+
+    /// By how much errors of the transmit elements (deviations of phase and gain) widen what a direction misses the beams'
+    /// responses by: their variance over that of noise.
+    pub fn misfit_spread(&self, point: &Parameters, value: &Value, [phase_std_rad, gain_std]: [f64; 2]) -> f64 {
+        let spread = self.departure_spread(point, [gain_std, phase_std_rad]);
+        let information = -value.hessian[(0, 0)];
+        if spread.is_finite() && information > 0.0 { spread * information } else { 0.0 }
+    }
+
+    /// ℓ if the streams' responses were free at a point's arrival direction and delay.
+    pub fn free_fit(&self, point: &Parameters) -> f64 {
+        let [[c, o], ..] = self.arrival_jets(point[1], point[2]);
+        self.gram.explained([c[0], o[0]]) / (self.rows() * self.noise_variance)
+    }
+
+    /// A Hessian by (u, v, T) as the noise of rows' sum and differences makes it.
+    pub fn informed(&self, hessian: &Matrix3<f64>) -> Matrix3<f64> {
+        let scale = Matrix3::from_diagonal(&Vector3::new(1.0, self.arrival_part.sqrt(), 1.0));
+        scale * hessian * scale
     }
 
     /// N_R.
@@ -253,6 +285,8 @@ mod tests {
                 beams: &beams,
                 wavenumber: 3.0,
                 noise_variance: 0.7,
+                arrival_part: 1.0,
+                displaced: [0.0; 2],
                 reflection,
             };
             let point = Vector3::new(0.3, -0.4, 0.1);

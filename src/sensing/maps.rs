@@ -19,7 +19,7 @@ pub struct Map {
     pub path_m: Vec<f64>,
     /// sin φ, or the Doppler shift in Hz, of each column.
     pub columns: Vec<f64>,
-    /// `[row][column]`, in units of the mean noise.
+    /// `[row][column]`, in units of what is received in the mean: noise, and the echoes that are not at the cell.
     pub power: Vec<f32>,
     /// Unit exponentials that a cell averages.
     pub looks: usize,
@@ -52,10 +52,9 @@ pub struct Profiles {
 impl Profiles {
     /// Empty, for windows of `window` samples.
     pub fn new(config: &SensingConfig, window: usize) -> Self {
-        let noise = config.samples_per_symbol as f64 * config.noise_power_w;
         let lags = config.lag_range();
         Self {
-            correlator: Correlator::new(window, lags, config.receive_antennas, noise, config.false_alarm_probability),
+            correlator: Correlator::of(window, config),
             first_lag: lags[0],
             used: STREAMS,
             values: Vec::new(),

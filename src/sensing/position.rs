@@ -19,6 +19,22 @@ const MOST_STEPS: usize = 60;
 /// given up where the gain of such a step, in each of the steps that are left, would not lift it to the floor.
 const HARDLY_DAMPED: f64 = 1e-2;
 
+/// A position whose deviation is a smaller part of the distance to the nearest array has a Gaussian posterior ...
+const NARROW: f64 = 0.02;
+/// ... and one with a larger one has none.
+const WIDE: f64 = 0.25;
+/// Positions seen along an array, by the sine, are looked at however narrow they are.
+const OBLIQUE: f64 = 0.99;
+/// What a Gaussian posterior falls by at two deviations, 2 nats, and what is accepted.
+const GAUSSIAN_NATS: std::ops::RangeInclusive<f64> = 1.2..=3.5;
+/// Ranges from the receiver at which the posterior is looked at, and how high it may be there.
+const RANGES: i32 = 64;
+const NEAREST_M: f64 = 0.05;
+const RANGE_STEP: f64 = 1.17;
+const RIVAL_NATS: f64 = 5.0;
+/// Logarithm of the ratio of two noises that makes no difference.
+const EVEN_NOISE: f64 = 0.2;
+
 /// Geometry and prior, lengths in metres, delays in samples.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Geometry {
@@ -40,6 +56,8 @@ pub(super) struct Maximum {
     pub log_posterior: f64,
     /// Covariance of (x, y), from the observed information and the elements' errors.
     pub covariance: Matrix2<f64>,
+    /// The same of (x, y, T) by noise alone.
+    inverse: Matrix3<f64>,
     /// The trace of what the elements' errors add to it.
     pub displacement_m2: f64,
     /// Variances of sin θ and sin φ by the elements' errors alone.
@@ -79,7 +97,8 @@ impl Geometry {
             transmitter: config.transmitter,
             receiver: config.receiver,
             sample_path_m: config.sample_path_m(),
-            timing_error_std: config.timing_error_std(),
+            // A clock that is known exactly is known to a hundred-thousandth of a sample.
+            timing_error_std: config.timing_error_std().max(1e-5),
             element_errors: Some([config.element_phase_std_rad, config.element_gain_std])
                 .filter(|deviations| deviations.iter().any(|deviation| *deviation > 0.0)),
         }
@@ -94,6 +113,11 @@ impl Geometry {
     pub fn arrival(&self, position: Point) -> [f64; 2] {
         let seen = self.see(position);
         [seen.sines[1], seen.delay]
+    }
+
+    /// sin θ and sin φ of a position.
+    pub fn sines(&self, position: Point) -> [f64; 2] {
+        self.see(position).sines
     }
 
     fn see(&self, position: Point) -> Seen {
@@ -222,12 +246,13 @@ impl Geometry {
                 }
             }
         }
-        let inverse = inverse_information(&-here.hessian)?;
+        let inverse = inverse_information(&-self.information(likelihood, &here))?;
         let mut maximum = Maximum {
             position: [here.point[0], here.point[1]],
             delta: here.point[2],
             log_posterior: here.log,
             covariance: inverse.fixed_view::<2, 2>(0, 0).into(),
+            inverse,
             displacement_m2: 0.0,
             displacement_variances: [0.0; 2],
             value: here.value,
@@ -236,14 +261,118 @@ impl Geometry {
         Some(maximum)
     }
 
-    /// Adds to a maximum's covariance what the elements' errors make of it; `inverse` is that of the information.
+    /// A maximum moved to where it is if the arrival direction has the weight that the noise of the rows' differences gives it,
+    /// which climbing does not know of: `point` is the likelihood's own maximum. `None` where none is in view.
+    pub fn weigh(
+        &self,
+        likelihood: &Likelihood<'_>,
+        reference_delay: f64,
+        best: Maximum,
+        point: &Vector3<f64>,
+    ) -> Option<Maximum> {
+        if likelihood.arrival_part.ln().abs() < EVEN_NOISE {
+            return Some(best);
+        }
+        let hessian = likelihood.informed(&likelihood.evaluate(point).hessian);
+        let weight = self.timing_error_std.powi(-2);
+        let mut at = Vector3::new(best.position[0], best.position[1], best.delta);
+        let mut inverse = Matrix3::zeros();
+        for _ in 0..MOST_STEPS {
+            let seen = self.see([at[0], at[1]]);
+            let jacobian = seen.jacobian();
+            let missed = Vector3::new(seen.sines[0], seen.sines[1], at[2]) - point;
+            let prior = RowVector3::new(-seen.delay_slope[0], -seen.delay_slope[1], 1.0);
+            let error = reference_delay + at[2] - seen.delay;
+            let gradient = jacobian.transpose() * hessian * missed - prior.transpose() * (weight * error);
+            inverse =
+                inverse_information(&(prior.transpose() * prior * weight - jacobian.transpose() * hessian * jacobian))?;
+            let step = inverse * gradient;
+            at += step;
+            if !self.in_view([at[0], at[1]]) {
+                return None;
+            }
+            if gradient.dot(&step) < NEAR_NATS {
+                break;
+            }
+        }
+        let seen = self.see([at[0], at[1]]);
+        let mut moved = Maximum {
+            position: [at[0], at[1]],
+            delta: at[2],
+            covariance: inverse.fixed_view::<2, 2>(0, 0).into(),
+            inverse,
+            displacement_m2: 0.0,
+            value: likelihood.evaluate(&Vector3::new(seen.sines[0], seen.sines[1], at[2])),
+            ..best
+        };
+        self.displace(&mut moved, likelihood, &inverse);
+        Some(moved)
+    }
+
+    /// Whether an ellipse would be no picture of a position's posterior: where that is wide against the distance to an array,
+    /// or seen along one, and falls otherwise than a Gaussian does two deviations away, or rises again elsewhere along the
+    /// arrival direction.
+    pub fn is_curved(&self, likelihood: &Likelihood<'_>, reference_delay: f64, best: &Maximum) -> bool {
+        let [a, b, d] = [best.inverse[(0, 0)], best.inverse[(0, 1)], best.inverse[(1, 1)]];
+        let variance = 0.5 * (a + d) + (0.25 * (a - d) * (a - d) + b * b).sqrt();
+        let range = distance_m(best.position, self.transmitter).min(distance_m(best.position, self.receiver));
+        let seen = self.see(best.position);
+        let oblique = seen.sines.iter().any(|sine| sine.abs() > OBLIQUE);
+        if variance.sqrt() < NARROW * range && !oblique || likelihood.arrival_part.ln().abs() > EVEN_NOISE {
+            return false;
+        }
+        if variance.sqrt() > WIDE * range {
+            return true;
+        }
+        let at = Vector3::new(best.position[0], best.position[1], best.delta);
+        let log = |point: Vector3<f64>| self.posterior(likelihood, reference_delay, point).log;
+        let peak = log(at);
+        let axis = if b.abs() > 1e-9 * variance {
+            Vector2::new(b, variance - a).normalize()
+        } else if a >= d {
+            Vector2::x()
+        } else {
+            Vector2::y()
+        };
+        let step = best.inverse * Vector3::new(axis[0], axis[1], 0.0) * (2.0 / variance.sqrt());
+        let falls_otherwise = [at + step, at - step]
+            .into_iter()
+            .any(|there| !self.in_view([there[0], there[1]]) || !GAUSSIAN_NATS.contains(&(peak - log(there))));
+        let sine = seen.sines[1];
+        let cosine = (1.0 - sine * sine).max(0.0).sqrt();
+        let information = best.covariance.try_inverse().unwrap_or_default();
+        falls_otherwise
+            || (0..RANGES).any(|index| {
+                let range = NEAREST_M * RANGE_STEP.powi(index);
+                let there = [self.receiver[0] + range * cosine, self.receiver[1] + range * sine];
+                let apart = Vector2::from(there) - Vector2::from(best.position);
+                self.in_view(there)
+                    && (apart.transpose() * information * apart)[0] > 16.0
+                    && log(Vector3::new(there[0], there[1], best.delta)) > peak - RIVAL_NATS
+            })
+    }
+
+    /// The posterior's Hessian by (x, y, T) as the noise of the rows' sum and differences makes it.
+    fn information(&self, likelihood: &Likelihood<'_>, here: &Posterior) -> Matrix3<f64> {
+        let jacobian = self.see([here.point[0], here.point[1]]).jacobian();
+        let more = likelihood.informed(&here.value.hessian) - here.value.hessian;
+        here.hessian + jacobian.transpose() * more * jacobian
+    }
+
+    /// Adds to a maximum's covariance what the elements' errors make of it, those that were declared and those that the frame
+    /// shows; `inverse` is that of the information.
     fn displace(&self, maximum: &mut Maximum, likelihood: &Likelihood<'_>, inverse: &Matrix3<f64>) {
-        let Some([phase_std_rad, gain_std]) = self.element_errors else { return };
+        if self.element_errors.is_none() && likelihood.displaced == [0.0; 2] {
+            return;
+        }
         let seen = self.see(maximum.position);
         let at = Vector3::new(seen.sines[0], seen.sines[1], maximum.delta);
-        maximum.displacement_variances = likelihood.displacement_variances(&at, phase_std_rad, gain_std);
+        let declared = self.element_errors.map_or([0.0; 2], |[phase_std_rad, gain_std]| {
+            likelihood.displacement_variances(&at, phase_std_rad, gain_std)
+        });
+        maximum.displacement_variances = [0, 1].map(|index| declared[index] + likelihood.displaced[index]);
         // ℓ moved along a direction by ε moves the maximum by −P⁻¹ Jᵀ H e ε, P the posterior's Hessian.
-        let moves = inverse * seen.jacobian().transpose() * maximum.value.hessian;
+        let moves = inverse * seen.jacobian().transpose() * likelihood.informed(&maximum.value.hessian);
         for (direction, variance) in maximum.displacement_variances.into_iter().enumerate() {
             let by: Vector2<f64> = moves.fixed_view::<2, 1>(0, direction).into();
             maximum.covariance += by * by.transpose() * variance;

@@ -114,7 +114,13 @@ impl Search {
     }
 
     /// Fills `candidates` with starting points, and returns how many there are.
-    pub fn starts(&mut self, likelihood: &Likelihood<'_>, candidates: &mut [Parameters; CANDIDATES]) -> usize {
+    /// Those that are behind by `errors_part` of ℓ are among them.
+    pub fn starts(
+        &mut self,
+        likelihood: &Likelihood<'_>,
+        errors_part: f64,
+        candidates: &mut [Parameters; CANDIDATES],
+    ) -> usize {
         let form = likelihood.gram.form().map(|factor| factor / (likelihood.rows() * likelihood.noise_variance));
         energies(&likelihood.correlations[0], &self.arrivals, &form, &mut self.sums, &mut self.energies);
         let best = self.energies.iter().copied().fold(0.0, f64::max);
@@ -128,7 +134,7 @@ impl Search {
             self.departures_for(likelihood, v, &mut kept);
         }
         let best = kept.iter().map(|(value, _)| value).fold(f64::NEG_INFINITY, f64::max);
-        let worst = best - DEPARTURE_NATS - DEPARTURE_PART * best.abs();
+        let worst = best - DEPARTURE_NATS - (DEPARTURE_PART + errors_part) * best.abs();
         let mut count = 0;
         for (_, [u, v]) in kept.iter().filter(|(value, _)| *value >= worst) {
             candidates[count] = Vector3::new(u, v, 0.0);
@@ -443,8 +449,16 @@ mod tests {
         search.tabulate(&beams, wavenumber);
         for reflection in [Reflection::Unknown, Reflection::Known(Complex64::new(0.5, 0.2))] {
             let correlations = &correlations;
-            let likelihood =
-                Likelihood { correlations, gram, beams: &beams, wavenumber, noise_variance: 0.7, reflection };
+            let likelihood = Likelihood {
+                correlations,
+                gram,
+                beams: &beams,
+                wavenumber,
+                noise_variance: 0.7,
+                arrival_part: 1.0,
+                displaced: [0.0; 2],
+                reflection,
+            };
             let form = gram.form();
             let (mut sums, mut slow) = (search.sums.clone(), search.energies.clone());
             energies(&correlations[0], &search.arrivals, &form, &mut search.sums, &mut search.energies);

@@ -8,7 +8,7 @@
 
 use num_complex::{Complex32, Complex64};
 
-use super::spectrum::{Correlations, Gram, Spectrum};
+use super::spectrum::{BEAMS, Correlations, Gram, Left, Spectrum};
 use super::{STREAMS, SensingConfig};
 
 /// One frame.
@@ -105,6 +105,59 @@ impl Spectra {
             frame.spectrum.correlate(delay + self.drift * phase, &mut self.scratch);
             add(correlations, &self.scratch, Complex64::cis(-phase));
         }
+    }
+
+    /// What is left of all frames, as [`Spectrum::leave`] says; `rows` becomes the energy left in each row.
+    pub fn leave(
+        &mut self,
+        delay: f64,
+        responses: &[[Complex64; STREAMS]],
+        beams: &[[Complex64; BEAMS]],
+        rows: &mut [f64],
+    ) -> Left {
+        rows.fill(0.0);
+        let mut sum = Left::default();
+        for frame in &mut self.frames {
+            let phase = self.rate * frame.time;
+            let turn = Complex64::cis(phase);
+            let responses = responses.iter().map(|response| response.map(|g| g * turn));
+            sum.add(&frame.spectrum.leave(delay + self.drift * phase, responses, beams.iter().copied(), rows));
+        }
+        sum
+    }
+
+    /// Of all frames, a row's energies as [`Spectrum::row_energies`] says.
+    pub fn row_energy(&self, row: usize) -> [f64; 3] {
+        let rows = self.frames.iter().map(|frame| frame.spectrum.row_energies()[row]);
+        rows.fold([0.0; 3], |sum, energies| std::array::from_fn(|index| sum[index] + energies[index]))
+    }
+
+    /// Bins in use of one row, of all frames.
+    pub fn bins(&self) -> usize {
+        self.frames.iter().map(|frame| frame.spectrum.bins()).sum()
+    }
+
+    /// Bins of one row that [`Self::leave`] looks at, of all frames.
+    pub fn looked_at(&self) -> usize {
+        self.frames.len() * self.first().looked_at()
+    }
+
+    /// The image in a row of the first frame, as [`Spectrum::image_of_row`] says.
+    pub fn image_of_row(&mut self, row: usize, delay: f64, response: [Complex64; STREAMS]) -> (Complex64, f64) {
+        self.frames[0].spectrum.image_of_row(row, delay, response)
+    }
+
+    /// Noise of a bin beyond the streams' band over all rows, if there are such bins: of the first frame.
+    pub fn outside_noise(&self) -> Option<f64> {
+        let spectrum = self.first();
+        let bins = spectrum.outside_bins();
+        (bins > 0).then(|| spectrum.row_energies().iter().map(|energies| energies[2]).sum::<f64>() / bins as f64)
+    }
+
+    /// Energy that the streams explain of a row of the first frame, as [`Spectrum::explained_of_row`] says.
+    pub fn explained_of_row(&mut self, row: usize, delay: f64, conjugated: bool) -> f64 {
+        let Frame { spectrum, gram, .. } = &mut self.frames[0];
+        spectrum.explained_of_row(row, delay, gram, conjugated)
     }
 
     /// The same with (t_k + t)·s_u in place of the streams.

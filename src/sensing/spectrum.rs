@@ -7,8 +7,15 @@ use std::f64::consts::TAU;
 use num_complex::{Complex32, Complex64};
 
 use super::STREAMS;
+use super::align::add_squares;
 use crate::dsp::lanes::LANES;
 use crate::dsp::{PlanarDft, dispatched};
+
+/// Beams that what is left of an echo is looked at in.
+pub(super) const BEAMS: usize = 2;
+
+/// Of so many groups of bins one is looked at for what is left of an echo: that tells noise to 4 %, in half the time.
+const LOOK_EVERY: usize = 2;
 
 /// Derivatives of C by T that are kept: 0, 1 and 2.
 pub(super) const ORDERS: usize = 3;
@@ -31,11 +38,22 @@ pub(super) struct Spectrum {
     ramped: Vec<Complex32>,
     /// S_u* e^{jωT}: `[stream][part][bin]`.
     replicas: Vec<f32>,
+    /// Of each echo row the energies of the bins in use, of bin 0, which is not, and of [`Self::outside_bins`].
+    row_energies: Vec<[f64; 3]>,
+    /// What is left of the echo in the first beam, and what was taken out of it: `[part][bin]`.
+    left: Vec<f32>,
+    fitted: Vec<f32>,
+    /// What is taken out of one row: `[part][bin]`.
+    own: Vec<f32>,
+    /// Of each row the real and imaginary parts of its responses and beam weights, and sums over lanes.
+    factors: Vec<[f32; 4 + 2 * BEAMS]>,
+    row_sums: Vec<[f32; LANES]>,
     padded: usize,
     rows: usize,
 }
 
-/// A row's DFT, of which the bins in use are kept.
+/// A row's DFT, of which the bins in use are kept. Bin 0 is not one of them: it holds what a receiver's converters add to the
+/// echo by themselves.
 struct Transformer {
     reach: usize,
     padded: usize,
@@ -43,15 +61,31 @@ struct Transformer {
 }
 
 impl Transformer {
-    /// Writes real and imaginary parts of the bins −reach … reach of each row.
+    /// Writes real and imaginary parts of the bins −reach … reach of each row, and zero for bin 0.
     fn load<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>, parts: &mut [f32]) {
+        self.load_each(rows, parts, |_, _, _| {});
+    }
+
+    /// The same; shows each row's number and parts, and the energies of its bin 0 and of the bins beyond.
+    fn load_each<'a>(
+        &mut self,
+        rows: impl Iterator<Item = &'a [Complex32]>,
+        parts: &mut [f32],
+        mut look: impl FnMut(usize, &[f32], [f64; 2]),
+    ) {
         let (reach, window) = (self.reach, self.dft.length());
-        for (row, parts) in rows.zip(parts.chunks_exact_mut(2 * self.padded)) {
+        for (index, (row, parts)) in rows.zip(parts.chunks_exact_mut(2 * self.padded)).enumerate() {
             let bins = self.dft.forward(&row[..window]);
+            let (mut constant, mut outside) = (0.0, 0.0);
             for (bins, part) in bins.into_iter().zip(parts.chunks_exact_mut(self.padded)) {
                 part[..reach].copy_from_slice(&bins[window - reach..]);
                 part[reach..=2 * reach].copy_from_slice(&bins[..=reach]);
+                constant += f64::from(part[reach]).powi(2);
+                part[reach] = 0.0;
+                let beyond = &bins[reach + 1..window - reach];
+                outside += squares(beyond);
             }
+            look(index, parts, [constant, outside]);
         }
     }
 }
@@ -71,6 +105,12 @@ impl Spectrum {
             slopes: vec![0.0; STREAMS * 2 * padded],
             ramped: vec![Complex32::default(); window],
             replicas: vec![0.0; STREAMS * 2 * padded],
+            row_energies: vec![[0.0; 3]; rows],
+            left: vec![0.0; 2 * padded],
+            fitted: vec![0.0; 2 * padded],
+            own: vec![0.0; 2 * padded],
+            factors: vec![[0.0; 4 + 2 * BEAMS]; rows],
+            row_sums: vec![[0.0; LANES]; rows],
             padded,
             rows,
         }
@@ -144,12 +184,96 @@ impl Spectrum {
 
     /// Transforms the echo's window.
     pub fn load_echo<'a>(&mut self, rows: impl Iterator<Item = &'a [Complex32]>) {
-        self.transformer.load(rows, &mut self.echo);
+        let Self { transformer, echo, row_energies, .. } = self;
+        transformer.load_each(rows, echo, |row, parts, [constant, outside]| {
+            row_energies[row] = [squares(parts), constant, outside];
+        });
     }
 
-    /// Energy of the echo's bins in use, all rows together, and how many bins these are.
-    pub fn echo_energy(&self) -> (f64, usize) {
-        (dot(&self.echo, &self.echo), self.rows * (2 * self.reach + 1))
+    /// Of each echo row the energies of the bins in use, of bin 0, which is not, and of [`Self::outside_bins`].
+    pub fn row_energies(&self) -> &[[f64; 3]] {
+        &self.row_energies
+    }
+
+    /// Bins of one row that [`Self::leave`] looks at.
+    pub fn looked_at(&self) -> usize {
+        let looked = |bin: &usize| *bin != self.reach && (bin / LANES).is_multiple_of(LOOK_EVERY);
+        (0..=2 * self.reach).filter(looked).count()
+    }
+
+    /// Bins beyond the streams' band: noise alone.
+    pub fn outside_bins(&self) -> usize {
+        self.window - 2 * self.reach - 1
+    }
+
+    /// Bins in use of one row.
+    pub fn bins(&self) -> usize {
+        2 * self.reach
+    }
+
+    /// In every [`LOOK_EVERY`]-th group of bins takes from row r of the echo what the streams explain at a delay, Σ_u g_ru S_u e^{−jωT}, and forms two beams of what is
+    /// left, weighting row r with `beams[r]`. Adds the rows' energies to `rows`.
+    pub fn leave(
+        &mut self,
+        delay: f64,
+        responses: impl Iterator<Item = [Complex64; STREAMS]>,
+        beams: impl Iterator<Item = [Complex64; BEAMS]>,
+        rows: &mut [f64],
+    ) -> Left {
+        self.replicate(delay);
+        let mut common = [Complex64::ZERO; STREAMS];
+        for ((factors, response), beam) in self.factors.iter_mut().zip(responses).zip(beams) {
+            let [c, o, first, second] = [response[0], response[1], beam[0], beam[1]];
+            *factors = [c.re, c.im, o.re, o.im, first.re, first.im, second.re, second.im].map(|part| part as f32);
+            common.iter_mut().zip(response).for_each(|(sum, g)| *sum += first * g);
+        }
+        let common = [common[0].re, common[0].im, common[1].re, common[1].im].map(|part| part as f32);
+        let mut sums = [0f32; BEAMS + 1];
+        let rows_left = &mut self.row_sums[..];
+        rows_left.fill([0.0; LANES]);
+        let out = [&mut self.left[..], &mut self.fitted[..]];
+        leave(&self.echo, &self.replicas, &self.factors, &common, out, rows_left, &mut sums);
+        let mut turns = [0f32];
+        turn_sum(&self.left, &self.fitted, &mut turns);
+        rows.iter_mut().zip(&self.row_sums).for_each(|(energy, sums)| *energy += f64::from(total(sums)));
+        let [first, second, fitted] = sums.map(f64::from);
+        Left { beams: [first, second], fitted, turns: turns[0].into() }
+    }
+
+    /// Σ_k e[k] m[−k] and Σ_k |m[k]|², m being what the streams explain of a row at a delay and e what they leave of it: the
+    /// complex conjugate of m is in e by their ratio.
+    pub fn image_of_row(&mut self, row: usize, delay: f64, response: [Complex64; STREAMS]) -> (Complex64, f64) {
+        self.replicate(delay);
+        let weights = [response[0].re, response[0].im, response[1].re, response[1].im].map(|part| part as f32);
+        fit_row(&self.replicas, &weights, &mut self.own);
+        let (re, im) = self.echo[row * 2 * self.padded..][..2 * self.padded].split_at(self.padded);
+        let (fit_re, fit_im) = self.own.split_at(self.padded);
+        let last = 2 * self.reach;
+        let (mut sum, mut energy) = (Complex64::ZERO, 0.0);
+        for bin in 0..=last {
+            let left = Complex64::new(f64::from(re[bin] - fit_re[bin]), f64::from(im[bin] - fit_im[bin]));
+            sum += left * Complex64::new(fit_re[last - bin].into(), fit_im[last - bin].into());
+            energy += f64::from(fit_re[bin]).powi(2) + f64::from(fit_im[bin]).powi(2);
+        }
+        (sum, energy)
+    }
+
+    /// Energy that the streams explain of one echo row at a delay, and of its complex conjugate where that is asked for: a slow
+    /// look at a row that does not fit.
+    pub fn explained_of_row(&mut self, row: usize, delay: f64, gram: &Gram, conjugated: bool) -> f64 {
+        self.replicate(delay);
+        let (re, im) = self.echo[row * 2 * self.padded..][..2 * self.padded].split_at(self.padded);
+        let last = 2 * self.reach;
+        let at = |bin: usize| match conjugated {
+            false => Complex64::new(re[bin].into(), im[bin].into()),
+            true => Complex64::new(re[last - bin].into(), -f64::from(im[last - bin])),
+        };
+        let mut correlation = [Complex64::ZERO; STREAMS];
+        for (sum, replica) in correlation.iter_mut().zip(self.replicas.chunks_exact(2 * self.padded)) {
+            let (r_re, r_im) = replica.split_at(self.padded);
+            *sum = (0..=last).map(|bin| at(bin) * Complex64::new(r_re[bin].into(), r_im[bin].into())).sum();
+        }
+        gram.explained(correlation)
     }
 
     /// C and its derivatives at a delay of `delay` samples.
@@ -193,6 +317,26 @@ impl Spectrum {
     }
 }
 
+/// What [`Spectrum::leave`] found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Left {
+    /// Energy left in each beam.
+    pub beams: [f64; BEAMS],
+    /// Energy taken out of the first beam.
+    pub fitted: f64,
+    /// Re Σ_k e[k](m[k + 1] − m[k − 1])*, e being what is left of the first beam and m what was taken out: how much it turns
+    /// within the window, weighted by the sine of the time from its middle.
+    pub turns: f64,
+}
+
+impl Left {
+    pub fn add(&mut self, other: &Self) {
+        self.beams.iter_mut().zip(other.beams).for_each(|(sum, energy)| *sum += energy);
+        self.fitted += other.fitted;
+        self.turns += other.turns;
+    }
+}
+
 /// Gram matrix of the two streams over the bins in use.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Gram {
@@ -227,10 +371,135 @@ fn total(sums: &[f32; LANES]) -> f32 {
     sums[0]
 }
 
+/// Σ value².
+fn squares(values: &[f32]) -> f64 {
+    let mut sum = [0f32];
+    add_squares(values, &mut sum);
+    sum[0].into()
+}
+
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     let mut sum = [0f32];
     add_products(a, b, &mut sum);
     sum[0].into()
+}
+
+dispatched! {
+    /// Takes g_c S_c e^{−jωT} + g_0 S_0 e^{−jωT} from each row; `factors` has a row's g_c and g_0 and its weights in two beams.
+    /// Writes what is left in the first beam, and the echo with the response `common` beside it; adds the rows' energies to
+    /// `rows`, lane by lane, and those of both beams and of that echo to `sums`.
+    pub fn leave(
+        echo: &[f32],
+        replicas: &[f32],
+        factors: &[[f32; 4 + 2 * BEAMS]],
+        common: &[f32; 4],
+        out: [&mut [f32]; 2],
+        rows: &mut [[f32; LANES]],
+        sums: &mut [f32; BEAMS + 1],
+    ) = leave_body
+}
+
+#[inline(always)]
+fn leave_body(
+    echo: &[f32],
+    replicas: &[f32],
+    factors: &[[f32; 4 + 2 * BEAMS]],
+    common: &[f32; 4],
+    out: [&mut [f32]; 2],
+    rows: &mut [[f32; LANES]],
+    sums: &mut [f32; BEAMS + 1],
+) {
+    let padded = replicas.len() / (2 * STREAMS);
+    let part = |row: &[f32], index: usize, first: usize| -> [f32; LANES] {
+        row[index * padded + first..][..LANES].try_into().expect("a whole group")
+    };
+    let [left, fitted] = out;
+    let mut lanes = [[0f32; LANES]; BEAMS + 1];
+    for first in (0..padded).step_by(LOOK_EVERY * LANES) {
+        let [c_re, c_im, o_re, o_im] = [0, 1, 2, 3].map(|index| part(replicas, index, first));
+        let mut beams = [[0f32; LANES]; 2 * BEAMS];
+        for (row, (factors, energy)) in factors.iter().zip(rows.iter_mut()).enumerate() {
+            let (mut re, mut im) = (part(echo, 2 * row, first), part(echo, 2 * row + 1, first));
+            for lane in 0..LANES {
+                re[lane] -= factors[0] * c_re[lane]
+                    + factors[1] * c_im[lane]
+                    + factors[2] * o_re[lane]
+                    + factors[3] * o_im[lane];
+                im[lane] -= factors[1] * c_re[lane] - factors[0] * c_im[lane] + factors[3] * o_re[lane]
+                    - factors[2] * o_im[lane];
+            }
+            for lane in 0..LANES {
+                beams[0][lane] += factors[4] * re[lane] - factors[5] * im[lane];
+                beams[1][lane] += factors[4] * im[lane] + factors[5] * re[lane];
+                beams[2][lane] += factors[6] * re[lane] - factors[7] * im[lane];
+                beams[3][lane] += factors[6] * im[lane] + factors[7] * re[lane];
+                energy[lane] += re[lane] * re[lane] + im[lane] * im[lane];
+            }
+        }
+        let (mut re, mut im) = ([0f32; LANES], [0f32; LANES]);
+        for lane in 0..LANES {
+            re[lane] =
+                common[0] * c_re[lane] + common[1] * c_im[lane] + common[2] * o_re[lane] + common[3] * o_im[lane];
+            im[lane] =
+                common[1] * c_re[lane] - common[0] * c_im[lane] + common[3] * o_re[lane] - common[2] * o_im[lane];
+            lanes[0][lane] += beams[0][lane] * beams[0][lane] + beams[1][lane] * beams[1][lane];
+            lanes[1][lane] += beams[2][lane] * beams[2][lane] + beams[3][lane] * beams[3][lane];
+            lanes[2][lane] += re[lane] * re[lane] + im[lane] * im[lane];
+        }
+        left[first..][..LANES].copy_from_slice(&beams[0]);
+        left[padded + first..][..LANES].copy_from_slice(&beams[1]);
+        fitted[first..][..LANES].copy_from_slice(&re);
+        fitted[padded + first..][..LANES].copy_from_slice(&im);
+    }
+    for (sum, lanes) in sums.iter_mut().zip(&lanes) {
+        *sum += total(lanes);
+    }
+}
+
+dispatched! {
+    /// Writes g_c S_c e^{−jωT} + g_0 S_0 e^{−jωT}.
+    pub fn fit_row(replicas: &[f32], response: &[f32; 4], fitted: &mut [f32]) = fit_body
+}
+
+#[inline(always)]
+fn fit_body(replicas: &[f32], response: &[f32; 4], fitted: &mut [f32]) {
+    let padded = fitted.len() / 2;
+    let (re, im) = fitted.split_at_mut(padded);
+    let part = |index: usize| &replicas[index * padded..][..padded];
+    let (c_re, c_im, o_re, o_im) = (part(0), part(1), part(2), part(3));
+    for bin in 0..padded {
+        re[bin] = response[0] * c_re[bin] + response[1] * c_im[bin] + response[2] * o_re[bin] + response[3] * o_im[bin];
+        im[bin] = response[1] * c_re[bin] - response[0] * c_im[bin] + response[3] * o_re[bin] - response[2] * o_im[bin];
+    }
+}
+
+dispatched! {
+    /// Adds Re Σ_k e[k](m[k + 1] − m[k − 1])* of two rows; bins outside count as zero.
+    pub fn turn_sum(left: &[f32], fitted: &[f32], sum: &mut [f32; 1]) = turn_sum_body
+}
+
+#[inline(always)]
+fn turn_sum_body(left: &[f32], fitted: &[f32], sum: &mut [f32; 1]) {
+    let padded = left.len() / 2;
+    let mut lanes = [0f32; LANES];
+    for (left, fitted) in left.chunks_exact(padded).zip(fitted.chunks_exact(padded)) {
+        let (middle, before, after) = (&left[1..padded - 1], &fitted[..padded - 2], &fitted[2..]);
+        let (groups, rest) = middle.as_chunks::<LANES>();
+        let mut first = 0;
+        for group in groups {
+            let before: &[f32; LANES] = before[first..][..LANES].try_into().expect("a whole group");
+            let after: &[f32; LANES] = after[first..][..LANES].try_into().expect("a whole group");
+            for lane in 0..LANES {
+                lanes[lane] += group[lane] * (after[lane] - before[lane]);
+            }
+            first += LANES;
+        }
+        for (lane, value) in rest.iter().enumerate() {
+            lanes[lane] += value * (after[first + lane] - before[first + lane]);
+        }
+        lanes[0] += left[0] * fitted[1] - left[padded - 1] * fitted[padded - 2];
+    }
+    sum[0] += total(&lanes);
 }
 
 dispatched! {
@@ -377,13 +646,14 @@ mod tests {
             row.iter().enumerate().map(|(n, x)| Complex64::new(x.re.into(), x.im.into()) * turn(n)).sum()
         };
         let s = |u: usize, k: i32| bin(&streams[u * window..][..window], k);
-        let cross: Complex64 = (-30..=30).map(|k| s(0, k) * s(1, k).conj()).sum();
-        let power: f64 = (-30..=30).map(|k| s(0, k).norm_sqr()).sum();
+        let used = || (-30..=30).filter(|k| *k != 0);
+        let cross: Complex64 = used().map(|k| s(0, k) * s(1, k).conj()).sum();
+        let power: f64 = used().map(|k| s(0, k).norm_sqr()).sum();
         assert!((gram.cross - cross).norm() < 1e-4 * power && (gram.semantic / power - 1.0).abs() < 1e-5);
         for (order, values) in correlations.iter().enumerate() {
             for (row, value) in values.iter().enumerate() {
                 for (u, value) in value.iter().enumerate() {
-                    let expected: Complex64 = (-30..=30)
+                    let expected: Complex64 = used()
                         .map(|k| {
                             let omega = TAU * f64::from(k) / window as f64;
                             let y = bin(&echo[row * window..][..window], k);
@@ -414,8 +684,31 @@ mod tests {
         gram_body(&replicas, padded, &mut slow);
         assert_eq!(fast, slow);
         let within = [[0.6; LANES], [0.8; LANES]];
-        let (mut fast, mut slow) = (vec![0.0; replicas.len()], vec![0.0; replicas.len()]);
         let turns = [Complex64::cis(0.3), Complex64::cis(0.1)];
+        let (response, weights) = ([0.3, -0.2, 0.7, 0.1], [0.8, 0.6, -0.4, 0.3]);
+        let [a, b, c, d] = response;
+        let [e, f, g, h] = weights;
+        let factors = [[a, b, c, d, e, f, g, h], [c, a, b, d, h, f, e, g]];
+        let echoes = floats(4 * padded);
+        let run = |fast: bool| {
+            let (mut left, mut fitted) = (vec![0.0; 2 * padded], vec![0.0; 2 * padded]);
+            let (mut rows, mut sums) = ([[0f32; LANES]; 2], [0f32; BEAMS + 1]);
+            let out = [&mut left[..], &mut fitted[..]];
+            match fast {
+                true => leave(&echoes, &replicas, &factors, &response, out, &mut rows, &mut sums),
+                false => leave_body(&echoes, &replicas, &factors, &response, out, &mut rows, &mut sums),
+            }
+            (left, fitted, rows, sums)
+        };
+        assert_eq!(run(true), run(false));
+        let fast = run(true).0;
+        let (mut fitted, mut sums) = ([vec![0.0; 2 * padded], vec![0.0; 2 * padded]], [[0f32]; 2]);
+        fit_row(&replicas, &response, &mut fitted[0]);
+        fit_body(&replicas, &response, &mut fitted[1]);
+        turn_sum(&fast, &fitted[0], &mut sums[0]);
+        turn_sum_body(&fast, &fitted[1], &mut sums[1]);
+        assert_eq!((&fitted[0], sums[0]), (&fitted[1], sums[1]));
+        let (mut fast, mut slow) = (vec![0.0; replicas.len()], vec![0.0; replicas.len()]);
         replicate(&replicas, &within, turns, &mut fast);
         replicate_body(&replicas, &within, turns, &mut slow);
         assert_eq!(fast, slow);

@@ -7,7 +7,7 @@
 
 use num_complex::{Complex32, Complex64};
 
-use super::align::{Peak, Whitening, conjugate_product, energy_thresholds, largest, streams_in_use, vertex};
+use super::align::{Peak, Whitening, conjugate_product, energy_thresholds, largest, power, streams_in_use, vertex};
 use super::spectrum::{Gram, Spectrum};
 use super::{EchoFrame, STREAMS};
 use crate::dsp::lanes::LANES;
@@ -26,7 +26,8 @@ pub(super) struct SymbolRate {
     lags: usize,
     /// The lag, counted from the first, that is symbol 0 of the circle.
     middle: usize,
-    noise_variance: f64,
+    /// What the antenna receives per sample, echoes included.
+    received: f64,
     /// For one and for two streams in use.
     thresholds: [f64; STREAMS],
     echo: Vec<Complex32>,
@@ -55,7 +56,6 @@ impl SymbolRate {
         window: usize,
         samples_per_symbol: usize,
         [first_lag, last_lag]: [isize; 2],
-        noise_variance: f64,
         false_alarm: f64,
     ) -> Option<Self> {
         let (symbols, lags) = (window / samples_per_symbol, (last_lag - first_lag + 1) as usize);
@@ -71,7 +71,7 @@ impl SymbolRate {
             first_lag,
             lags,
             middle: (lags - 1) / 2 / samples_per_symbol * samples_per_symbol,
-            noise_variance,
+            received: 0.0,
             thresholds: energy_thresholds(1, false_alarm / lags as f64),
             echo: vec![Complex32::default(); symbols],
             products: vec![Complex32::default(); STREAMS * symbols],
@@ -110,6 +110,10 @@ impl SymbolRate {
         spectrum.alias_streams(symbols, &mut self.streams);
         let gram = Gram::of(&self.streams, symbols);
         let [re, im] = self.dft.forward(&self.echo);
+        self.received = (power(re) + power(im)) / (symbols * symbols) as f64;
+        if self.received <= 0.0 {
+            return (self.middle, 0.0);
+        }
         let streams = self.streams.chunks_exact(2 * symbols);
         for (product, stream) in self.products.chunks_exact_mut(symbols).zip(streams) {
             let (stream_re, stream_im) = stream.split_at(symbols);
@@ -121,7 +125,7 @@ impl SymbolRate {
         }
         let second = self.dft.forward(&self.products[symbols..]);
         let whitening = gram.whitening(used);
-        let scale = 1.0 / (symbols as f64 * self.noise_variance);
+        let scale = 1.0 / (symbols as f64 * self.received);
         let (share, weights) = in_single(&whitening, scale);
         energies(self.first.split_at(symbols).into(), second, share, weights, &mut self.energy);
         // Lags before the middle stand at the circle's end.
@@ -161,7 +165,7 @@ impl SymbolRate {
         let energy = |index: usize| {
             let [re, im, other_re, other_im] = sums[index].map(f64::from);
             let c = [Complex64::new(re, im), Complex64::new(other_re, other_im)];
-            whitening.energy(c) / self.noise_variance
+            whitening.energy(c) / self.received
         };
         let best = (0..count).max_by(|a, b| energy(*a).total_cmp(&energy(*b))).unwrap_or(0);
         let beside = |index: Option<usize>| index.filter(|index| *index < count).map(energy);
@@ -291,9 +295,8 @@ mod tests {
         };
         let mut spectrum = Spectrum::new(window, 1, 2, ROLL_OFF);
         spectrum.load_streams((0..STREAMS).map(|stream| reference.row(stream)));
-        let noise_variance = 0.09 / 6.0;
-        let mut quick = SymbolRate::new(window, 2, LAGS, noise_variance, 1e-4).unwrap();
-        let mut whole = Correlator::new(window, LAGS, 1, noise_variance, 1e-4);
+        let mut quick = SymbolRate::new(window, 2, LAGS, 1e-4).unwrap();
+        let mut whole = Correlator::new(window, LAGS, 1, (1.0 + ROLL_OFF) / 4.0, 1e-4);
         (quick.search(&frame, &spectrum), whole.search(&frame))
     }
 
@@ -338,7 +341,7 @@ mod tests {
     #[test]
     fn a_window_that_is_too_short_or_no_whole_symbols_is_left_to_the_other_search() {
         for (window, samples_per_symbol) in [(704, 2), (1025, 2), (1032, 2), (1024, 3)] {
-            assert!(SymbolRate::new(window, samples_per_symbol, LAGS, 1.0, 1e-4).is_none(), "{window}");
+            assert!(SymbolRate::new(window, samples_per_symbol, LAGS, 1e-4).is_none(), "{window}");
         }
     }
 

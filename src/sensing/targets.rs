@@ -18,7 +18,7 @@ use super::likelihood::wavenumber;
 use super::spectrum::{Correlations, Gram, Spectrum};
 use super::{EchoFrame, Planar, STREAMS, SensingConfig};
 use crate::dsp::SPAN_SYMBOLS;
-use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, rotate, scale_add};
+use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, mean_power, rotate, scale_add};
 use crate::modem::frame::{HeaderLength, Layout, PREAMBLE, SWITCH, UNIQUE_WORD};
 
 /// Most targets of one frame.
@@ -80,6 +80,9 @@ pub struct TargetSearch {
     masked: Vec<Complex32>,
     scratch: Vec<Complex32>,
     misfit_limit: f64,
+    /// What a row has left per sample in the streams' band, echoes that are not found yet included: noise to those that are
+    /// looked for.
+    noise: f64,
     /// The part of a target's energy that the removal of stationary echoes may have left elsewhere.
     left_part: f64,
     /// Samples before the frame's window in which both streams are all that is sent.
@@ -120,8 +123,7 @@ impl TargetSearch {
     /// For windows of `window` samples.
     pub fn new(config: &SensingConfig, window: usize) -> Self {
         let rows = config.receive_antennas;
-        let noise = config.samples_per_symbol as f64 * config.noise_power_w;
-        let correlator = Correlator::new(window, config.lag_range(), rows, noise, config.false_alarm_probability);
+        let correlator = Correlator::of(window, config);
         let count = correlator.echo_samples();
         let zeros = |count: usize| vec![Complex32::default(); count];
         Self {
@@ -136,6 +138,7 @@ impl TargetSearch {
             masked: zeros(rows * count),
             scratch: zeros(count + FILTER_TAPS),
             misfit_limit: energy_threshold(STREAMS * rows, MISFIT_PROBABILITY),
+            noise: 0.0,
             left_part: 0.0,
             before: 0,
             correlator,
@@ -164,6 +167,11 @@ impl TargetSearch {
         &self.targets
     }
 
+    /// The targets found last.
+    pub(super) fn targets(&self) -> &[TargetEcho] {
+        &self.targets
+    }
+
     /// Forgets the targets of the last frame.
     fn begin(&mut self, frame: &EchoFrame<'_>) {
         self.targets.clear();
@@ -172,6 +180,8 @@ impl TargetSearch {
         for (row, residual) in self.residual.chunks_exact_mut(count).enumerate() {
             residual.copy_from_slice(&frame.echo_row(row)[..count]);
         }
+        // Echoes included, until the first search says better.
+        self.noise = mean_power(&self.residual).max(f64::MIN_POSITIVE);
     }
 
     fn go_on(&mut self, frame: &EchoFrame<'_>, most: usize) {
@@ -223,6 +233,11 @@ impl TargetSearch {
             masked[from..to].copy_from_slice(&residual[from..to]);
         }
         let masked = EchoFrame { echo: Planar::new(&self.masked, count), echo_start: 0, ..*frame };
+        self.correlator.hear(to - from);
+        self.correlator.measure(&masked);
+        let noise = self.correlator.received_power().max(f64::MIN_POSITIVE);
+        self.targets.iter_mut().for_each(|target| target.energy *= self.noise / noise);
+        self.noise = noise;
         let near = NEAR_SYMBOLS * self.config.samples_per_symbol as f64;
         let left = |lag: isize| {
             let of = |target: &TargetEcho| {
@@ -231,7 +246,7 @@ impl TargetSearch {
             };
             self.targets.iter().map(of).sum::<f64>()
         };
-        let peak = self.correlator.search_above(&masked, 1.0 + self.left_part, left)?;
+        let peak = self.correlator.above(1.0 + self.left_part, left)?;
         Some(TargetEcho { energy: peak.energy, ..TargetEcho::at(peak.lag as f64 + peak.fraction, f64::NAN) })
     }
 
@@ -336,7 +351,7 @@ impl TargetSearch {
     /// Noise variance of a bin of a window of which `length` samples count.
     fn noise_variance(&self, length: usize) -> f64 {
         let window = self.window as f64;
-        self.config.samples_per_symbol as f64 * self.config.noise_power_w * window * (window / length as f64)
+        self.noise * window * (window / length as f64)
     }
 
     /// The direction of the grid from which most energy comes.

@@ -100,7 +100,7 @@ fn a_known_reflection_is_used_and_meets_its_lower_bound() {
 }
 
 #[test]
-fn error_bars_cover_elements_that_are_off_in_phase_and_gain_and_are_far_too_short_where_the_receiver_is_not_told() {
+fn error_bars_cover_elements_that_are_off_in_phase_and_gain_and_positions_are_refused_where_the_receiver_is_not_told() {
     // Off the main direction, where gains matter too.
     let mut beams = beams(&scene_at(0.0));
     let turn = steering_vector(4, 0.5, 0.2);
@@ -113,8 +113,10 @@ fn error_bars_cover_elements_that_are_off_in_phase_and_gain_and_are_far_too_shor
         let told = run(&scene, &beams, 1500);
         // Mean of 1 500 sums of two squares of nearly normal numbers: 4 deviations, and a tenth for what is of second order.
         assert!(told.located == 1500 && (told.nees - 2.0).abs() < 0.2 + 8.0 / 1500f64.sqrt(), "{told:?}");
+        // Where nobody tells it, most positions are refused, and error bars hold for the others' rows; what the transmitter's
+        // elements are off by shows in no frame.
         let untold = run_with(&untold, &scene, &beams, 300);
-        assert!(untold.nees > 100.0, "{untold:?}");
+        assert!(phase_error_deg == 0.0 || untold.located < 200, "{untold:?}");
     }
 }
 
@@ -177,8 +179,9 @@ fn noise_alone_passes_for_an_echo_as_often_as_allowed() {
         trials.make(number, &estimator);
         alarms += usize::from(trials.estimate(&mut estimator).status != Status::BelowThreshold);
     }
-    // Neighbouring lags are correlated at two samples per symbol, so the true rate is below the set 10 %.
-    assert!((20..=85).contains(&alarms), "{alarms} of 600");
+    // Neighbouring lags are correlated at two samples per symbol, so the true rate is below the set 10 % of each of three
+    // looks.
+    assert!((40..=190).contains(&alarms), "{alarms} of 600");
 }
 
 #[test]
@@ -288,9 +291,9 @@ fn a_moving_target_is_found_at_the_bound_and_its_speed_is_what_the_error_bar_say
     let outcome = run_with(&config, &scene, &beams, 300);
     assert!(outcome.located == 300 && (0.9..1.1).contains(&outcome.ratio), "{outcome:?}");
     assert!((1.5..2.5).contains(&outcome.nees), "{outcome:?}");
-    // As if at rest, the echo's turning passes for noise that nobody accounts for.
-    let blind = run(&scene, &beams, 100);
-    assert!(blind.ratio > 1.5, "{blind:?}");
+    // What turns by more than noise is turned back where nobody expects it to move as well.
+    let unexpected = run(&scene, &beams, 100);
+    assert!(unexpected.ratio < 1.25 && (1.4..2.6).contains(&unexpected.nees), "{unexpected:?}");
     // The error bar of the path's rate.
     let geometry = &scene.geometry;
     let truth = crate::array::path_rate_m_s(

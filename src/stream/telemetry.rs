@@ -19,10 +19,6 @@ pub const MAX_SOUNDED_ANTENNAS: usize = 16;
 /// Something a stage saw or did.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a track goes along with every frame, and a box for it would be an allocation"
-)]
 pub enum Event {
     /// The transmitter built a frame.
     FrameSent {

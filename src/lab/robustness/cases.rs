@@ -16,31 +16,49 @@ pub struct Case {
     pub row: Option<usize>,
     /// How many channels are drawn, each with a seed of its own; 0 where nothing is drawn.
     pub draws: u64,
+    /// Keys of `[array]`.
+    pub array: &'static str,
 }
 
 const fn case(name: &'static str, level: &'static str, entry: &'static str) -> Case {
-    Case { name, level, entry, row: None, draws: 0 }
+    Case { name, level, entry, row: None, draws: 0, array: "" }
 }
 
 const fn drawn(level: &'static str, entry: &'static str) -> Case {
-    Case { name: "paths", level, entry, row: None, draws: 20 }
+    Case { name: "paths", level, entry, row: None, draws: 20, array: "" }
 }
 
 const fn of_row(level: &'static str, entry: &'static str) -> Case {
-    Case { name: "row", level, entry, row: Some(1), draws: 0 }
+    Case { name: "row", level, entry, row: Some(1), draws: 0, array: "" }
 }
+
+const fn of_array(level: &'static str, array: &'static str) -> Case {
+    Case { name: "array", level, entry: "", row: None, draws: 0, array }
+}
+
+/// The shipped scene `outdoor`.
+pub const OUTDOOR_TOML: &str = include_str!("../../../scenes/outdoor.toml");
+
+/// The scenes in which targets are located.
+pub const SENSED: [(&str, &str); 2] = [("paper", PAPER_TOML), ("outdoor", OUTDOOR_TOML)];
 
 impl Case {
     /// The paper's scene with this impairment at a receiver.
     pub fn scene(&self, at: &str) -> Result<Scene> {
+        self.in_scene(PAPER_TOML, at)
+    }
+
+    /// A scene with this impairment at a receiver.
+    pub fn in_scene(&self, toml: &str, at: &str) -> Result<Scene> {
+        let toml = toml.replacen("[array]", &format!("[array]\n{}", self.array), 1);
         if self.entry.is_empty() {
-            return Ok(Scene::paper());
+            return Scene::from_toml(&toml, self.name);
         }
         let at = match self.row {
             Some(row) => format!("{at}.{row}"),
             None => at.to_owned(),
         };
-        let text = format!("{PAPER_TOML}\n[[impairment]]\nat = \"{at}\"\nkind = \"{}\"\n{}\n", self.name, self.entry);
+        let text = format!("{toml}\n[[impairment]]\nat = \"{at}\"\nkind = \"{}\"\n{}\n", self.name, self.entry);
         Scene::from_toml(&text, self.name)
     }
 }
@@ -118,9 +136,14 @@ pub const SENSING: &[Case] = &[
     of_row("one off by 5°", "phase_deg = 5.0"),
     of_row("one off by 20°", "phase_deg = 20.0"),
     of_row("one late by a sample", "delay_samples = 1.0"),
+    of_row("one ×j", "phase_deg = 90.0"),
     of_row("one dead", "fault = \"dead\""),
     of_row("one conjugated", "fault = \"conjugated\""),
     of_row("rows 1 and 2 exchanged", "fault = \"swapped-with-2\""),
+    of_array("declared, 0.5° of phase", "phase_error_deg = 0.5"),
+    of_array("declared, 3° of phase", "phase_error_deg = 3.0"),
+    of_array("declared, 10° of phase", "phase_error_deg = 10.0"),
+    of_array("declared, 1 dB of gain", "gain_error_db = 1.0"),
     case("coupling", "-20 dB", "db = -20.0"),
     case("carrier-offset", "0.1 ppm", "ppm = 0.1"),
     case("carrier-offset", "1 ppm", "ppm = 1.0"),

@@ -398,8 +398,14 @@ mod tests {
     #[test]
     fn noise_from_outside_costs_what_it_adds_to_the_receivers_own() {
         // Bursts without an end are white noise of a tenth of the signal's power in each sample.
-        let case =
-            Case { name: "bursts", level: "", entry: "db = -10.0\nlength = 3000\nperiod = 3000", row: None, draws: 0 };
+        let case = Case {
+            name: "bursts",
+            level: "",
+            entry: "db = -10.0\nlength = 3000\nperiod = 3000",
+            row: None,
+            draws: 0,
+            array: "",
+        };
         let study = Study { frames: 40, seed: 1, ..Study::default() };
         let format = &FORMATS[0];
         let jobs = [Job::Communication(&COMMUNICATION[0], format)];

@@ -1,4 +1,6 @@
-//! A row of the sensing receiver: independent trials in the paper's scene, as `issc sense` makes them.
+//! A row of the sensing receiver: independent trials in a scene, as `issc sense` makes them.
+
+use std::collections::BTreeMap;
 
 use nalgebra::{Matrix2, Vector2};
 
@@ -13,8 +15,8 @@ use crate::sensing::Trials;
 const DEVIATIONS: f64 = 6.0;
 
 /// Measures one row.
-pub fn measure(case: &Case, study: &Study) -> Result<Row> {
-    let scene = case.scene("sensing-receiver")?;
+pub fn measure(case: &Case, (name, toml): (&'static str, &str), study: &Study) -> Result<Row> {
+    let scene = case.in_scene(toml, "sensing-receiver")?;
     let beams = Problem::from_scene(&scene).solve().beams;
     let sampling = Sampling { trials: study.frames, frames: 1, moving: false, seed: study.seed };
     let (mut source, mut estimator) = trials(&scene, &beams, sampling)?;
@@ -22,10 +24,12 @@ pub fn measure(case: &Case, study: &Study) -> Result<Row> {
     let bound = BoundModel::new(&scene, scene.geometry.target, window_symbols).of_beams(&beams).position_covariance();
     let (mut found, mut wrong, mut squared_m2, mut nees) = (0u64, 0u64, 0.0, 0.0);
     let (mut honest, mut refused) = (0u64, 0u64);
+    let mut reasons = BTreeMap::new();
     for number in 0..sampling.trials {
         let (truth, estimate, _) = try_out(&mut source, number, &mut estimator, |_| {});
         let Some(fix) = estimate.fix else {
             refused += 1;
+            *reasons.entry(estimate.status.refusal().unwrap_or("none")).or_default() += 1;
             continue;
         };
         found += 1;
@@ -48,13 +52,14 @@ pub fn measure(case: &Case, study: &Study) -> Result<Row> {
     Ok(Row {
         name: case.name.to_owned(),
         receiver: "sensing",
-        scene: Some("paper"),
+        scene: Some(name),
         level: case.level.to_owned(),
         positions: mean(found as f64, sampling.trials),
         rmse_over_bound: mean(squared_m2, found).zip(bound_m2).map(|(mse, bound)| (mse / bound).sqrt()),
         nees: mean(nees, honest),
         wrong: Some(wrong),
         refused: Some(refused),
+        reasons,
         ..Row::default()
     })
 }

@@ -392,6 +392,7 @@ impl Collector {
             header: Some(HeaderFigures { lost: sums.lost, airtime: self.plans.newest().header.airtime() }),
             targets: None,
             surplus_positions: None,
+            row_faults: None,
         }
     }
 
@@ -404,12 +405,13 @@ impl Collector {
             block_error_rate: None,
             wrong_blocks: None,
             sinr_db: None,
-            noise_dbm: BelievedMeasured { believed: state.noise_dbm, measured: None },
+            noise_dbm: BelievedMeasured { believed: state.noise_dbm, measured: state.receiver.noise_dbm(span) },
             images: None,
             data: None,
             header: None,
             targets: Some(state.receiver.figures(span)),
             surplus_positions: Some(state.receiver.surplus.over(span).0),
+            row_faults: Some(state.receiver.row_faults(span)),
         }
     }
 
@@ -518,7 +520,9 @@ fn detections_event(state: &Sensing, frame: u64, signal_s: f64, epoch: u64) -> E
         epoch,
         detections: found.collect(),
         refused: state.estimates.first().and_then(|(estimate, _)| estimate.status.refusal()),
-        rows: Vec::new(),
+        rows: state.estimates.first().map_or_else(Vec::new, |(estimate, _)| {
+            (0..64).filter(|row| (estimate.rows | estimate.constant_rows) >> row & 1 == 1).collect()
+        }),
     }
 }
 

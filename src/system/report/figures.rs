@@ -227,6 +227,42 @@ impl Sums for LocatedSums {
     }
 }
 
+/// What one frame shows of a sensing receiver's array.
+#[derive(Clone)]
+pub(super) struct ArrayRecord {
+    /// σ_s² in W; 0 where nothing was looked for.
+    pub noise_w: f64,
+    /// Rows that do not fit, a bit each, and why.
+    pub rows: (u64, &'static str),
+    /// Rows with a constant in them.
+    pub constant_rows: u64,
+}
+
+/// A sensing receiver's array.
+#[derive(Default, Clone)]
+pub(super) struct ArraySums {
+    pub frames: u64,
+    pub noise_w: f64,
+    /// Frames by row and fault.
+    pub faults: BTreeMap<(u32, &'static str), u64>,
+}
+
+impl Sums for ArraySums {
+    type Record = ArrayRecord;
+
+    fn add(&mut self, record: &ArrayRecord) {
+        if record.noise_w > 0.0 {
+            self.frames += 1;
+            self.noise_w += record.noise_w;
+        }
+        for (rows, fault) in [record.rows, (record.constant_rows, "constant")] {
+            for row in (0..64).filter(|row| rows >> row & 1 == 1) {
+                *self.faults.entry((row, fault)).or_default() += 1;
+            }
+        }
+    }
+}
+
 /// One target's track in one frame.
 #[derive(Clone)]
 pub(super) struct TrackedRecord {

@@ -271,6 +271,19 @@ pub struct ReceiverFigures {
     pub targets: Option<Vec<TargetFigures>>,
     /// Positions found beyond those of the targets that are there.
     pub surplus_positions: Option<u64>,
+    /// Rows of the array that did not fit, and those that have a constant in them, which costs no position.
+    pub row_faults: Option<Vec<RowFaultReport>>,
+}
+
+/// A row of an array that is not as the others are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RowFaultReport {
+    /// From 0.
+    pub row: u32,
+    /// The reason for which positions were refused, `no-quadrature` (one of its two parts is missing) or `constant`.
+    pub fault: &'static str,
+    /// Frames in which it was seen.
+    pub frames: u64,
 }
 
 /// User data in blocks that pictures leave free.

@@ -5,12 +5,12 @@
 //! where the targets are (a real radio), the place where a target was found last stands for it, or the one that the scene
 //! believes in.
 
-use super::figures::{LocatedRecord, LocatedSums, Span, TrackedRecord, TrackedSums, Windowed};
-use super::{Paths, TargetFigures, TargetReport, TrackReport};
+use super::figures::{ArrayRecord, ArraySums, LocatedRecord, LocatedSums, Span, TrackedRecord, TrackedSums, Windowed};
+use super::{Paths, RowFaultReport, TargetFigures, TargetReport, TrackReport};
 use crate::array::distance_m;
 use crate::modem::frame::SENSING_WINDOW;
 use crate::optimize::{BelievedTarget, BoundModel};
-use crate::scene::{Point, Scene};
+use crate::scene::{Point, Scene, w_to_dbm};
 use crate::sensing::{Estimate, Fix, Status, Track};
 use crate::stream::Plan;
 
@@ -147,6 +147,7 @@ pub(super) struct SensingReceiver {
     targets: Vec<Target>,
     /// Positions found beyond those of the targets that are there.
     pub surplus: Windowed<Surplus>,
+    array: Windowed<ArraySums>,
     /// Of the first target.
     pub paths: Paths,
 }
@@ -169,6 +170,7 @@ impl SensingReceiver {
         Self {
             targets: targets.map(|(id, scene)| Target::new(id, scene)).collect(),
             surplus: Windowed::default(),
+            array: Windowed::default(),
             paths: Paths::default(),
         }
     }
@@ -199,6 +201,13 @@ impl SensingReceiver {
                 None if fixes.is_empty() => target.located.add(LocatedRecord::Missing(reason)),
                 None => target.located.add(LocatedRecord::Missing(Status::BelowThreshold.refusal())),
             }
+        }
+        if let Some(first) = estimates.first() {
+            self.array.add(ArrayRecord {
+                noise_w: first.noise_power_w,
+                rows: (first.rows, first.status.row_fault()),
+                constant_rows: first.constant_rows,
+            });
         }
         Paths::keep(&mut self.paths.truth, around.truth[0].map(|truth| truth.position_m));
         self.surplus.add((found - fixes.len()) as u64);
@@ -238,6 +247,18 @@ impl SensingReceiver {
     /// Every target's figures.
     pub fn figures(&self, span: Span) -> Vec<TargetFigures> {
         self.targets.iter().map(|target| target.figures(span)).collect()
+    }
+
+    /// σ_s² as measured, in the mean.
+    pub fn noise_dbm(&self, span: Span) -> Option<f64> {
+        let sums = self.array.over(span);
+        (sums.frames > 0).then(|| w_to_dbm(sums.noise_w / sums.frames as f64))
+    }
+
+    /// The rows that are not as the others are.
+    pub fn row_faults(&self, span: Span) -> Vec<RowFaultReport> {
+        let faults = self.array.over(span).faults;
+        faults.into_iter().map(|((row, fault), frames)| RowFaultReport { row, fault, frames }).collect()
     }
 
     /// |β_0| of the first target as found, in the mean.

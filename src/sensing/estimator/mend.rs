@@ -1,0 +1,99 @@
+//! Echoes that are not as the streams alone would make them, mended: turned back, and freed of their own images.
+
+use num_complex::{Complex32, Complex64};
+
+use super::{Estimator, Window};
+use crate::dsp::rotate;
+use crate::sensing::{EchoFrame, Fix, Status};
+
+/// An echo that turns by more than so many deviations within the window is turned back, ...
+const TURNING_DEVIATIONS: f64 = 5.0;
+/// ... as is one for which a stream that turns to first order only would be off by more than this, in radians at the ends.
+const FIRST_ORDER_RAD: f64 = 0.05;
+/// How often an echo is mended.
+const MENDED: usize = 4;
+/// Noise in the streams' band that is so many times that beyond it is not noise alone.
+const NOISY: f64 = 1.3;
+/// Part of a row's samples within [`NEAR_LARGEST`] of the largest from which on it counts as clipped.
+const CLIPPED_PART: f64 = 0.1;
+const NEAR_LARGEST: f32 = 0.85;
+
+impl Estimator {
+    /// How fast the echo of one frame turns beyond what the fine stage has taken into account, if that is more than noise or
+    /// more than first order is good for.
+    pub(super) fn excess_turning(&self) -> Option<f64> {
+        self.reached?;
+        let [more, deviation] = self.fit.turning;
+        let known = self.spectra.rate();
+        let rate = known + more;
+        let within = 0.5 * self.window as f64;
+        let stands_out = more.abs() > TURNING_DEVIATIONS * deviation;
+        let beyond = known.abs() * within > FIRST_ORDER_RAD;
+        ((stands_out || beyond) && rate.is_finite() && rate.abs() * within < std::f64::consts::TAU)
+            .then_some(self.turned_by + rate)
+    }
+
+    /// The fine stage on the echo of one frame, which is loaded, and again on what is left of it without the turning and the
+    /// images that it shows.
+    pub(super) fn locate_mended<'a>(
+        &mut self,
+        window: Window,
+        frame: &EchoFrame<'_>,
+        echo: impl Iterator<Item = &'a [Complex32]> + Clone,
+    ) -> Result<Fix, Status> {
+        self.turned_by = 0.0;
+        let mut result = self.locate(window);
+        if self.excess_turning().is_none() && !self.is_noisy() {
+            return result;
+        }
+        self.images.fill(Complex64::ZERO);
+        for _ in 0..MENDED {
+            let rate = self.excess_turning();
+            let mirrored = self.is_noisy() && self.finds_images(window.lag);
+            if rate.is_none() && !mirrored {
+                break;
+            }
+            self.mend(rate.unwrap_or(self.turned_by), echo.clone());
+            let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
+            result = self.locate(Window { gram, ..window });
+        }
+        self.turned_by = 0.0;
+        result
+    }
+
+    /// Whether there is clearly more noise in the streams' band than beyond it.
+    pub(super) fn is_noisy(&self) -> bool {
+        let rows = self.config.receive_antennas as f64;
+        self.reached.is_some()
+            && self.spectra.outside_noise().is_some_and(|noise| self.fit.left() * rows > NOISY * noise)
+    }
+
+    /// Looks for images of the echo where the rows fit otherwise.
+    fn finds_images(&mut self, lag: isize) -> bool {
+        let Some(reached) = self.reached.filter(|_| self.seen.rows == 0) else { return false };
+        self.fit.find_images(&mut self.spectra, reached.delay - lag as f64, &mut self.images)
+    }
+
+    /// Loads the echo without the images found and turned back by `rate` radians a sample about the window's middle.
+    pub(super) fn mend<'a>(&mut self, rate: f64, echo: impl Iterator<Item = &'a [Complex32]>) {
+        let middle = 0.5 * (self.window as f64 - 1.0);
+        for ((to, from), image) in self.turned.chunks_exact_mut(self.window).zip(echo).zip(&self.images) {
+            let image = Complex32::new(image.re as f32, image.im as f32);
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = from - image * from.conj());
+            rotate(to, rate * middle, -rate);
+        }
+        self.turned_by = rate;
+        self.spectra.load_echo(0, self.turned.chunks_exact(self.window));
+    }
+}
+
+/// Whether too many samples of a row are as large as the largest, by magnitude or by a part.
+pub(super) fn is_clipped(row: &[Complex32]) -> bool {
+    let most = CLIPPED_PART * row.len() as f64;
+    let piled_up = |size: fn(&Complex32) -> f32| {
+        let largest = row.iter().map(size).fold(0.0, f32::max);
+        let near = row.iter().filter(|sample| size(sample) > NEAR_LARGEST * largest).count();
+        largest > 0.0 && near as f64 > most
+    };
+    piled_up(|sample| sample.norm()) || piled_up(|sample| sample.re.abs()) || piled_up(|sample| sample.im.abs())
+}

@@ -1,0 +1,128 @@
+//! What the sensing receiver says is true under impairments that nobody tells it of: a position with an error bar that holds,
+//! or none and why.
+
+use std::collections::BTreeMap;
+
+use issc::optimize::Problem;
+use issc::scene::Scene;
+use issc::sensing::{Estimator, SensingConfig, Trials};
+
+const TRIALS: u64 = 200;
+
+/// What trials gave.
+#[derive(Debug, Default)]
+struct Outcome {
+    located: u64,
+    /// Mean of eᵀC⁻¹e.
+    nees: f64,
+    /// Positions beyond six deviations.
+    wrong: u64,
+    refused: BTreeMap<&'static str, u64>,
+    /// Mean of what was measured, in W.
+    noise_w: f64,
+}
+
+/// Trials of the paper's scene with this change to its text, and this impairment at the sensing receiver, or one of its rows.
+fn outcome(change: impl Fn(String) -> String, at: &str, impairment: &str) -> Outcome {
+    let mut text = change(include_str!("../scenes/paper.toml").to_owned());
+    if !impairment.is_empty() {
+        text += &format!("\n[[impairment]]\nat = \"sensing-receiver{at}\"\n{impairment}\n");
+    }
+    let scene = Scene::from_toml(&text, "changed").unwrap();
+    let beams = Problem::from_scene(&scene).solve().beams;
+    let config = SensingConfig::from_scene(&scene);
+    let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+    let mut trials = Trials::new(&scene, &config, &beams, 7).unwrap();
+    let mut outcome = Outcome::default();
+    for number in 0..TRIALS {
+        let truth = trials.make(number, &estimator);
+        let estimate = trials.estimate(&mut estimator);
+        outcome.noise_w += estimate.noise_power_w / TRIALS as f64;
+        match estimate.fix {
+            Some(fix) => {
+                let error = fix.normalised_error(truth.position_m).expect("a covariance that is one");
+                assert!(error >= 0.0, "{:?}", fix.covariance_m2);
+                outcome.located += 1;
+                outcome.nees += error;
+                outcome.wrong += u64::from(error > 36.0);
+            }
+            None => *outcome.refused.entry(estimate.status.refusal().expect("a reason")).or_default() += 1,
+        }
+    }
+    outcome.nees /= outcome.located.max(1) as f64;
+    outcome
+}
+
+fn as_is(text: String) -> String {
+    text
+}
+
+#[test]
+fn noise_is_measured_whatever_the_scene_says_of_it() {
+    for level_db in [-10.0, 0.0, 10.0] {
+        let found = outcome(as_is, "", &format!("kind = \"level\"\ndb = {level_db:.1}"));
+        let truth_w = 1e-8 * 10f64.powf(level_db / 10.0);
+        assert!((found.noise_w / truth_w - 1.0).abs() < 0.02, "{level_db} dB: {found:?}");
+        // The mean of 200 NEES has a deviation of 0.14.
+        assert!(found.located == TRIALS && (1.4..2.6).contains(&found.nees), "{level_db} dB: {found:?}");
+    }
+}
+
+#[test]
+fn offsets_images_constants_paths_and_coarse_converters_leave_error_bars_that_hold() {
+    for impairment in [
+        "kind = \"carrier-offset\"\nppm = 1.0",
+        "kind = \"carrier-offset\"\nppm = -0.1",
+        "kind = \"clock-offset\"\nppm = 10.0",
+        "kind = \"phase-noise\"\nrms_deg = 3.0",
+        "kind = \"iq\"\nimage_db = -20.0",
+        "kind = \"dc\"\ndbc = -10.0",
+        "kind = \"adc\"\nbits = 6",
+        "kind = \"paths\"\nlist = [{ delay_symbols = 1.0, gain_db = -10.0, phase_deg = 90.0 }]",
+        "kind = \"bursts\"\ndb = 30.0\nlength = 10\nperiod = 3000",
+    ] {
+        let found = outcome(as_is, "", impairment);
+        assert!(found.located >= TRIALS * 98 / 100 && found.nees < 3.0 && found.wrong == 0, "{impairment}: {found:?}");
+    }
+}
+
+#[test]
+fn faults_of_rows_are_named_and_small_errors_are_in_the_error_bar() {
+    // Off broadside, where an exchange of rows changes something.
+    let aside = |text: String| text.replace("target = [100.0, 50.0]", "target = [100.0, 85.0]");
+    for (impairment, name) in [
+        ("fault = \"swapped-with-2\"", "swapped"),
+        ("fault = \"conjugated\"", "conjugated"),
+        ("fault = \"dead\"", "dead"),
+        ("delay_samples = 1.0", "late"),
+        ("phase_deg = 90.0", "phase"),
+        ("phase_deg = -8.0", "phase"),
+    ] {
+        let found = outcome(aside, ".1", &format!("kind = \"row\"\n{impairment}"));
+        let named = found.refused.get(name).copied().unwrap_or(0);
+        assert!(named >= TRIALS * 95 / 100 && found.wrong == 0, "{impairment}: {found:?}");
+    }
+    for row in [0, 1] {
+        let found = outcome(aside, &format!(".{row}"), "kind = \"row\"\nphase_deg = 1.0");
+        assert!(found.located == TRIALS && found.nees < 3.0 && found.wrong == 0, "row {row}: {found:?}");
+    }
+}
+
+#[test]
+fn declared_errors_of_the_arrays_are_in_the_error_bar() {
+    for errors in ["phase_error_deg = 0.5", "phase_error_deg = 10.0", "gain_error_db = 1.0"] {
+        let found = outcome(|text| text.replace("[array]", &format!("[array]\n{errors}")), "", "");
+        assert!(found.located >= TRIALS * 99 / 100 && found.nees < 3.0 && found.wrong == 0, "{errors}: {found:?}");
+    }
+}
+
+#[test]
+fn a_posterior_that_no_ellipse_shows_gives_no_position() {
+    let far = |text: String| {
+        text.replace("target = [100.0, 50.0]", "target = [2.0, 60.0]")
+            .replace("hcrb_max_m2 = 5.0e-5", "hcrb_max_m2 = 1000.0")
+    };
+    let found = outcome(far, "", "");
+    assert!(found.located == 0 || found.nees < 2.6, "{found:?}");
+    assert_eq!(found.wrong, 0, "{found:?}");
+}
