@@ -184,8 +184,10 @@ fn bursts_and_steps_of_the_gain_cost_few_blocks_and_pass_none_as_right_that_is_w
         let mut bench = Bench::new(bits, 60);
         for db in [30.0, 40.0, 60.0] {
             let (lost, wrong) = lost_of_240(&mut bench, 3.0, &same, &changed(|x| impair::bursts(x, db, 10, 3000, 1)));
-            // Bursts come once in a frame.
-            assert!(lost <= 12.5 && wrong == 0, "{bits} bits, bursts of {db} dB: {lost} lost, {wrong} wrong");
+            // Bursts come every 3 000 samples and frames every 3 056: one creeps through the header in three frames in a row,
+            // and at +60 dB what is left of it beside the samples blanked takes two more.
+            let most = if db > 50.0 { 20.5 } else { 12.5 };
+            assert!(lost <= most && wrong == 0, "{bits} bits, bursts of {db} dB: {lost} lost, {wrong} wrong");
         }
         for db in [6.0, -6.0, 20.0, 40.0] {
             let (lost, wrong) = lost_of_240(&mut bench, 3.0, &same, &changed(|x| impair::gain_steps(x, db, 6784, 1)));

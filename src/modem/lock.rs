@@ -57,8 +57,10 @@ pub struct Lock {
     formats: [Option<(u8, Formats)>; 2],
     /// Number of the picture under way when page 3 came last.
     picture: Option<u16>,
-    /// Low bits of the number that the next word has if the last contradiction was right.
-    rival: Option<u8>,
+    /// The last contradiction: the next word agrees with it if it was right.
+    rival: Option<HeaderWord>,
+    /// Whether the last word agreed with the one before it, which had contradicted what was believed.
+    followed: bool,
     progress: Option<Progress>,
     /// The last number believed, through searches too: counts go on above what a page reaches.
     last_number: u64,
@@ -105,6 +107,7 @@ impl Lock {
     /// Takes in a frame's word, after `missed` frames in a row without one; the frame's number in the receiver's own count, or
     /// nothing where the word contradicts what is believed.
     pub fn take(&mut self, word: &HeaderWord, missed: u32) -> Option<u64> {
+        self.followed = false;
         let local = match self.next {
             None => FIRST + u64::from(word.number),
             Some(next) => self.agree(word, next, missed)?,
@@ -124,12 +127,22 @@ impl Lock {
             return Some(local);
         }
         self.contradictions += 1;
-        let follows = self.rival == Some(word.number);
-        self.rival = Some((word.number + 1) & 0x3f);
-        follows.then(|| {
-            self.lose();
-            FIRST + u64::from(word.number)
-        })
+        match self.rival.replace(*word) {
+            Some(rival) if (rival.number + 1) & 0x3f == word.number => {
+                // Number 63 comes before 64: room for the rival's own.
+                let local = FIRST + 64 + u64::from(word.number);
+                self.lose();
+                self.followed = true;
+                self.learn(&rival, local - 1);
+                Some(local)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the last word agreed with the one before it, which had been refused: that one's frame is right as well.
+    pub fn has_followed_a_rival(&self) -> bool {
+        self.followed
     }
 
     /// Whether a word's page says what is believed; nothing where that is not known, or may have changed.

@@ -226,6 +226,8 @@ pub struct FrameReceiver {
     header_length: HeaderLength,
     /// Frames that wait for their headers, the oldest first, and room for more.
     waiting: VecDeque<Kept>,
+    /// The last frame whose word contradicted what is believed.
+    doubted: Option<Kept>,
     room: Vec<Kept>,
     /// The frame last returned.
     current: Kept,
@@ -328,13 +330,14 @@ impl FrameReceiver {
             lock: Lock::default(),
             header_length: HeaderLength::Short,
             waiting: VecDeque::with_capacity(MOST_WAITING + 1),
-            room: std::iter::repeat_with(|| kept.clone()).take(MOST_WAITING + 1).collect(),
+            doubted: None,
+            room: std::iter::repeat_with(|| kept.clone()).take(MOST_WAITING + 2).collect(),
             current: kept.clone(),
             lost_headers: 0,
             words,
             lags: [[Complex64::default(); 2]; LAGS],
             state: State::Searching,
-            samples: Vec::with_capacity(chunk + SEARCH + 2 * window),
+            samples: Vec::with_capacity(chunk + SEARCH + 3 * window),
             origin: 0,
             era: 0,
             carrier: None,
@@ -434,10 +437,13 @@ impl FrameReceiver {
                 }
                 State::Locked { start, misses } => {
                     let start = self.renew_era(start);
-                    let keep = (self.era + start as u64).saturating_sub(self.origin + 2 * MARGIN as u64);
+                    let keep =
+                        (self.era + start as u64).saturating_sub(self.origin + (self.look_back() + MARGIN) as u64);
                     self.forget((keep as usize).min(self.samples.len()));
                     let expected = self.layouts(self.lock.next())[0];
-                    if !self.has_frame(start, expected) || !self.read_frame(start, misses, last) {
+                    if !self.has_frame(start, expected, if last { 0 } else { LATER })
+                        || !self.read_frame(start, misses, last)
+                    {
                         return if last { self.give(true) } else { None };
                     }
                 }
@@ -516,9 +522,9 @@ impl FrameReceiver {
         renewed
     }
 
-    /// Whether all samples of a frame of this layout at `start` are there.
-    fn has_frame(&self, start: f64, layout: Layout) -> bool {
-        let symbols = layout.symbols() + 2 * SPAN_SYMBOLS;
+    /// Whether all samples of a frame of this layout at `start` are there, and those of so many symbols behind it.
+    fn has_frame(&self, start: f64, layout: Layout, behind: usize) -> bool {
+        let symbols = layout.symbols() + behind + 2 * SPAN_SYMBOLS;
         let end = start + (self.config.samples_per_symbol * symbols + MARGIN) as f64;
         end <= (self.origin - self.era + self.samples.len() as u64) as f64
     }
@@ -541,14 +547,20 @@ impl FrameReceiver {
         for layout in std::iter::once(expected).chain(others.iter().copied()) {
             // Where the frame is not as expected, what follows it is looked at as well: the next one may begin there.
             let needed = if layout == expected { expected } else { Layout::longest(self.config.transmit_antennas) };
-            if !last && !self.has_frame(refined, needed) {
+            if !last && !self.has_frame(refined, needed, LATER) {
                 return false;
             }
-            if !self.has_frame(refined, layout) {
+            if !self.has_frame(refined, layout, 0) {
                 continue;
             }
             let Some(word) = self.demodulate(refined, layout) else { continue };
-            let Some(local) = self.lock.take(&word, misses) else { break };
+            let Some(local) = self.lock.take(&word, misses) else {
+                self.doubt_frame(word, refined, layout);
+                break;
+            };
+            if self.lock.has_followed_a_rival() {
+                self.believe_doubted(local - 1);
+            }
             self.keep_frame(word, local, refined, layout);
             self.learn_clock(refined - start, layout);
             self.header_length = layout.header_length;
@@ -606,7 +618,35 @@ impl FrameReceiver {
             self.lost_headers += 1;
         }
         let Some(mut kept) = self.room.pop() else { return };
-        (kept.word, kept.local, kept.layout) = (word, local, layout);
+        self.copy_frame(&mut kept, word, start, layout);
+        kept.local = local;
+        self.waiting.push_back(kept);
+    }
+
+    /// Sets a frame aside whose word contradicts what is believed: the next one may agree with it.
+    fn doubt_frame(&mut self, word: HeaderWord, start: f64, layout: Layout) {
+        let mut doubted = self.doubted.take().or_else(|| self.room.pop());
+        if let Some(kept) = &mut doubted {
+            self.copy_frame(kept, word, start, layout);
+        }
+        self.doubted = doubted;
+    }
+
+    /// Counts the frame that was set aside among those that wait, as it was right.
+    fn believe_doubted(&mut self, local: u64) {
+        let Some(mut kept) = self.doubted.take() else { return };
+        if self.waiting.len() == MOST_WAITING {
+            self.room.push(kept);
+            return;
+        }
+        kept.local = local;
+        self.lost_headers = self.lost_headers.saturating_sub(1);
+        self.waiting.push_back(kept);
+    }
+
+    /// Copies the frame at hand.
+    fn copy_frame(&self, kept: &mut Kept, word: HeaderWord, start: f64, layout: Layout) {
+        (kept.word, kept.layout) = (word, layout);
         let base = start.floor();
         (kept.status, kept.cancelled_share) = self.read;
         kept.status.start_sample = self.era + base as u64;
@@ -616,12 +656,17 @@ impl FrameReceiver {
         }
         kept.erased.clone_from(&self.erased);
         kept.sounding.copy_from_slice(&self.sounding);
-        self.waiting.push_back(kept);
+    }
+
+    /// Samples before the expected start of a frame from which on it is looked for where samples are missing: a frame that
+    /// begins earlier by part of its preamble would be taken to begin with the rest of it.
+    fn look_back(&self) -> usize {
+        self.config.samples_per_symbol * PREAMBLE + MARGIN
     }
 
     /// The next frame's start and carrier by a search of the samples at hand from `start` on.
     fn search_from(&mut self, start: f64) -> Option<(f64, f64)> {
-        let from = ((self.era + start as u64).saturating_sub(self.origin) as usize).saturating_sub(MARGIN);
+        let from = ((self.era + start as u64).saturating_sub(self.origin) as usize).saturating_sub(self.look_back());
         let there = self.samples.get(from..)?;
         let found = self.searcher.search(&there[..there.len().min(SEARCH)])?;
         Some(((self.origin - self.era + (from + found.at) as u64) as f64, found.carrier))
@@ -788,14 +833,15 @@ impl FrameReceiver {
         loop {
             self.filtered(start, layout)?;
             let sounding = PREAMBLE..layout.header();
-            if self.steps.level(&mut self.symbols[..count], sounding) > 0 {
-                self.mend(layout);
+            let stepped = self.steps.level(&mut self.symbols[..count], sounding) > 0;
+            let mut plain = self.erased.is_empty();
+            self.mend(layout);
+            // What a blanked burst leaves looks like two steps.
+            if stepped && plain {
                 let words = self.word_sums(layout);
                 self.steps.refine(&mut self.symbols[..count], &words);
                 self.filter_levelled(start);
             }
-            let mut plain = self.erased.is_empty();
-            self.mend(layout);
             let (mut offset, mut step) = self.straighten_with_offset(layout);
             let (mut several, mut fitted) = self.leave_residual(layout);
             if self.tones.find(&mut self.residual) > 0 {

@@ -197,7 +197,7 @@ impl Link {
 
     /// Sends frames `numbers` and returns all samples of the receiver.
     pub fn samples(&self, transmitter: &mut Transmitter, numbers: std::ops::Range<u64>) -> Vec<Complex32> {
-        let mut path = self.path(2 * 1952);
+        let mut path = self.path(SPS * Layout::longest(ANTENNAS).symbols());
         let mut antennas = vec![Vec::new(); ANTENNAS];
         let mut all = Vec::new();
         let mut chunk = 0;
