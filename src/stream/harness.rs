@@ -18,7 +18,7 @@ const MOST: usize = 1 << 16;
 /// let stage = Registry::shipped().make("frame-builder", "", &mut context)?;
 /// let mut builder = Harness::<CodedFrame, Complex32>::new(stage, Shape::CODED)?;
 /// let made = builder.feed(&builder.frame(1, 0, &[CodedFrame::default()]));
-/// assert_eq!((made.len(), made[0].head.valid), (1, 1696), "one frame of 1696 symbols");
+/// assert_eq!((made.len(), made[0].head.valid), (1, 1528), "one frame of 1528 symbols");
 /// # Ok::<(), issc::Error>(())
 /// ```
 pub struct Harness<In, Out> {
