@@ -457,6 +457,25 @@ fn capture(_: &mut Context, _: toml::Table) -> issc::Result<Box<dyn Stage>> {
     Ok(erase(Capture))
 }
 
+/// Where each frame of a recorded run begins in the transmitter's samples, and the last one ends: by the layouts alone, with
+/// headers as long as the plans say. A beam from one antenna is weak enough for the long ones.
+fn frame_starts(recording: &Path, frames: u64) -> Vec<usize> {
+    let text = std::fs::read_to_string(recording.join("frames.jsonl")).unwrap();
+    let messages = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let plans: Vec<(u64, HeaderLength)> = messages
+        .filter_map(|mut line| line["message"].get_mut("plan").map(Value::take))
+        .map(|plan| (plan["from_frame"].as_u64().unwrap(), serde_json::from_value(plan["header"].clone()).unwrap()))
+        .collect();
+    let mut starts = vec![0];
+    for frame in 0..frames {
+        let (_, header) = plans.iter().rfind(|(from, _)| *from <= frame).unwrap();
+        starts.push(starts[frame as usize] + 2 * Layout::of(frame, 4, *header).symbols());
+    }
+    let lengths = [HeaderLength::Short, HeaderLength::Long].map(|length| plans.iter().any(|(_, of)| *of == length));
+    assert_eq!(lengths, [true; 2], "headers of both lengths were sent");
+    starts
+}
+
 /// Weights that send everything from one antenna.
 fn single_antenna(path: &Path, antenna: usize) {
     let beam = |amplitude: f64| (0..4).map(|n| [if n == antenna { amplitude } else { 0.0 }, 0.0]).collect::<Vec<_>>();
@@ -490,14 +509,13 @@ fn ten_live_weights_change_the_antennas_at_the_exact_sample_of_their_frame() {
         frames.iter().zip(0..).map(|(frame, n)| format!("{frame}:weights=@{}", weights[n % 2])).collect();
     let mut arguments = vec!["--frames", "90"];
     updates.iter().for_each(|update| arguments.extend(["--at", update]));
-    let system = System::build(bench.spec(&arguments).kind(Kind::new("capture", capture))).unwrap();
-    let report = system.start().unwrap().join().unwrap();
+    let recording = bench.path("recording");
+    let spec = bench.spec(&arguments).kind(Kind::new("capture", capture)).record(&recording);
+    let report = System::build(spec).unwrap().start().unwrap().join().unwrap();
     assert_eq!(report.figures.frames_sent, 90);
     let (origin, rows) = std::mem::take(&mut *CAPTURED.lock().unwrap());
-    let start = |frame: u64| {
-        let symbols: usize = (0..frame).map(|frame| Layout::of(frame, 4, HeaderLength::Short).symbols()).sum();
-        RECEIVE_LAG + 2 * symbols - origin as usize
-    };
+    let starts = frame_starts(&recording, 90);
+    let start = |frame: u64| RECEIVE_LAG + starts[frame as usize] - origin as usize;
     for (frame, n) in frames.into_iter().zip(0..) {
         let (old, new) = (&rows[(n + 1) % 2], &rows[n % 2]);
         let (before, at, after) = (start(frame - 1), start(frame), start(frame + 1));
@@ -512,19 +530,16 @@ fn ten_live_weights_change_the_antennas_at_the_exact_sample_of_their_frame() {
 }
 
 /// Mean power of each antenna in frames of a recorded antenna stream, preambles and soundings left out.
-fn antenna_powers(samples: &[Complex32], origin: usize, frames: u64) -> Vec<[f64; 4]> {
-    let mut start = RECEIVE_LAG - origin;
-    (0..frames)
-        .map(|frame| {
-            let length = 2 * Layout::of(frame, 4, HeaderLength::Short).symbols();
-            let payload = start + length - 2048..start + length - 128;
-            start += length;
-            std::array::from_fn(|antenna| {
-                let row = payload.clone().map(|n| f64::from(samples[4 * n + antenna].norm_sqr()));
-                row.sum::<f64>() / payload.len() as f64
-            })
+fn antenna_powers(samples: &[Complex32], origin: usize, starts: &[usize]) -> Vec<[f64; 4]> {
+    let ends = starts[1..].iter().map(|end| RECEIVE_LAG + end - origin);
+    ends.map(|end| {
+        let payload = end - 2048..end - 128;
+        std::array::from_fn(|antenna| {
+            let row = payload.clone().map(|n| f64::from(samples[4 * n + antenna].norm_sqr()));
+            row.sum::<f64>() / payload.len() as f64
         })
-        .collect()
+    })
+    .collect()
 }
 
 #[cfg(unix)]
@@ -574,7 +589,7 @@ fn ten_live_commands_by_the_socket_take_effect_at_the_frame_that_they_name() {
     let floats: Vec<_> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
     let samples: Vec<_> = floats.chunks_exact(2).map(|pair| Complex32::new(pair[0], pair[1])).collect();
     let origin = meta["captures"][0]["core:global_index"].as_u64().unwrap() as usize;
-    let powers = antenna_powers(&samples, origin, sent);
+    let powers = antenna_powers(&samples, origin, &frame_starts(Path::new(&recording), sent));
     let total = |frame: u64| powers[frame as usize].iter().sum::<f64>();
     let alone = |frame: u64, antenna: usize| powers[frame as usize][antenna] > 0.99 * total(frame);
     for (command, frame) in commands.iter().zip(frames) {

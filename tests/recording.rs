@@ -65,6 +65,7 @@ fn recordings_of_radios_replay_to_the_identical_report_gaps_and_all() {
     let gap = ["virtual", "--device", "inject=overflow@150000"];
     let lost = assert_replayed(&[&gap[..], &permission].concat(), &folder.path().join("gap"));
     assert!(lost["overflows"].as_u64().unwrap() > 0 && lost["target"]["frames"].as_u64().unwrap() < 80);
+    assert_eq!(lost["radios"][0]["counters"]["overflows"], 1, "what the radio counted is in both");
     let meta = std::fs::read_to_string(folder.path().join("gap/radio-receiver.sigmf-meta")).unwrap();
     let meta: Value = serde_json::from_str(&meta).unwrap();
     assert_eq!(

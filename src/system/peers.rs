@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::recording::{Recording, Replay, newer_plan};
+use super::recording::{AtEnd, Recording, Replay, newer_plan};
 use super::report::Collector;
 use crate::blocks::ReceivedPicture;
-use crate::control::{PictureLibrary, SessionLog};
+use crate::control::PictureLibrary;
 use crate::exchange::{
     Ends, FarTransmitter, Hub, Message, Outputs, PictureMessage, ReferenceInlet, ReferenceOutlet, Role, Terms, Trouble,
     Uplink,
@@ -94,7 +94,7 @@ pub struct Peers {
     pictures: u64,
     recording: Option<Recording>,
     trouble: Trouble,
-    past: Option<(Vec<Event>, SessionLog, Plan)>,
+    past: Option<(Vec<Event>, AtEnd, Plan)>,
 }
 
 /// What peers need of a run.
@@ -137,7 +137,8 @@ impl Peers {
                 let last = replay.last_plan()?;
                 // A recorded beginning is the beginning.
                 far.begin(0, None);
-                all.past = Some((replay.recorded.events.clone(), replay.outcome.log, last));
+                let at_end = AtEnd { log: replay.outcome.log, radios: replay.outcome.radios };
+                all.past = Some((replay.recorded.events.clone(), at_end, last));
                 ends.inlet =
                     inlet(replay.recorded.play(plans, Arc::clone(&far), left_out, environment.clock.clone())?);
             }
@@ -247,17 +248,17 @@ impl Peers {
         self.hub.take().iter().flat_map(Hub::lines).for_each(|line| remark!("issc: {line}"));
     }
 
-    /// Ends the recording; an error where a peer was lost. The log is the past's in a replay.
-    pub fn finish(self, log: SessionLog, plans: &PlanBoard) -> (SessionLog, Result<()>) {
-        let log = match self.past {
+    /// Ends the recording; an error where a peer was lost. In a replay the end is that of the past.
+    pub fn finish(self, here: AtEnd, plans: &PlanBoard) -> (AtEnd, Result<()>) {
+        let at_end = match self.past {
             Some((_, past, last)) => {
                 plans.publish(newer_plan(&plans.newest(), last).into_iter().collect());
                 past
             }
-            None => log,
+            None => here,
         };
-        let recorded = self.recording.map_or(Ok(()), |recording| recording.finish(&log, &plans.newest()));
+        let recorded = self.recording.map_or(Ok(()), |recording| recording.finish(&at_end, &plans.newest()));
         let lost = self.far.and_then(|far| far.failure());
-        (log, recorded.and(lost.map_or(Ok(()), |what| Err(Error::peer(what)))))
+        (at_end, recorded.and(lost.map_or(Ok(()), |what| Err(Error::peer(what)))))
     }
 }

@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::report::RadioFigures;
 use crate::blocks::{Registry, Role};
 use crate::control::SessionLog;
 use crate::exchange::{Journal, PlanMessage, Recorded, Reference, Trouble};
@@ -40,6 +41,18 @@ pub struct Outcome {
     pub plan: PlanMessage,
     /// What the optimizer did.
     pub log: SessionLog,
+    /// What happened at each radio.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub radios: Vec<RadioFigures>,
+}
+
+/// What only the end of a run knows and a replay does not find again.
+#[derive(Default, Clone)]
+pub struct AtEnd {
+    /// What the optimizer did.
+    pub log: SessionLog,
+    /// What happened at each radio.
+    pub radios: Vec<RadioFigures>,
 }
 
 /// Outcomes of before there were others were written at the end alone.
@@ -128,23 +141,23 @@ impl Recording {
 
     /// Writes what a replay needs where the run does not come to its end: the first plan.
     pub fn provide(&self, plan: &Plan) -> Result<()> {
-        self.write_outcome(false, &SessionLog::default(), plan)
+        self.write_outcome(false, &AtEnd::default(), plan)
     }
 
     /// Writes what a replay cannot find again.
     ///
     /// # Errors
     /// Where the disk did not take all of it; what is there can be played as one that was not finished.
-    pub fn finish(mut self, log: &SessionLog, plan: &Plan) -> Result<()> {
+    pub fn finish(mut self, at_end: &AtEnd, plan: &Plan) -> Result<()> {
         let journal = self.journal.take().map_or(Ok(()), Journal::finish);
         if let Some(what) = self.trouble.said() {
             return Err(Error::device(format!("the recording is not whole: {what}; what is there can be played")));
         }
         journal?;
-        self.write_outcome(true, log, plan)
+        self.write_outcome(true, at_end, plan)
     }
 
-    fn write_outcome(&self, finished: bool, log: &SessionLog, plan: &Plan) -> Result<()> {
+    fn write_outcome(&self, finished: bool, at_end: &AtEnd, plan: &Plan) -> Result<()> {
         let outcome = Outcome {
             version: VERSION,
             finished,
@@ -153,7 +166,8 @@ impl Recording {
             probing: self.probing,
             pictures: self.pictures,
             plan: plan.into(),
-            log: log.clone(),
+            log: at_end.log.clone(),
+            radios: at_end.radios.clone(),
         };
         let text = serde_json::to_string_pretty(&outcome).expect("an outcome is valid JSON");
         write(&self.folder.join("outcome.json"), (text + "\n").as_bytes())

@@ -13,6 +13,7 @@ use super::events::{Broadcast, EventWriter, Subscription};
 use super::gallery::{Came, Gallery, Job, Shown};
 use super::peers::Peers;
 use super::radios::OpenRadios;
+use super::recording::AtEnd;
 use super::report::{Collector, Outcome, Report, State, Status};
 use super::watch::{Seen, Shelf, Watch};
 use crate::blocks::ReceivedPicture;
@@ -369,11 +370,12 @@ impl<'a> Conductor<'a> {
         if lost > 0 {
             remark!("issc: {lost} events found no room: the report lacks them");
         }
-        let (log, finished) = self.peers.finish(log, &self.plans);
+        let here = AtEnd { log, radios: self.radios.figures() };
+        let (AtEnd { log, radios }, finished) = self.peers.finish(here, &self.plans);
         note(finished);
         self.shared.status.store(Arc::new(self.collector.status(State::Ended, 0.0)));
         let mut report = self.collector.report(Outcome { log, took });
-        report.radios = self.radios.figures();
+        report.radios = radios;
         Ok(Ended { report, shown, busy, radios: self.radios, failure })
     }
 }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use issc::modem::frame::{HeaderLength, Layout};
 use serde_json::{Value, json};
 
 use super::Proof;
 
 const RATE_HZ: f64 = 2e6;
-const FRAME: i64 = 3392;
+/// Samples of a frame whose header is short.
+const FRAME: i64 = 2 * Layout::plain(HeaderLength::Short).symbols() as i64;
 const LEAD: i64 = 40_000;
 const PACKET: i64 = 4096;
 

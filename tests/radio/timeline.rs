@@ -54,14 +54,14 @@ fn displaced(journal: &str) -> Vec<i64> {
     journal.lines().filter_map(|line| line.strip_prefix("tx-displaced ")?.parse().ok()).collect()
 }
 
-/// Samples of a frame, of 20 ms, and of a packet of the virtual radio.
-const FRAME: i64 = 3392;
+/// Samples of a frame whose header is short, of 20 ms, and of a packet of the virtual radio.
+const FRAME: i64 = 2 * Layout::plain(HeaderLength::Short).symbols() as i64;
 const LEAD: i64 = 8000;
 const PACKET: i64 = 4096;
 
 #[test]
 fn f01_a_lead_longer_than_the_receivers_feedback_and_a_fault_do_not_silence_the_transmitter() {
-    // 88 frames are 746 ms here.
+    // 88 frames are 672 ms here.
     let profile = [
         ("tx_fifo=32768", "tx_fifo=16384,pace=wall"),
         ("lead_ms = 0.02", "lead_ms = 800.0"),
@@ -73,13 +73,13 @@ fn f01_a_lead_longer_than_the_receivers_feedback_and_a_fault_do_not_silence_the_
     let report = report(&output);
     let [sent, radiated] = ["frames_sent", "frames_radiated"].map(|key| report[key].as_u64().unwrap());
     assert_eq!(count(&output, "underflows"), 1);
-    // After the fault the lead of 95 frames and those that were on their way.
+    // After the fault the lead of 105 frames and those that were on their way.
     assert!(sent > 600 && radiated + 220 > sent, "{radiated} of {sent} frames");
     assert!(air(&bench.journal()).0 >= (sent as i64 - 220) * FRAME, "{:?}", air(&bench.journal()));
 }
 
 fn dawdles(_: &mut Context, _: toml::Table) -> issc::Result<Box<dyn Stage>> {
-    // A frame has 8.5 ms.
+    // A frame has 7.6 ms.
     Ok(erase(Dawdling))
 }
 

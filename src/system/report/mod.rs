@@ -9,7 +9,7 @@ mod sensing;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(super) use collector::{Collector, Outcome};
 pub(super) use images::{Quality, SentPicture};
@@ -91,7 +91,7 @@ pub struct Report {
     pub samples_per_s: f64,
     /// Signal time per wall-clock time.
     pub realtime_factor: f64,
-    /// What happened at each radio; only where there are radios.
+    /// What happened at each radio of the run, which may be of the past; only where there were radios.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub radios: Vec<RadioFigures>,
     /// Where the targets were found, place by place.
@@ -100,7 +100,7 @@ pub struct Report {
 }
 
 /// What happened at a radio.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RadioFigures {
     /// The profile's name.
     pub radio: String,
