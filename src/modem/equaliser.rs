@@ -146,8 +146,8 @@ impl Phase {
         let measured: [Complex32; TAPS] =
             std::array::from_fn(|n| measured[(n + PREAMBLE_WORD - EARLIER) % PREAMBLE_WORD]);
         self.filter(&measured);
-        for n in 0..TAPS {
-            let power = f64::from(measured[n].norm_sqr());
+        for (n, tap) in measured.iter().enumerate() {
+            let power = f64::from(tap.norm_sqr());
             let latest = self.powers[n] + (power - self.tap_noise - self.powers[n]) / frames;
             self.latest[n] = latest;
             // A tap that stands out of this frame alone counts as well: paths come up.

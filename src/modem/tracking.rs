@@ -185,14 +185,14 @@ impl Steps {
             (sum / length, length, (until - from) as f64)
         };
         let (first, first_length, first_symbols) = seen(0);
-        if !(first > 0.0) {
+        if first.is_nan() || first <= 0.0 {
             return;
         }
         // Of the first part's power, what is not the words' is noise.
         let noise = (self.power / (first * first) - 1.0).clamp(1e-4, 1e4);
         for part in 1..self.parts {
             let (own, length, count) = seen(part);
-            if !(own > 0.0) {
+            if own.is_nan() || own <= 0.0 {
                 continue;
             }
             let by_words = 0.5 * noise * (1.0 / first_length + 1.0 / length);

@@ -123,9 +123,9 @@ fn filtered(samples: &[Complex32], taps: &[Complex64], mut put: impl FnMut(usize
         let latest = (n + HALF as usize).checked_sub(used);
         let mut sum = Complex64::default();
         if let Some(latest) = latest {
-            for tap in used..until.min(n + HALF as usize + 1) {
+            for (tap, gain) in taps[..until.min(n + HALF as usize + 1)].iter().enumerate().skip(used) {
                 let Some(sample) = samples.get(latest + used - tap) else { continue };
-                sum += taps[tap] * Complex64::new(f64::from(sample.re), f64::from(sample.im));
+                sum += gain * Complex64::new(f64::from(sample.re), f64::from(sample.im));
             }
         }
         put(n, sum);
