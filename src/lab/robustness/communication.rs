@@ -181,7 +181,13 @@ impl Sent {
     }
 
     /// What the receiver makes of samples and white noise, which comes before the gain steps of `steps`, if there are any.
-    pub(super) fn receive(&self, samples: &[Complex32], steps: Option<&Scene>, snr_db: f64, seed: u64) -> Result<Counts> {
+    pub(super) fn receive(
+        &self,
+        samples: &[Complex32],
+        steps: Option<&Scene>,
+        snr_db: f64,
+        seed: u64,
+    ) -> Result<Counts> {
         let variance = mean_power(&self.samples) * self.samples_per_symbol as f64 * 10f64.powf(-snr_db / 10.0);
         let noise = Noise::new(seed, 0x0b, variance);
         let config = ReceiverConfig {
