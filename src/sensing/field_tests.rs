@@ -335,7 +335,7 @@ fn a_strong_wave_of_other_symbols_in_the_end_of_what_is_heard_gives_no_position(
         // As where the target appears with the next frame, 30 dB above the noise of a sample.
         let wave = other.echo(number, &[scatterer(90.0, 0.48, strong, 0.3)]);
         for (echo, wave) in echo.chunks_exact_mut(samples).zip(wave.chunks_exact(samples)) {
-            echo[samples - 200..].copy_from_slice(&wave[samples - 200..]);
+            echo[samples - 1000..].copy_from_slice(&wave[samples - 1000..]);
         }
         let found = detector.take_in(&field.frame(&echo, 0.0), 0.0).unwrap();
         assert!(found.iter().all(|estimate| estimate.fix.is_none()), "frame {number}: {:?}", found[0]);
