@@ -364,7 +364,7 @@ fn eight_frames_added_up_in_phase_give_a_position_at_their_bound_and_the_speed_a
 }
 
 #[test]
-fn clutter_and_leakage_40_db_above_a_target_at_5_m_s_are_removed_and_left_in_they_hide_it() {
+fn clutter_and_leakage_40_db_above_a_target_at_5_m_s_are_removed_and_left_in_the_strongest_is_clutter() {
     let arguments = ["--frames", "500", "--json"];
     let cleaned = report(&[&["run", "clutter"][..], &arguments].concat())["target"].clone();
     let ratio = number(&cleaned["rmse_m"]) / number(&cleaned["hcrb_rmse_m"]);
@@ -373,13 +373,39 @@ fn clutter_and_leakage_40_db_above_a_target_at_5_m_s_are_removed_and_left_in_the
     // The first 60 frames are learned from, and the beams stay: they are learned once.
     assert!((60..80).contains(&cleaned["no_position"].as_u64().unwrap()), "{cleaned}");
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("left.toml");
+    let (path, events) = (folder.path().join("left.toml"), folder.path().join("events"));
     let shipped = include_str!("../flowgraphs/clutter.toml");
     std::fs::write(&path, shipped.replace(", remove_stationary = true", "")).unwrap();
-    let left = report(&[&["run", path.to_str().unwrap()][..], &arguments].concat())["target"].clone();
-    // The strongest of what is found is clutter, now one piece of it, now another, whose error bars say nothing of the target.
-    assert!(number(&left["rmse_m"]) > 10.0 * number(&left["hcrb_rmse_m"]) && number(&left["nees"]) > 1e4, "{left}");
-    assert!(2.0 * number(&left["outliers"]) > number(&left["frames"]), "{left}");
+    let to = ["--events", events.to_str().unwrap()];
+    let left = report(&[&["run", path.to_str().unwrap()][..], &arguments, &to].concat())["target"].clone();
+    // The report counts the strongest of what is found: always clutter, whose error bars say nothing of the target.
+    assert!(number(&left["nees"]) > 1e4 && number(&left["frames"]) > 480.0, "{left}");
+    // But they are true of the clutter, and those of weaker detections of what these are.
+    let clutter = [[150.0, 80.0], [60.0, 10.0]];
+    let mut errors = [vec![], vec![]];
+    for line in std::fs::read_to_string(events).unwrap().lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let found = event["detections"].as_array().into_iter().flatten();
+        for (place, found) in found.enumerate() {
+            let target = [100.0 - 5.0 * number(&event["signal_s"]), 50.0];
+            let places = clutter.iter().copied().chain((place > 0).then_some(target));
+            let error = places.map(|place| normalised_error(found, place)).fold(f64::INFINITY, f64::min);
+            errors[usize::from(place > 0)].push(error);
+        }
+    }
+    for errors in errors {
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        // 450 draws of χ²₂ and more.
+        assert!(errors.len() > 400 && (1.6..2.4).contains(&mean), "{} {mean}", errors.len());
+        assert!(errors.iter().all(|error| *error < 36.0), "{errors:?}");
+    }
+}
+
+/// eᵀC⁻¹e of a detection, e being its distance from a place.
+fn normalised_error(found: &Value, place: [f64; 2]) -> f64 {
+    let [x, y] = [0, 1].map(|axis| number(&found["position_m"][axis]) - place[axis]);
+    let [a, b, d] = [[0, 0], [0, 1], [1, 1]].map(|[row, column]| number(&found["covariance_m2"][row][column]));
+    (d * x * x - 2.0 * b * x * y + a * y * y) / (a * d - b * b)
 }
 
 #[test]
@@ -399,7 +425,11 @@ fn stationary_echoes_learned_while_the_target_is_absent_leave_one_at_rest_in_pla
     // The timing error is one for the run and shifts all positions, in both runs alike.
     let ratio = number(&cleaned["rmse_m"]) / number(&clear["rmse_m"]);
     assert!((0.89..1.12).contains(&ratio) && cleaned["outliers"] == 0, "{cleaned} {clear}");
-    assert!(cleaned["frames"].as_u64().unwrap() >= 350, "{cleaned}");
+    // An echo this weak is missed by chance in about every ninth frame, with clutter or without. In the 390 frames that it is
+    // there it must be found as often as in the clear, whose share is known to 2 %.
+    let share = number(&clear["frames"]) / 700.0;
+    let found = number(&cleaned["frames"]) / 390.0;
+    assert!(share > 0.85 && (share - 0.1..=1.0).contains(&found), "{cleaned} {clear}");
 }
 
 #[test]

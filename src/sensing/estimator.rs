@@ -8,7 +8,7 @@ use num_complex::{Complex32, Complex64};
 
 mod mend;
 
-use super::align::{Alignment, Peak};
+use super::align::{Alignment, Peak, energy_threshold};
 use super::estimate::{Estimate, Fix, Seen, Status};
 use super::fit::{Fit, RowSet, inner};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
@@ -81,6 +81,8 @@ pub struct Estimator {
     slope_correlations: Correlations,
     beams: [Vec<Complex64>; STREAMS],
     leverage: f64,
+    /// What noise of its own beam exceeds with the false-alarm probability, somewhere in the search.
+    beam_threshold: f64,
     expectations: Vec<Expectation>,
     /// How well the echo fits.
     fit: Fit,
@@ -171,6 +173,10 @@ impl Estimator {
             slope_correlations: no_correlations(rows),
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; transmit]),
             leverage: 0.0,
+            beam_threshold: energy_threshold(
+                STREAMS,
+                config.false_alarm_probability / ((last - first + 1) as f64 * rows as f64),
+            ),
             expectations: Vec::with_capacity(MAX_TRACKS),
             noise_variance: 0.0,
             arrival_part: 1.0,
@@ -370,6 +376,9 @@ impl Estimator {
         if let Some(status) = fault {
             return Err(status);
         }
+        if self.is_noise_of_its_beam(&likelihood, &points[0]) {
+            return Err(Status::BelowThreshold);
+        }
         if self.is_direct(&likelihood, &points[0], reference) {
             return Err(Status::Leakage);
         }
@@ -393,6 +402,13 @@ impl Estimator {
             Turning { rate: turning.rate + self.turned_by + self.offset, variance }
         });
         Ok(self.fix(&best, &likelihood.informed(&value.hessian), &point, reference, turning))
+    }
+
+    /// Whether what comes from an echo's direction is no more than noise from there would show. The delay search takes the noise
+    /// of rows to be independent; one strong wave from one direction that is none of the streams (the next frame's, of a
+    /// target that appears) is the same in all of them, and shows by chance so many times more energy as there are rows.
+    fn is_noise_of_its_beam(&self, likelihood: &Likelihood<'_>, point: &Parameters) -> bool {
+        self.config.receive_antennas > 1 && likelihood.free_fit(point) < self.beam_threshold
     }
 
     /// Whether no direction has the beams in the ratio in which the echo shows them: by far more than noise and declared errors

@@ -7,7 +7,10 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::cfar::Cfar;
 use super::maps::{Profiles, independent_beams};
-use super::{EchoFrame, Planar, SensingConfig, StationaryEchoes, TargetSearch, Trials};
+use super::{
+    CoherentEstimator, CoherentFrames, Detector, EchoFrame, Planar, SensingConfig, StationaryEchoes, Status,
+    TargetSearch, Trials,
+};
 use crate::dsp::{DelayTaps, FILTER_TAPS};
 use crate::optimize::Problem;
 use crate::scene::Scene;
@@ -317,4 +320,27 @@ fn clutter_whose_phase_does_not_hold_is_never_taken_for_learned() {
         assert!(!stationary.is_settled(), "frame {number}");
         stationary.learn(&left);
     }
+}
+
+#[test]
+fn a_strong_wave_of_other_symbols_in_the_end_of_what_is_heard_gives_no_position() {
+    let (mut field, mut other) = (Field::new(9), Field::new(10));
+    let (window, samples) = (field.window(), field.samples());
+    let frames = CoherentFrames::of_scene(&Scene::paper(), 1).unwrap();
+    let mut detector = Detector::new(CoherentEstimator::new(field.config.clone(), window, frames).unwrap(), window);
+    let strong = field.amplitude(1e7);
+    let mut refused = 0;
+    for number in 0..100 {
+        let mut echo = field.echo(number, &[]);
+        // As where the target appears with the next frame, 30 dB above the noise of a sample.
+        let wave = other.echo(number, &[scatterer(90.0, 0.48, strong, 0.3)]);
+        for (echo, wave) in echo.chunks_exact_mut(samples).zip(wave.chunks_exact(samples)) {
+            echo[samples - 1000..].copy_from_slice(&wave[samples - 1000..]);
+        }
+        let found = detector.take_in(&field.frame(&echo, 0.0), 0.0).unwrap();
+        assert!(found.iter().all(|estimate| estimate.fix.is_none()), "frame {number}: {:?}", found[0]);
+        refused += usize::from(found[0].status == Status::BelowThreshold);
+    }
+    println!("{refused} of 100 too weak");
+    assert!(refused > 50, "{refused}");
 }
