@@ -40,9 +40,8 @@ const WORTH: f64 = 0.02;
 const WORTH_AT_FIRST: f64 = 0.12;
 /// The same in the power of the strongest tap: what timing and filters leave between symbols anyway is below.
 const LEAST: f64 = 1e-4;
-/// Frames over which the taps' walk from frame to frame is averaged.
-const WALKS: f64 = 16.0;
-/// Most of it that one frame may show, and from which multiple of what is known it is a sudden change, in a tap's noise.
+/// Most of the taps' walk that one frame may show, and from which multiple of what is known it is a sudden change, in a tap's
+/// noise.
 const MOST_WALK: f64 = 100.0;
 const SUDDEN: f64 = 8.0;
 /// Passes in which the sensing stream is told from further paths.
@@ -114,8 +113,7 @@ impl Phase {
         // In noise of one tap; one of the dimensions went into the turn.
         let off = off / (self.tap_noise * (TAPS - 1) as f64);
         let shown = (off - 1.0 - self.mean_noise).max(0.0);
-        let share = if self.frames < WALKS { 1.0 / (1.0 + self.frames) } else { 1.0 / WALKS };
-        let walk = self.walk + share * (shown.min(MOST_WALK) - self.walk);
+        let walk = self.walk + (shown.min(MOST_WALK) - self.walk) / (1.0 + self.frames);
         // A channel that is suddenly another one begins anew.
         let before = self.mean_noise + walk.max(if shown > SUDDEN * (1.0 + walk) { shown } else { 0.0 });
         let gain = before / (before + 1.0);
@@ -367,7 +365,8 @@ impl Equaliser {
     /// [`Self::fit_later`] was called, where there are any.
     pub(super) fn equalise(&mut self, symbols: &mut [Complex32], later: Option<&[Complex32]>) {
         let Self { forward, inverse, scratch, weights, later_weights, phases, .. } = self;
-        for (weights, phase) in [&mut *weights, later_weights].into_iter().zip(phases.iter()) {
+        let used = if later.is_some() { 2 } else { 1 };
+        for (weights, phase) in [&mut *weights, later_weights].into_iter().zip(phases.iter()).take(used) {
             weights.fill(Complex32::ZERO);
             for (n, tap) in phase.taps.iter().enumerate() {
                 weights[(n + POINTS - EARLIER) % POINTS] = *tap;
