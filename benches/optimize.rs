@@ -34,19 +34,7 @@ struct Retune {
 impl Retune {
     fn new(antennas: usize) -> Self {
         let pixels = 256 * 256;
-        let models = Bank::shipped()
-            .models()
-            .iter()
-            .map(|model| SourceModel {
-                index: model.index,
-                body_bits: model.bits(pixels) - model.protected_bits(pixels),
-                protected_bits: model.protected_bits(pixels),
-                curve: {
-                    let curve = model.calibration.curve;
-                    [curve.d_s, curve.d_c, curve.e_1, curve.e_2]
-                },
-            })
-            .collect();
+        let models = Bank::shipped().models().iter().map(|model| model.source_model(pixels)).collect();
         Self {
             scene: scene(antennas),
             models,

@@ -5,6 +5,8 @@ mod browser;
 mod mutations;
 #[path = "proofs/air.rs"]
 mod of_air;
+#[path = "proofs/link.rs"]
+mod of_link;
 #[path = "proofs/metrics.rs"]
 mod of_metrics;
 #[path = "proofs/page.rs"]
@@ -15,7 +17,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use issc::lab::robustness::wrong;
 use issc::system::{Run, System, SystemSpec};
 use rand::SeedableRng;
 use serde_json::{Value, json};
@@ -202,51 +203,11 @@ fn memory() {
     proof.end();
 }
 
-/// Blocks for each impairment of the proof `link`: a million, or what `ISSC_LINK_BLOCKS` says.
-fn link_blocks() -> u64 {
-    std::env::var("ISSC_LINK_BLOCKS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000)
-}
-
-/// A block is right or lost, whatever happens to the signal; headers keep the lock at -5 dB.
+/// A block is right or lost, headers keep the lock, plans are flown as they are planned.
 #[test]
 #[ignore = "hours; ./prove link"]
 fn link() {
-    let mut proof = Proof::begin("link", 1);
-    let (mut worst, mut all, mut blocks) = ((0, String::new()), 0, 0);
-    for (index, name) in wrong::tried().iter().enumerate() {
-        let found = proof.part(&format!("{name}, {} blocks", link_blocks()), || {
-            let found = wrong::count(index, link_blocks(), 1).unwrap();
-            json!({ "snr_db": found.snr_db, "blocks": found.blocks, "lost": found.lost, "wrong": found.wrong })
-        });
-        let wrong = found["wrong"].as_u64().unwrap();
-        (all, blocks) = (all + wrong, blocks + found["blocks"].as_u64().unwrap());
-        if wrong >= worst.0 {
-            worst = (wrong, name.clone());
-        }
-    }
-    let found =
-        format!("{} blocks in {} rows: {all} wrong, at most {} ({})", blocks, wrong::tried().len(), worst.0, worst.1);
-    proof.claim(
-        "where half of the blocks are lost, at most 2 wrong ones in any row and 3 in all",
-        found,
-        worst.0 <= 2 && all <= 3,
-    );
-    for (power_dbm, frames, most) in [(-12.5, 2400, 0), (-14.2, 100_000, 100)] {
-        let found = proof.part(&format!("headers at {power_dbm} dBm"), || {
-            let mut spec = SystemSpec::shipped("loopback").unwrap().frames(frames);
-            for (key, value) in [("power_dbm", power_dbm), ("hcrb_max_m2", 1.0), ("bandwidth_ratio_max", 0.5)] {
-                spec = spec.set(&format!("scene.constraints.{key}"), value).unwrap();
-            }
-            let report = System::build(spec).unwrap().start().unwrap().join().unwrap();
-            let receiver = &report.figures.receivers[0];
-            let lost = receiver.header.as_ref().map_or(u64::MAX, |header| header.lost);
-            json!({ "lost": lost, "sinr_db": report.figures.sinr_db.measured })
-        });
-        let lost = found["lost"].as_u64().unwrap();
-        let text = format!("{lost} at {:.2} dB", found["sinr_db"].as_f64().unwrap());
-        proof.claim(&format!("of {frames} headers at {power_dbm} dBm at most {most} lost"), text, lost <= most);
-    }
-    proof.end();
+    of_link::prove();
 }
 
 /// Sizes and means of the pictures of a folder over white, by Pillow: one JSON object.

@@ -92,6 +92,36 @@ fn eq_7_fits_every_shipped_model() {
 }
 
 #[test]
+fn the_error_grows_in_proportion_to_the_slices_that_lost_blocks_take_along() {
+    let bank = Bank::shipped();
+    let (mut encoder, mut decoder) = (Encoder::new(bank.clone()), Decoder::new(bank.clone()));
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(5);
+    for info in bank.planned("mse") {
+        let mut relative = [0.0; 2];
+        for picture in samples() {
+            let coded = encoder.encode(&picture, info.index, 0).unwrap();
+            let whole = decoder.decode(&coded.protected, &coded.body, &[]).unwrap().image;
+            let whole = metrics::mse(&picture, &whole);
+            let law = info.source_model(picture.width() as usize * picture.height() as usize).loss;
+            let bits = 8 * coded.body.len();
+            let block = bits.div_ceil(45);
+            for (relative, share) in relative.iter_mut().zip([0.1, 0.4]) {
+                let rate = law.block_error_rate(share, block as f64);
+                for _ in 0..24 {
+                    let blocks = (0..bits).step_by(block).filter(|_| random.random_bool(rate));
+                    let lost: Vec<_> = blocks.map(|from| from..(from + block).min(bits)).collect();
+                    let shown = decoder.decode(&coded.protected, &coded.body, &lost).unwrap().image;
+                    *relative += (metrics::mse(&picture, &shown) / whole - 1.0) / (48.0 * law.rise * share);
+                }
+            }
+        }
+        // 48 draws of 45 blocks, of which 2 or 10 are lost: 12 % and 6 %; these two pictures are not those of the card.
+        assert!((0.5..=1.7).contains(&relative[0]), "{}: {relative:?} of the law's", info.name);
+        assert!((relative[0] / relative[1] - 1.0).abs() < 0.5, "{}: not in proportion: {relative:?}", info.name);
+    }
+}
+
+#[test]
 fn all_lanes_write_the_same_bits_and_draw_the_same_picture() {
     let bank = Bank::shipped();
     let picture = sample("macaws");

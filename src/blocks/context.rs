@@ -112,7 +112,7 @@ impl Collected {
 struct NoPictures;
 
 impl PictureFeed for NoPictures {
-    fn picture(&self, _number: u64, _model: usize) -> Feed {
+    fn picture(&self, _number: u64, _plan: &Plan) -> Feed {
         Feed::End
     }
 }
@@ -199,6 +199,7 @@ pub fn first_plan(scene: &Scene) -> Plan {
             w_0: nalgebra::DVector::repeat(antennas, spread),
         },
         model: 0,
+        budget: None,
         header: HeaderLength::Short,
         payload: code(300),
         protected: code(100),

@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::{Context, no_settings};
 use crate::Result;
-use crate::coding::BlockScratch;
+use crate::coding::{BlockScratch, CodeShelf};
 use crate::modem::constellation::Modulation;
 use crate::modem::frame::{BLOCK, BLOCKS, Content, LONGEST_HEADER, Layout, SENSING_SYMBOLS, assemble};
 use crate::modem::word::{HeaderWord, WordCode};
@@ -23,6 +23,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         sequence: context.sensing_sequence(),
         words: Words::new(context.scene.array.transmit_antennas),
         word_code: WordCode::new()?,
+        codes: CodeShelf::default(),
         block_scratch: BlockScratch::default(),
         coded: vec![0; (2 * LONGEST_HEADER).max(8 * BLOCK)],
         header: vec![Complex32::default(); LONGEST_HEADER],
@@ -38,6 +39,7 @@ struct FrameBuilder {
     sequence: SensingSequence,
     words: Words,
     word_code: WordCode,
+    codes: CodeShelf,
     block_scratch: BlockScratch,
     coded: Vec<u8>,
     header: Vec<Complex32>,
@@ -62,7 +64,8 @@ impl Block for FrameBuilder {
         self.word_code.encode(&HeaderWord::of(&frame.header), plan.header, coded);
         Modulation::Qpsk.map(coded, &mut self.header[..layout.header_symbols()]);
         for (index, symbols) in self.payload.chunks_exact_mut(BLOCK).enumerate() {
-            let code = if frame.is_protected(index) { &plan.protected } else { &plan.payload };
+            let format = frame.header.block_format(index);
+            let Some(code) = format.and_then(|format| self.codes.get(format)) else { continue };
             let coded = &mut self.coded[..code.coded_bits()];
             code.modulate(&frame.blocks[index][..code.payload_bits()], coded, symbols, &mut self.block_scratch);
         }

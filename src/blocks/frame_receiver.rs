@@ -11,12 +11,8 @@ use toml::Table;
 use super::snapshots::{Heard, Snapshot, Symbols};
 use super::{Context, digest, settings};
 use crate::Result;
-use crate::coding::{
-    BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS,
-};
-use crate::modem::constellation::Modulation;
+use crate::coding::{BLOCK_SYMBOLS, BlockScratch, CodeShelf, DecodeOutcome, MAX_INFORMATION_BITS};
 use crate::modem::frame::{BLOCK, BLOCKS};
-use crate::modem::header::FrameHeader;
 use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
 
@@ -43,9 +39,6 @@ enum Treatment {
     Demap,
 }
 
-/// Codes kept ready: payload and protected code of a few plans.
-const KEPT_CODES: usize = 8;
-
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let keys: Keys = settings(keys)?;
     let receivers = context.scene.communication_receivers();
@@ -67,7 +60,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
             Treatment::Cancel => SensingStream::Cancelled(context.sensing_sequence()),
             Treatment::Demap => SensingStream::Demapped,
         }),
-        codes: Vec::with_capacity(KEPT_CODES),
+        codes: CodeShelf::default(),
         scratch: BlockScratch::with_rescue(),
         soft: vec![0; BLOCKS * 8 * BLOCK_SYMBOLS],
         words: vec![0; BLOCKS * MAX_INFORMATION_BITS],
@@ -83,7 +76,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
 
 struct FrameReceiverBlock {
     receiver: FrameReceiver,
-    codes: Vec<BlockCode>,
+    codes: CodeShelf,
     scratch: BlockScratch,
     soft: Vec<i8>,
     words: Vec<u8>,
@@ -212,8 +205,8 @@ impl FrameReceiverBlock {
                 symbols.copy_from_slice(self.receiver.block(index));
             }
             held.constellations = std::array::from_fn(|index| {
-                let format = format_of(&header, index).filter(|_| index < usize::from(header.used_blocks));
-                self.codes.iter().find(|code| Some(code.format()) == format).map(|code| *code.constellation())
+                let format = header.block_format(index).filter(|_| index < usize::from(header.used_blocks));
+                format.and_then(|format| self.codes.ready(format)).map(|code| *code.constellation())
             });
             (held.protected, held.sinr) = (usize::from(header.protected_blocks), sinr);
         });
@@ -234,9 +227,8 @@ impl FrameReceiverBlock {
         frame: &mut CodedFrame,
         digests: &mut [u64; BLOCKS],
     ) {
-        let format = format_of(&status.header, blocks.start).filter(|_| !blocks.is_empty());
-        let Some(code) = format.and_then(|format| self.code(format)) else { return };
-        let code = &self.codes[code];
+        let format = status.header.block_format(blocks.start).filter(|_| !blocks.is_empty());
+        let Some(code) = format.and_then(|format| self.codes.get(format)) else { return };
         let soft = &mut self.soft[..blocks.len() * code.coded_bits()];
         for (index, soft) in blocks.clone().zip(soft.chunks_exact_mut(code.coded_bits())) {
             self.receiver.demap(status, index, code.constellation(), soft);
@@ -259,30 +251,6 @@ impl FrameReceiverBlock {
             self.measured.observe(self.receiver.block(index), &self.sent, f64::from(status.noise_variance));
         }
     }
-
-    /// The code of this format; made at first sight, the oldest one makes room.
-    fn code(&mut self, format: BlockFormat) -> Option<usize> {
-        if let Some(index) = self.codes.iter().position(|code| code.format() == format) {
-            return Some(index);
-        }
-        let code = format.code(BLOCK_SYMBOLS, BLOCK_CRC).ok()?;
-        if self.codes.len() == KEPT_CODES {
-            self.codes.remove(0);
-        }
-        self.codes.push(code);
-        Some(self.codes.len() - 1)
-    }
-}
-
-/// What a header says of a block's code; nothing where there is no such modulation.
-fn format_of(header: &FrameHeader, block: usize) -> Option<BlockFormat> {
-    let (bits, modulation, shaped) = if block < usize::from(header.protected_blocks) {
-        (header.protected_bits, header.protected_modulation, header.protected_shaped)
-    } else {
-        (header.payload_bits, header.payload_modulation, header.payload_shaped)
-    };
-    let modulation = *Modulation::ALL.get(usize::from(modulation))?;
-    Some(BlockFormat { information_bits: usize::from(bits), modulation, shaped })
 }
 
 #[cfg(test)]

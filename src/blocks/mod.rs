@@ -35,10 +35,11 @@ use toml::Table;
 pub use context::{ChainContext, Codec, Collected, Context, Run, Sinks, first_plan};
 pub use kind::{Description, Key, Kind, Make, Port, Registry, Role};
 
+use crate::coding::BlockCode;
 use crate::scene::Point;
 use crate::semantic::Picture;
-use crate::stream::Stage;
 pub(crate) use crate::stream::digest;
+use crate::stream::{Plan, Stage};
 use crate::{Error, Result};
 
 /// Frames that a tap holds: more than can be under way between transmitter and receiver.
@@ -49,15 +50,22 @@ pub(crate) const FIRST_SAMPLE: u64 = crate::channel::RECEIVE_LAG as u64;
 
 /// Where a source gets its pictures from. Asking never waits.
 pub trait PictureFeed: Send + Sync {
-    /// Picture `number` of the run in source model `model`: `Ready`, `NotYet` (the asking thread is woken later), or
-    /// `End` where there are no more.
-    fn picture(&self, number: u64, model: usize) -> Feed;
+    /// Picture `number` of the run as it is to be sent under a plan: `Ready`, `NotYet` (the asking thread is woken later),
+    /// or `End` where there are no more.
+    fn picture(&self, number: u64, plan: &Plan) -> Feed;
 }
 
 /// What a feed has.
 pub enum Feed {
-    /// The coded picture and its place in the source's list.
-    Ready(Arc<Picture>, usize),
+    /// The picture in its source model.
+    Ready {
+        /// Its bits.
+        picture: Arc<Picture>,
+        /// Its place in the source's list.
+        source: usize,
+        /// The code of its body's blocks.
+        payload: Arc<BlockCode>,
+    },
     /// It is being encoded.
     NotYet,
     /// There is none.

@@ -10,10 +10,11 @@ use toml::Table;
 
 use super::{Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
 use crate::Result;
-use crate::coding::BlockFormat;
+use crate::coding::{BlockCode, BlockFormat};
 use crate::exchange::Timeline;
 use crate::modem::frame::{BLOCKS, FrameClock, Layout};
 use crate::modem::header::{FrameHeader, VERSION};
+use crate::optimize::BlockErrorModel;
 use crate::semantic::Picture;
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
 
@@ -24,6 +25,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let frames_of_time = context.run.seconds.map(|seconds| (seconds / clock.frame_s()).ceil() as u64);
     let frames = [context.run.frames, frames_of_time].into_iter().flatten().min().unwrap_or(u64::MAX);
     Ok(erase(PictureSource {
+        payload: Arc::clone(&context.plans.newest().payload),
         plans: PlanReader::new(Arc::clone(&context.plans)),
         feed: Arc::clone(&context.codec.feed),
         telemetry: context.sinks.telemetry.clone(),
@@ -48,6 +50,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
 struct Current {
     picture: Arc<Picture>,
     source: usize,
+    /// The code of its body's blocks, as it was chosen under the plan that it began with.
+    payload: Arc<BlockCode>,
     protected_bit: usize,
     body_bit: usize,
     blocks: u64,
@@ -68,6 +72,8 @@ struct PictureSource {
     time: u64,
     number: u64,
     current: Option<Current>,
+    /// The code of the payload's blocks that is in force.
+    payload: Arc<BlockCode>,
     /// Time left to each sample, where the transmitter waits for nobody.
     timeline: Arc<OnceLock<Box<Timeline>>>,
     formats: InForce,
@@ -80,6 +86,9 @@ const HURRY_S: f64 = 0.01;
 
 /// How long the source waits before it looks again whether a picture is ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Frames over which the formats of blocks stay what they are, if the plans let them: both pages that say so come twice.
+const FRAMES_TO_LEARN: u64 = 8;
 
 /// The formats of blocks that are in force, counted for the header, and since which frame.
 #[derive(Clone, Copy, Default)]
@@ -131,9 +140,9 @@ impl Block for PictureSource {
         // A frame whose time has passed goes nowhere: no picture is wasted on it.
         let is_over = left_s.flatten().is_some_and(|left_s| left_s < 0.0);
         if self.current.is_none() && !is_over {
-            match self.feed.picture(self.number, plan.model) {
-                Feed::Ready(picture, source) => {
-                    self.current = Some(Current { picture, source, protected_bit: 0, body_bit: 0, blocks: 0 });
+            match self.feed.picture(self.number, plan) {
+                Feed::Ready { picture, source, payload } => {
+                    self.current = Some(Current { picture, source, payload, protected_bit: 0, body_bit: 0, blocks: 0 });
                 }
                 Feed::NotYet => match left_s {
                     None => return Flow::Pending,
@@ -144,10 +153,18 @@ impl Block for PictureSource {
             }
         }
         let current = self.current.as_mut().filter(|_| !is_over);
-        let formats = [&plan.payload, &plan.protected].map(|code| code.format());
-        self.formats.take(formats, self.frame);
+        // Between pictures the rate stays what it was: every change takes the receivers some frames to learn, and one that
+        // comes before they have learnt the last would cost the frames since.
+        let is_learnt = self.formats.formats.is_none() || self.frame >= self.formats.since + FRAMES_TO_LEARN;
+        let wanted = current.as_ref().filter(|_| is_learnt).map_or(&self.payload, |current| &current.payload);
+        let payload = if carries(plan, wanted) { wanted } else { &plan.payload };
+        if !Arc::ptr_eq(payload, &self.payload) {
+            self.payload = Arc::clone(payload);
+        }
+        let codes = [&self.payload, &plan.protected];
+        self.formats.take(codes.map(|code| code.format()), self.frame);
         let numbers = [self.frame, self.number];
-        let digests = fill(current, plan, self.formats, numbers, &mut self.filler, output.coded_mut());
+        let digests = fill(current, codes, self.formats, numbers, &mut self.filler, output.coded_mut());
         let (epoch, length, header) = (plan.epoch, plan.header, output.coded().header);
         self.telemetry.report(Event::FrameSent { frame: self.frame, blocks: header.used_blocks, digests });
         if let Some(current) = self.current.as_ref().filter(|_| header.last_of_picture) {
@@ -175,6 +192,19 @@ impl Block for PictureSource {
     }
 }
 
+/// How much more often than a plan tolerates blocks may be lost before a picture under way leaves its rate: predictions
+/// move a little from plan to plan.
+const FORBEARANCE: f64 = 3.0;
+
+/// Whether a plan's beams carry blocks of this code.
+fn carries(plan: &Plan, code: &BlockCode) -> bool {
+    code.information_bits() <= plan.payload.information_bits()
+        || plan.budget.is_some_and(|budget| {
+            let lost = budget.law.block_error_rate(plan.predicted_sinr, code.information_bits());
+            lost <= FORBEARANCE * budget.block_error_rate_max
+        })
+}
+
 impl PictureSource {
     /// How long this frame has to wait for its time, if it has.
     fn early(&mut self) -> Option<Duration> {
@@ -188,7 +218,7 @@ impl PictureSource {
 /// Writes one frame's header and payload bits; without a picture its blocks are idle.
 fn fill(
     current: Option<&mut Current>,
-    plan: &Plan,
+    [payload, protected]: [&Arc<BlockCode>; 2],
     in_force: InForce,
     [frame_number, picture_number]: [u64; 2],
     filler: &mut Xoshiro256PlusPlus,
@@ -200,23 +230,18 @@ fn fill(
         picture: picture_number as u16,
         formats: in_force.count,
         formats_since: in_force.since as u8 & 0x3f,
-        payload_bits: plan.payload.information_bits() as u16,
-        payload_modulation: plan.payload.modulation().index() as u8,
-        payload_shaped: plan.payload.is_shaped(),
-        protected_bits: plan.protected.information_bits() as u16,
-        protected_modulation: plan.protected.modulation().index() as u8,
-        protected_shaped: plan.protected.is_shaped(),
         ..FrameHeader::default()
-    };
+    }
+    .with_formats([payload, protected].map(|code| code.format()));
     let Some(current) = current else {
         for row in &mut frame.blocks {
-            row[..plan.payload.payload_bits()].iter_mut().for_each(|bit| *bit = filler.random_range(0..2));
+            row[..payload.payload_bits()].iter_mut().for_each(|bit| *bit = filler.random_range(0..2));
         }
         (frame.header, frame.passed) = (header, [false; BLOCKS]);
         return [0; BLOCKS];
     };
     let picture = &current.picture;
-    let (protected, body) = (8 * picture.protected.len(), 8 * picture.body.len());
+    let [protected_bits, body_bits] = [&picture.protected, &picture.body].map(|part| 8 * part.len());
     let mut header = FrameHeader {
         picture_blocks: current.blocks as u16,
         protected_offset: current.protected_bit as u32,
@@ -226,13 +251,13 @@ fn fill(
     };
     let mut digests = [0; BLOCKS];
     for (index, block_digest) in digests.iter_mut().enumerate() {
-        let is_protected = current.protected_bit < protected;
-        let code = if is_protected { &plan.protected } else { &plan.payload };
+        let is_protected = current.protected_bit < protected_bits;
+        let code = if is_protected { protected } else { payload };
         let row = &mut frame.blocks[index][..code.payload_bits()];
         let (bytes, cursor, end) = if is_protected {
-            (&picture.protected, &mut current.protected_bit, protected)
+            (&picture.protected, &mut current.protected_bit, protected_bits)
         } else {
-            (&picture.body, &mut current.body_bit, body)
+            (&picture.body, &mut current.body_bit, body_bits)
         };
         let count = row.len().min(end - *cursor);
         for (bit, position) in row.iter_mut().zip(*cursor..*cursor + count) {
@@ -247,7 +272,7 @@ fn fill(
             *block_digest = digest(row);
         }
     }
-    header.last_of_picture = current.body_bit == body && current.protected_bit == protected;
+    header.last_of_picture = current.body_bit == body_bits && current.protected_bit == protected_bits;
     (frame.header, frame.passed) = (header, [false; BLOCKS]);
     digests
 }
@@ -256,6 +281,8 @@ fn fill(
 mod tests {
     use super::*;
     use crate::blocks::testing::{Pictures, alone, block, events, picture, picture_frames};
+    use crate::coding::{self, BlockErrorLaw};
+    use crate::stream::PictureBudget;
     use crate::stream::PlanBoard;
 
     #[test]
@@ -307,11 +334,62 @@ mod tests {
         assert_eq!(sent, built.collect::<Vec<_>>());
     }
 
+    /// A feed whose pictures have other rates than the plan's, and each another one.
+    struct Rated {
+        picture: Arc<Picture>,
+        bits: [usize; 2],
+    }
+
+    impl PictureFeed for Rated {
+        fn picture(&self, number: u64, _plan: &Plan) -> Feed {
+            let code = coding::plan(self.bits[number as usize % 2], coding::BLOCK_SYMBOLS, coding::BLOCK_CRC);
+            let (picture, payload) = (Arc::clone(&self.picture), Arc::new(code.unwrap()));
+            Feed::Ready { picture, source: 0, payload }
+        }
+    }
+
+    #[test]
+    fn each_picture_is_sent_at_its_own_rate_until_a_plan_cannot_carry_it() {
+        let (mut context, _) = alone();
+        let mut first = (*context.plans.newest()).clone();
+        first.budget = Some(PictureBudget {
+            bandwidth_ratio_max: 1.0,
+            block_error_rate_max: 1e-3,
+            law: BlockErrorLaw::Calibrated { margin_db: 0.5 },
+        });
+        // 300 bits want about 3 dB, 600 about 7.
+        first.predicted_sinr = 100.0;
+        let weak = Plan { epoch: 1, from_frame: 40, predicted_sinr: 2.5, ..first.clone() };
+        context.plans = Arc::new(PlanBoard::new(first.clone(), 0));
+        context.plans.publish(vec![weak]);
+        context.plans.decide_until(u64::MAX);
+        context.codec.feed = Arc::new(Rated { picture: picture().0, bits: [300, 600] });
+        let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
+        let frames = source.pull(80);
+        let bits = |frame: &Frame<CodedFrame>| usize::from(frame.coded().header.payload_bits);
+        let changes: Vec<_> = frames
+            .windows(2)
+            .filter(|pair| bits(&pair[0]) != bits(&pair[1]))
+            .map(|pair| pair[1].head.sequence)
+            .collect();
+        assert!(
+            changes.len() >= 3 && changes.windows(2).all(|pair| pair[1] >= pair[0] + FRAMES_TO_LEARN),
+            "{changes:?}"
+        );
+        // A picture keeps the rate before its own only until receivers have learnt that.
+        for frame in frames.iter().filter(|frame| frame.head.sequence < 40) {
+            let own = [300, 600][usize::from(frame.coded().header.picture) % 2];
+            let since = changes.iter().rev().find(|change| **change <= frame.head.sequence).unwrap_or(&0);
+            assert!(bits(frame) == own || frame.head.sequence < since + FRAMES_TO_LEARN);
+        }
+        assert!(frames[40..].iter().all(|frame| bits(frame) == 300), "600 bits want more than there is");
+    }
+
     /// A feed whose pictures are never ready.
     struct Never;
 
     impl PictureFeed for Never {
-        fn picture(&self, _number: u64, _model: usize) -> Feed {
+        fn picture(&self, _number: u64, _plan: &Plan) -> Feed {
             Feed::NotYet
         }
     }

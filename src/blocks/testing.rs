@@ -11,7 +11,7 @@ use crate::modem::frame::BLOCKS;
 use crate::modem::header::{FrameHeader, VERSION};
 use crate::scene::Scene;
 use crate::semantic::{Bank, Decoder, Encoder, Picture};
-use crate::stream::{CodedFrame, Event, Frame, Harness, Sample, Shape};
+use crate::stream::{CodedFrame, Event, Frame, Harness, Plan, Sample, Shape};
 
 /// A context on the paper's scene.
 pub(super) fn alone() -> (Context, Collected) {
@@ -51,13 +51,12 @@ pub(super) fn coded_frames(context: &Context, numbers: std::ops::Range<u64>) -> 
             version: VERSION,
             number,
             picture: number as u16,
-            payload_bits: plan.payload.information_bits() as u16,
-            protected_bits: plan.protected.information_bits() as u16,
             protected_blocks: 1,
             used_blocks: BLOCKS as u8,
             placed: true,
             ..FrameHeader::default()
-        };
+        }
+        .with_formats([&plan.payload, &plan.protected].map(|code| code.format()));
         for block in 0..BLOCKS {
             let bits = coded.payload_bits(block);
             coded.blocks[block][..bits].fill_with(|| random.random_range(0..2));
@@ -74,8 +73,9 @@ pub(super) struct Pictures {
 }
 
 impl PictureFeed for Pictures {
-    fn picture(&self, number: u64, _model: usize) -> Feed {
-        if number < self.count { Feed::Ready(Arc::clone(&self.picture), 0) } else { Feed::End }
+    fn picture(&self, number: u64, plan: &Plan) -> Feed {
+        let (picture, payload) = (Arc::clone(&self.picture), Arc::clone(&plan.payload));
+        if number < self.count { Feed::Ready { picture, source: 0, payload } } else { Feed::End }
     }
 }
 

@@ -13,6 +13,7 @@ mod limit;
 mod measure;
 mod polar;
 mod shaping;
+mod shelf;
 
 pub use block::{
     BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockFormat, BlockScratch, DecodeOutcome, MAX_INFORMATION_BITS, plan,
@@ -25,3 +26,4 @@ pub use ldpc::BATCH;
 pub use limit::{normal_approximation, normal_approximation_snr_db};
 pub use measure::{LinkCounts, SimulatedLink, add_noise};
 pub use polar::{HeaderCode, HeaderScratch, Link};
+pub use shelf::CodeShelf;

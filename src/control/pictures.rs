@@ -9,10 +9,13 @@ use crossbeam_channel::{Sender, unbounded};
 use image::RgbImage;
 
 use crate::blocks::{Feed, PictureFeed};
+use crate::coding::{self, BLOCK_CRC, BLOCK_SYMBOLS, BlockCode};
+use crate::modem::frame::BLOCKS;
 use crate::modem::header::{MOST_BODY_BITS, MOST_PROTECTED_BITS};
+use crate::optimize::{RateChoice, SourceModel, lowest_rate};
 use crate::pictures::{self, Reading};
 use crate::semantic::{Bank, Decoder, Encoder, Picture};
-use crate::stream::Wake;
+use crate::stream::{Plan, Wake};
 use crate::{Error, Result};
 
 /// The shipped pictures.
@@ -94,9 +97,27 @@ struct State {
     asked: HashSet<(usize, usize)>,
     /// Why a picture cannot be sent, which ends the run.
     failure: Option<Error>,
+    /// Codes of the pictures' bodies, by N_c.
+    codes: HashMap<usize, Arc<BlockCode>>,
     /// Sources that asked for a picture that was not coded yet.
     waiting: Vec<Wake>,
 }
+
+impl State {
+    /// The code of this many bits; made once.
+    fn code(&mut self, bits: usize) -> Result<Arc<BlockCode>> {
+        if let Some(code) = self.codes.get(&bits) {
+            return Ok(Arc::clone(code));
+        }
+        let code = Arc::new(coding::plan(bits, BLOCK_SYMBOLS, BLOCK_CRC)?);
+        self.codes.insert(bits, Arc::clone(&code));
+        Ok(code)
+    }
+}
+
+/// Fewest blocks of a picture that has a rate of its own: receivers learn of another one over four frames or eight, so that
+/// rates must not change with every frame.
+const LEAST_BLOCKS: usize = 8 * BLOCKS;
 
 /// The pictures of a run, coded on demand and kept.
 pub struct PictureLibrary {
@@ -168,8 +189,67 @@ impl PictureLibrary {
     }
 }
 
+/// What a picture is sent with.
+enum Rate {
+    /// This model, and blocks of this N_c.
+    Own(usize, usize),
+    /// Model and rate of the plan.
+    Planned,
+    /// Nobody knows before the picture is coded in this model.
+    Unknown(usize),
+}
+
+impl PictureLibrary {
+    /// The model and the rate that a picture's own bits leave best within what a plan lets it take. The search begins with the
+    /// plan's model and goes up as long as that is better, or down until blocks arrive as often as they must: what comes out
+    /// does not depend on what happens to be coded.
+    fn rate(&self, coded: &HashMap<(usize, usize), Arc<Picture>>, source: usize, plan: &Plan) -> Rate {
+        let Some(budget) = plan.budget else { return Rate::Planned };
+        let limits = budget.limits(self.source_samples(source));
+        if limits.blocks < LEAST_BLOCKS {
+            return Rate::Planned;
+        }
+        let pixels = self.source_samples(source) as usize / 3;
+        let models = self.bank.planned(&self.bank.models()[plan.model].tuned_for);
+        let choice = |at: usize| -> Result<Option<RateChoice>, usize> {
+            let picture = coded.get(&(source, models[at].index)).ok_or(models[at].index)?;
+            let own = SourceModel {
+                body_bits: 8.0 * picture.body.len() as f64,
+                protected_bits: 8.0 * picture.protected.len() as f64,
+                ..models[at].source_model(pixels)
+            };
+            Ok(lowest_rate(std::slice::from_ref(&own), &limits, plan.predicted_sinr, &budget.law))
+        };
+        let find = || -> Result<Option<RateChoice>, usize> {
+            let Some(mut at) = models.iter().position(|model| model.index == plan.model) else { return Ok(None) };
+            let mut best = choice(at)?;
+            let is_feasible = |choice: &Option<RateChoice>| choice.is_some_and(|choice| choice.feasible);
+            while !is_feasible(&best) && at > 0 {
+                at -= 1;
+                best = choice(at)?.or(best);
+            }
+            while is_feasible(&best) && at + 1 < models.len() {
+                at += 1;
+                let next = choice(at)?.filter(|next| next.feasible);
+                match (next, best) {
+                    (Some(next), Some(found)) if next.predicted_mse < found.predicted_mse => best = Some(next),
+                    _ => break,
+                }
+            }
+            Ok(best)
+        };
+        match find() {
+            Ok(Some(found)) if found.feasible => Rate::Own(found.model, found.payload_bits),
+            // Too much for its blocks in any model: it takes more of them rather than lose them.
+            Ok(Some(found)) => Rate::Own(found.model, plan.payload.information_bits()),
+            Ok(None) => Rate::Planned,
+            Err(model) => Rate::Unknown(model),
+        }
+    }
+}
+
 impl PictureFeed for PictureLibrary {
-    fn picture(&self, number: u64, model: usize) -> Feed {
+    fn picture(&self, number: u64, plan: &Plan) -> Feed {
         if number >= self.total {
             return Feed::End;
         }
@@ -178,17 +258,30 @@ impl PictureFeed for PictureLibrary {
         if state.failure.is_some() {
             return Feed::End;
         }
-        if let Some(picture) = state.coded.get(&(source, model)) {
-            return Feed::Ready(Arc::clone(picture), source);
+        let (model, bits) = match self.rate(&state.coded, source, plan) {
+            Rate::Own(model, bits) => (model, Some(bits)),
+            Rate::Planned => (plan.model, None),
+            Rate::Unknown(model) => (model, None),
+        };
+        if let Some(picture) = state.coded.get(&(source, model)).map(Arc::clone) {
+            let payload = match bits.map(|bits| state.code(bits)) {
+                Some(Ok(code)) => code,
+                Some(Err(error)) => {
+                    state.failure = Some(error);
+                    return Feed::End;
+                }
+                None => Arc::clone(&plan.payload),
+            };
+            return Feed::Ready { picture, source, payload };
         }
         let asking = thread::current();
         if state.waiting.iter().all(|source| source.0.id() != asking.id()) {
             state.waiting.push(Wake(asking));
         }
-        for source in [source, (source + 1) % self.pictures.len()] {
-            if state.asked.insert((source, model)) {
+        for order in [(source, model), ((source + 1) % self.pictures.len(), plan.model)] {
+            if state.asked.insert(order) {
                 // The encoder ends with the library, never before it.
-                let _ = self.orders.send((source, model));
+                let _ = self.orders.send(order);
             }
         }
         Feed::NotYet

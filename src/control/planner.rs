@@ -16,11 +16,11 @@ use crate::coding::{self, BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockErrorLaw};
 use crate::modem::frame::HeaderLength;
 use crate::optimize::{
     BelievedTarget, BlockErrorModel, BoundModel, Effort, Problem, RateChoice, RateLimits, Solution, SourceModel,
-    WarmStart, channel_vector, lowest_rate, select_rate,
+    WarmStart, channel_vector, lowest_rate, mean_mse, select_rate,
 };
 use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
-use crate::stream::{LinkBelief, Plan};
+use crate::stream::{LinkBelief, PictureBudget, Plan};
 use crate::{Error, Result};
 
 /// Deviations of the believed target within which the threshold is to be met as well.
@@ -35,6 +35,8 @@ const SHARE_RESERVE: f64 = 0.99;
 pub struct Planner {
     scene: Scene,
     models: Arc<[SourceModel]>,
+    /// The same for each of the pictures that the models were measured on.
+    pictures: Arc<[Vec<SourceModel>]>,
     /// Source samples of a picture, M.
     source_samples: usize,
     /// The served receiver's channel.
@@ -96,6 +98,7 @@ impl Planner {
             outer_loop: OuterLoop::new(BlockErrorLaw::from_scene(scene).margin_db()),
             time_limit: None,
             models,
+            pictures: bank.calibration_pictures(scene.model.metric.name(), pixels).into(),
             source_samples: 3 * pixels,
             scene: scene.clone(),
         }
@@ -158,7 +161,7 @@ impl Planner {
         *believed_dbm = OuterLoop::noise_dbm(*believed_dbm, w_to_dbm(seen.noise_w));
         let predicted_db = self.predicted_db(&plan.beams, seen.until);
         self.seen_until = seen.until;
-        let limits = RateLimits::from_scene(&self.scene, self.source_samples);
+        let limits = self.limits();
         let table = self.law().with_margin_db(0.0);
         let expected = table.block_error_rate(seen.sinr, plan.payload.information_bits());
         self.outer_loop.take(seen, predicted_db, limits.block_error_rate_max, expected);
@@ -224,6 +227,11 @@ impl Planner {
             from_frame,
             beams,
             model: rate.model,
+            budget: Some(PictureBudget {
+                bandwidth_ratio_max: self.scene.constraints.bandwidth_ratio_max,
+                block_error_rate_max: self.limits().block_error_rate_max,
+                law: self.law(),
+            }),
             header: HeaderLength::at(decibel(sinr) - self.outer_loop.margin_db),
             payload: self.code(rate.payload_bits)?,
             protected: self.code(rate.protected_bits)?,
@@ -305,11 +313,19 @@ impl Planner {
         Ok(code)
     }
 
+    fn limits(&self) -> RateLimits {
+        RateLimits::from_scene(&self.scene, self.source_samples)
+    }
+
     fn rate(&self, sinr: f64, reasons: &mut Vec<String>) -> Result<RateChoice> {
         let constraints = &self.scene.constraints;
-        let limits = RateLimits::from_scene(&self.scene, self.source_samples);
+        let limits = self.limits();
         let code = self.law();
-        if let Some(choice) = select_rate(&self.models, &limits, sinr, &code) {
+        if let Some(mut choice) = select_rate(&self.models, &limits, sinr, &code) {
+            // Each picture has a rate of its own: what the mean of many comes to, some are easier and some harder.
+            if let Some(mse) = mean_mse(&self.pictures, &limits, sinr, &code) {
+                choice.predicted_mse = mse;
+            }
             return Ok(choice);
         }
         reasons.push(format!("no source model's rate fits a SINR of {:.2} dB", decibel(sinr)));

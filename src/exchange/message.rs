@@ -169,6 +169,7 @@ impl PlanMessage {
             from_frame: self.from_frame,
             beams: self.beams,
             model: self.model,
+            budget: None,
             header: self.header,
             payload: code(self.payload)?,
             protected: code(self.protected)?,

@@ -1,6 +1,9 @@
 //! What a frame's header says. On the air it travels as [`super::word::HeaderWord`], which leaves out what a receiver knows from
 //! the frames before; here it stands in full, as the blocks of a chain see it and as it is written down.
 
+use super::constellation::Modulation;
+use crate::coding::BlockFormat;
+
 /// Bits of a header written down in full.
 pub const HEADER_BITS: usize = 192;
 
@@ -86,6 +89,30 @@ impl FrameHeader {
     /// Whether a picture begins with this frame.
     pub fn begins_picture(&self) -> bool {
         self.protected_blocks > 0 && self.picture_blocks == 0
+    }
+
+    /// The header of a frame whose blocks have these formats, those of the payload and the protected ones.
+    pub fn with_formats(self, [payload, protected]: [BlockFormat; 2]) -> Self {
+        Self {
+            payload_bits: payload.information_bits as u16,
+            payload_modulation: payload.modulation.index() as u8,
+            payload_shaped: payload.shaped,
+            protected_bits: protected.information_bits as u16,
+            protected_modulation: protected.modulation.index() as u8,
+            protected_shaped: protected.shaped,
+            ..self
+        }
+    }
+
+    /// What the header says of a block's code; nothing where there is no such modulation.
+    pub fn block_format(&self, block: usize) -> Option<BlockFormat> {
+        let (bits, modulation, shaped) = if block < usize::from(self.protected_blocks) {
+            (self.protected_bits, self.protected_modulation, self.protected_shaped)
+        } else {
+            (self.payload_bits, self.payload_modulation, self.payload_shaped)
+        };
+        let modulation = *Modulation::ALL.get(usize::from(modulation))?;
+        Some(BlockFormat { information_bits: usize::from(bits), modulation, shaped })
     }
 
     /// Writes the header as [`HEADER_BITS`] bits, one per byte.

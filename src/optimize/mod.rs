@@ -36,8 +36,8 @@ pub use beams::{BelievedTarget, Effort, Problem, Solution, WarmStart, channel_ve
 pub use bound::{BoundModel, FisherInformation, Unidentifiable};
 pub use rate_approximation::{ApproximatedRate, approximate_choice, approximate_rate};
 pub use rates::{
-    BlockErrorModel, CRC_BITS, PaperModel, RateChoice, RateLimits, SourceModel, block_error_rate, lowest_rate,
-    select_rate,
+    BlockErrorModel, CRC_BITS, LossLaw, PaperModel, RateChoice, RateLimits, SourceModel, block_error_rate, lowest_rate,
+    mean_mse, select_rate,
 };
 #[cfg(feature = "reference-solver")]
 pub use reference::reference_sinr;

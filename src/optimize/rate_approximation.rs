@@ -110,6 +110,14 @@ mod tests {
     use rand_xoshiro::Xoshiro256PlusPlus;
 
     use super::*;
+    use crate::optimize::LossLaw;
+
+    /// A model of one bit; the paper's algorithm knows bit errors alone.
+    fn model(curve: [f64; 4]) -> SourceModel {
+        let loss = LossLaw { slice_bits: 700.0, rise: 8.0 };
+        let error_free_mse = 10f64.powf(curve[0]);
+        SourceModel { index: 0, body_bits: 1.0, protected_bits: 0.0, error_free_mse, curve, loss }
+    }
 
     #[test]
     fn the_tail_and_its_hazard_are_smooth_across_the_change_of_formula() {
@@ -121,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_approximation_ends_at_the_exact_scalar_optimum() {
-        let model = SourceModel { index: 0, body_bits: 1.0, protected_bits: 0.0, curve: [2.0, 1.2, 2.3, -3.1] };
+        let model = model([2.0, 1.2, 2.3, -3.1]);
         for (sinr_db, least_rate) in [(9.0, 1.5), (3.0, 1.5), (1.0, 1.1), (15.0, 0.02), (-3.0, 0.3)] {
             let sinr = 10f64.powf(sinr_db / 10.0);
             let found = approximate_rate(&model, sinr, least_rate, 256).unwrap();
@@ -165,7 +173,7 @@ mod tests {
             let sinr = 10f64.powf(between(-1.0, 2.0));
             let least = (1.0 + sinr).log2() * between(0.01, 0.99);
             let curve = [between(1.0, 3.0), between(0.5, 1.5), between(1.0, 4.0), between(-4.0, -2.0)];
-            let model = SourceModel { index: 0, body_bits: 1.0, protected_bits: 0.0, curve };
+            let model = model(curve);
             let block_symbols = [64, 256, 1024][all.len() % 3];
             let found = approximate_rate(&model, sinr, least, block_symbols).unwrap();
             let exact = exact_rate(sinr, least, block_symbols);

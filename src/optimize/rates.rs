@@ -22,23 +22,67 @@ const MIN_BITS: usize = 32;
 /// Block error rate that the protected part is planned for.
 const PROTECTED_BLOCK_ERROR_RATE: f64 = 1e-5;
 
-/// A source model's mean needs and its distortion law, for pictures of one size.
+/// What lost blocks do to the pictures of a source model.
+///
+/// A picture's body is a row of slices, each of which is whole or lost; a block that is lost takes the slices along of which
+/// it carries bits. Slices are spread over the picture, and each that is missing is filled up by itself: the mean squared
+/// error grows in proportion to their share.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossLaw {
+    /// Mean bits of a slice.
+    pub slice_bits: f64,
+    /// What the mean squared error grows by where all are lost, in that with nothing lost.
+    pub rise: f64,
+}
+
+impl LossLaw {
+    /// Share of the slices that are lost where blocks of `payload_bits` bits are lost at this rate.
+    pub fn slices_lost(&self, block_error_rate: f64, payload_bits: f64) -> f64 {
+        -(self.blocks(payload_bits) * (-block_error_rate.clamp(0.0, 1.0)).ln_1p()).exp_m1()
+    }
+
+    /// The rate at which blocks of `payload_bits` bits are lost where this share of the slices is.
+    pub fn block_error_rate(&self, slices_lost: f64, payload_bits: f64) -> f64 {
+        -((-slices_lost.clamp(0.0, 1.0)).ln_1p() / self.blocks(payload_bits)).exp_m1()
+    }
+
+    /// Mean number of blocks that a slice lies in.
+    fn blocks(&self, payload_bits: f64) -> f64 {
+        1.0 + self.slice_bits / payload_bits
+    }
+
+    /// What multiplies the mean squared error where this share of slices is lost.
+    pub fn factor(&self, slices_lost: f64) -> f64 {
+        1.0 + self.rise * slices_lost
+    }
+}
+
+/// A source model's needs and what becomes of its pictures, for pictures of one size in the mean or for one picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceModel {
     /// What the choice names it by: its index in the bank.
     pub index: usize,
-    /// Mean bits of the body.
+    /// Bits of the body.
     pub body_bits: f64,
-    /// Mean bits of the protected part.
+    /// Bits of the protected part.
     pub protected_bits: f64,
+    /// Mean squared error where nothing is lost.
+    pub error_free_mse: f64,
     /// D̂_s, D̂_c, E_1, E_2 of eq. (7).
     pub curve: [f64; 4],
+    /// What lost blocks do.
+    pub loss: LossLaw,
 }
 
 impl SourceModel {
     /// Mean bits of a picture.
     pub fn bits(&self) -> f64 {
         self.body_bits + self.protected_bits
+    }
+
+    /// Mean squared error where blocks of `payload_bits` bits are lost at this rate.
+    pub fn mse_with_losses(&self, block_error_rate: f64, payload_bits: f64) -> f64 {
+        self.error_free_mse * self.loss.factor(self.loss.slices_lost(block_error_rate, payload_bits))
     }
 
     /// Mean squared error at a rate of independent bit flips (eq. 7).
@@ -63,13 +107,16 @@ pub struct RateLimits {
 impl RateLimits {
     /// A scene's limits for pictures of `source_samples` samples.
     pub fn from_scene(scene: &Scene, source_samples: usize) -> Self {
-        let uses = scene.constraints.bandwidth_ratio_max * source_samples as f64;
-        let block_symbols = scene.waveform.block_symbols;
-        Self {
-            blocks: (uses / block_symbols as f64) as usize,
-            block_symbols,
-            block_error_rate_max: scene.constraints.block_error_rate_max.unwrap_or(DEFAULT_BLOCK_ERROR_RATE),
-        }
+        let ratio = scene.constraints.bandwidth_ratio_max;
+        let tolerated = scene.constraints.block_error_rate_max.unwrap_or(DEFAULT_BLOCK_ERROR_RATE);
+        Self::new(ratio, source_samples as f64, scene.waveform.block_symbols, tolerated)
+    }
+
+    /// Those of a picture of `source_samples` samples that may take `bandwidth_ratio_max` channel uses for each.
+    pub fn new(bandwidth_ratio_max: f64, source_samples: f64, block_symbols: usize, block_error_rate_max: f64) -> Self {
+        // A budget of whole blocks may come out a rounding error below them.
+        let blocks = (bandwidth_ratio_max * source_samples / block_symbols as f64 + 1e-9) as usize;
+        Self { blocks, block_symbols, block_error_rate_max }
     }
 }
 
@@ -129,9 +176,9 @@ pub struct RateChoice {
     pub protected_bits: usize,
     /// Predicted block error rate of the body's blocks.
     pub block_error_rate: f64,
-    /// ρ_b put into eq. (7): the rate of independent flips that loses as many blocks.
+    /// ρ_b: the rate of independent flips that loses as many blocks.
     pub bit_error_rate: f64,
-    /// Predicted mean squared error.
+    /// Predicted mean squared error, lost blocks included.
     pub predicted_mse: f64,
     /// Whether the block error rate is within the limit.
     pub feasible: bool,
@@ -170,6 +217,30 @@ fn choices(
     models.iter().filter_map(move |model| choice(model, limits, sinr, code, safe))
 }
 
+/// The next N_c for which codes are made, a hundredth apart: each picture has its own rate, and receivers keep codes.
+fn round_up(bits: usize) -> usize {
+    let step = (bits / 128).max(1);
+    bits.next_multiple_of(step).max(MIN_BITS)
+}
+
+/// The mean squared error over pictures of which each is sent by its own best choice. One that fits in no model takes more
+/// blocks than it may, in its lowest model, rather than lose them.
+pub fn mean_mse(
+    pictures: &[Vec<SourceModel>],
+    limits: &RateLimits,
+    sinr: f64,
+    code: &impl BlockErrorModel,
+) -> Option<f64> {
+    let safe = largest_safe_bits(sinr, code);
+    let best = |models: &Vec<SourceModel>| {
+        let choices = models.iter().filter_map(|model| choice(model, limits, sinr, code, safe));
+        let best = choices.filter(|choice| choice.feasible).map(|choice| choice.predicted_mse).min_by(f64::total_cmp);
+        best.or(models.first().map(|lowest| lowest.error_free_mse))
+    };
+    let total: f64 = pictures.iter().map(best).sum::<Option<f64>>()?;
+    (!pictures.is_empty()).then(|| total / pictures.len() as f64)
+}
+
 /// Most bits of a block that is as safe as the protected part must be: the block error rate rises with the bits.
 fn largest_safe_bits(sinr: f64, code: &impl BlockErrorModel) -> Option<usize> {
     let safe = |bits: usize| code.block_error_rate(sinr, bits) <= PROTECTED_BLOCK_ERROR_RATE;
@@ -197,7 +268,7 @@ fn choice(
     let protected_bits = safe.unwrap_or(limits.block_symbols / 2).min(limits.block_symbols);
     let protected_blocks = share(model.protected_bits, protected_bits - CRC_BITS).max(1);
     let body_blocks = limits.blocks.checked_sub(protected_blocks).filter(|blocks| *blocks > 0)?;
-    let payload_bits = (share(model.body_bits, body_blocks) + CRC_BITS).max(MIN_BITS);
+    let payload_bits = round_up(share(model.body_bits, body_blocks) + CRC_BITS);
     if payload_bits > MAX_BITS {
         return None;
     }
@@ -209,7 +280,7 @@ fn choice(
         protected_bits,
         block_error_rate,
         bit_error_rate,
-        predicted_mse: model.mse(bit_error_rate),
+        predicted_mse: model.mse_with_losses(block_error_rate, (payload_bits - CRC_BITS) as f64),
         feasible: block_error_rate <= limits.block_error_rate_max
             && code.header_loss(sinr) <= limits.block_error_rate_max
             && safe.is_some(),
@@ -226,7 +297,9 @@ mod tests {
                 index: 0,
                 body_bits,
                 protected_bits: 600.0,
+                error_free_mse: 10f64.powf(d_s),
                 curve: [d_s, 1.1, 2.3, -3.2],
+                loss: LossLaw { slice_bits: 700.0, rise: 8.0 },
             })
             .into_iter()
             .enumerate()
@@ -273,6 +346,44 @@ mod tests {
         assert!(protected + body <= LIMITS.blocks as f64);
         assert!(choice.block_error_rate <= LIMITS.block_error_rate_max);
         assert!(CODE.block_error_rate(8.0, choice.protected_bits) <= PROTECTED_BLOCK_ERROR_RATE);
+    }
+
+    #[test]
+    fn lost_blocks_and_lost_slices_follow_from_each_other() {
+        let law = LossLaw { slice_bits: 700.0, rise: 8.0 };
+        // A slice of 700 bits begins anywhere in a block of 350: it lies in three.
+        assert!((law.slices_lost(0.1, 350.0) - (1.0 - 0.9f64.powi(3))).abs() < 1e-12);
+        for share in [1e-6, 1e-3, 0.3, 0.99] {
+            assert!((law.slices_lost(law.block_error_rate(share, 350.0), 350.0) / share - 1.0).abs() < 1e-9);
+        }
+        assert_eq!([law.factor(0.0), law.factor(0.25)], [1.0, 3.0]);
+    }
+
+    #[test]
+    fn a_picture_takes_all_its_blocks_and_codes_are_few() {
+        // Every size of picture that fits, at its own rate.
+        let mut codes = std::collections::BTreeSet::new();
+        for body_bits in (5_000..60_000).step_by(37) {
+            let model = SourceModel { body_bits: f64::from(body_bits), ..models()[0].clone() };
+            let choice = lowest_rate(&[model], &LIMITS, 100.0, &CODE).unwrap();
+            let protected = (600.0 / (choice.protected_bits - CRC_BITS) as f64).ceil();
+            let blocks = protected + (f64::from(body_bits) / (choice.payload_bits - CRC_BITS) as f64).ceil();
+            assert!((47.0..=48.0).contains(&blocks), "{body_bits} bits: {blocks} blocks");
+            codes.insert(choice.payload_bits);
+        }
+        assert!(codes.len() < 400, "{}", codes.len());
+    }
+
+    #[test]
+    fn more_lost_blocks_at_a_higher_rate_are_the_better_plan_where_the_law_says_so() {
+        // The second model halves the error; its blocks are lost more often.
+        let limits = RateLimits { block_error_rate_max: 0.1, ..LIMITS };
+        let models = models();
+        let at = |sinr_db: f64| select_rate(&models, &limits, 10f64.powf(sinr_db / 10.0), &CODE);
+        let rates: Vec<_> = (0..100).filter_map(|step| at(0.1 * f64::from(step))).collect();
+        let turn = rates.windows(2).find(|pair| pair[1].model > pair[0].model).unwrap();
+        assert!(turn[1].block_error_rate > 1e-3 && turn[1].block_error_rate > 100.0 * turn[0].block_error_rate);
+        assert!(turn[1].predicted_mse < turn[0].predicted_mse);
     }
 
     #[test]

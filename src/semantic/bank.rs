@@ -11,7 +11,7 @@ use super::range_coder::Table;
 use super::refine::Adjoint;
 use super::transform::{Analysis, Mean, Synthesis};
 use super::weights::Weights;
-use crate::optimize::SourceModel;
+use crate::optimize::{LossLaw, SourceModel};
 use crate::{Error, Result};
 
 /// Name of the weight file in a model's folder.
@@ -60,8 +60,24 @@ pub struct Calibration {
     pub psnr_db: f64,
     /// Mean of the pictures' RGB MS-SSIM.
     pub ms_ssim: f64,
+    /// Mean bits of a slice.
+    pub slice_bits: f64,
+    /// What the distortion grows by where all slices are lost, in the error-free one; with a share of them lost, in proportion.
+    pub loss_rise: f64,
     /// Distortion over bit error rate.
     pub curve: DistortionCurve,
+}
+
+/// What one calibration picture took of every model of the bank, and gave.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationPicture {
+    /// All bits, headers included, per pixel.
+    pub bits_per_pixel: Vec<f64>,
+    /// Bits of the protected part beyond the picture header, per pixel.
+    pub protected_bits_per_pixel: Vec<f64>,
+    /// Error-free distortion, 0…255 scale.
+    pub mse: Vec<f64>,
 }
 
 /// One model of the bank: a rate with its tables.
@@ -91,12 +107,14 @@ impl ModelInfo {
 
     /// What the choice of rates needs to know of the model, for pictures of this many pixels.
     pub fn source_model(&self, pixels: usize) -> SourceModel {
-        let DistortionCurve { d_s, d_c, e_1, e_2, .. } = self.calibration.curve;
+        let Calibration { curve, loss_rise, slice_bits, mse, .. } = self.calibration;
         SourceModel {
             index: self.index,
             body_bits: self.bits(pixels) - self.protected_bits(pixels),
             protected_bits: self.protected_bits(pixels),
-            curve: [d_s, d_c, e_1, e_2],
+            error_free_mse: mse,
+            curve: [curve.d_s, curve.d_c, curve.e_1, curve.e_2],
+            loss: LossLaw { slice_bits, rise: loss_rise },
         }
     }
 }
@@ -111,6 +129,8 @@ pub struct Card {
     pub calibrated_on: String,
     /// In the order of the bank.
     pub models: Vec<ModelInfo>,
+    /// The pictures, each with a value for every model.
+    pub pictures: Vec<CalibrationPicture>,
 }
 
 /// Networks, tables and figures of all models. Immutable; share it.
@@ -118,6 +138,7 @@ pub struct Card {
 pub struct Bank {
     digest: u64,
     models: Vec<ModelInfo>,
+    pictures: Vec<CalibrationPicture>,
     pub(super) hyper_channels: usize,
     pub(super) latent_channels: usize,
     pub(super) predictor: Predictor,
@@ -178,6 +199,7 @@ impl Bank {
             calibration: Calibration::default(),
         };
         let mut models: Vec<ModelInfo> = c.names.iter().zip(&c.tuned_for).enumerate().map(named).collect();
+        let mut pictures = Vec::new();
         if let Some(text) = card {
             let card: Card = toml::from_str(text).map_err(|e| wrong(format!("its card: {}", e.message())))?;
             if card.digest != format!("{:016x}", weights.digest) {
@@ -187,10 +209,17 @@ impl Bank {
             if card.models.len() != count || !card.models.iter().zip(&models).all(same) {
                 return Err(wrong("its card lists other models than the weights hold".into()));
             }
-            models = card.models;
+            let whole = |picture: &CalibrationPicture| {
+                [&picture.bits_per_pixel, &picture.protected_bits_per_pixel, &picture.mse].map(Vec::len) == [count; 3]
+            };
+            if !card.pictures.iter().all(whole) {
+                return Err(wrong("its card lists pictures of other models than the weights hold".into()));
+            }
+            (models, pictures) = (card.models, card.pictures);
         }
         Ok(Self {
             digest: weights.digest,
+            pictures,
             hyper_channels: c.hyper,
             latent_channels: c.latents,
             predictor: Predictor::load(&weights)?,
@@ -211,6 +240,25 @@ impl Bank {
         let first = self.models.iter().position(|model| model.tuned_for == tuned_for).unwrap_or(self.models.len());
         let models = &self.models[first..];
         &models[..models.iter().take_while(|model| model.tuned_for == tuned_for).count()]
+    }
+
+    /// The planned models as each of the calibration pictures needs them, for pictures of this many pixels.
+    pub fn calibration_pictures(&self, tuned_for: &str, pixels: usize) -> Vec<Vec<SourceModel>> {
+        let size = pixels as f64;
+        let of_picture = |picture: &CalibrationPicture| {
+            let of_model = |model: &ModelInfo| {
+                let index = model.index;
+                let protected_bits = 8.0 * HEADER_BYTES as f64 + picture.protected_bits_per_pixel[index] * size;
+                SourceModel {
+                    body_bits: picture.bits_per_pixel[index] * size - protected_bits,
+                    protected_bits,
+                    error_free_mse: picture.mse[index],
+                    ..model.source_model(pixels)
+                }
+            };
+            self.planned(tuned_for).iter().map(of_model).collect()
+        };
+        self.pictures.iter().map(of_picture).collect()
     }
 
     /// All models.

@@ -23,6 +23,6 @@ pub mod weights;
 
 pub use crate::dsp::lanes::Simd;
 pub use analog::Analog;
-pub use bank::{Bank, CARD_FILE, Calibration, Card, DistortionCurve, ModelInfo, WEIGHTS_FILE};
+pub use bank::{Bank, CARD_FILE, Calibration, CalibrationPicture, Card, DistortionCurve, ModelInfo, WEIGHTS_FILE};
 pub use decoder::{Decoded, Decoder, Report};
 pub use encoder::{Encoder, Picture, SLICE_BITS};

@@ -15,6 +15,6 @@ pub use coded::{BLOCK_BITS, CodedFrame};
 pub use frame::{AnyFrame, Frame, Head, Item, Sample, Shape};
 pub use harness::Harness;
 pub use link::{LinkReceiver, LinkSender, Policy, link};
-pub use plan::{LinkBelief, Plan, PlanBoard, PlanReader};
+pub use plan::{LinkBelief, PictureBudget, Plan, PlanBoard, PlanReader};
 pub use tap::{TapReader, TapWriter, Taps};
 pub use telemetry::{Audience, Event, LeftOut, Listeners, MAX_SOUNDED_ANTENNAS, Telemetry, Told, digest};

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Wake;
 use crate::array::Beams;
-use crate::coding::BlockCode;
+use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockErrorLaw};
 use crate::modem::frame::{HeaderHistory, HeaderLength};
+use crate::optimize::RateLimits;
 
 /// Plans that stay reachable: one for each frame under way, and for each that waits to be reported.
 const KEPT: usize = 4096;
@@ -30,6 +31,24 @@ pub struct LinkBelief {
     pub noise_dbm: f64,
 }
 
+/// What a picture's own rate is chosen from: a plan's rate is that of the mean picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PictureBudget {
+    /// Channel uses per source sample that a picture may take.
+    pub bandwidth_ratio_max: f64,
+    /// Largest block error rate that may be predicted.
+    pub block_error_rate_max: f64,
+    /// The law of block errors, at the plan's margin.
+    pub law: BlockErrorLaw,
+}
+
+impl PictureBudget {
+    /// The limits for a picture of so many source samples.
+    pub fn limits(&self, source_samples: f64) -> RateLimits {
+        RateLimits::new(self.bandwidth_ratio_max, source_samples, BLOCK_SYMBOLS, self.block_error_rate_max)
+    }
+}
+
 /// What the transmitter sends with.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -39,11 +58,13 @@ pub struct Plan {
     pub from_frame: u64,
     /// Both beams, in √W.
     pub beams: Beams,
-    /// Index of the source model.
+    /// Index of the source model, for the mean picture.
     pub model: usize,
+    /// What each picture's own model and rate are chosen from, where the transmitter is in this process.
+    pub budget: Option<PictureBudget>,
     /// How long headers are.
     pub header: HeaderLength,
-    /// Code of the payload blocks (R_c).
+    /// Code of the payload blocks (R_c), for the mean picture.
     pub payload: Arc<BlockCode>,
     /// Code of the blocks that carry a picture's header and hyper segment.
     pub protected: Arc<BlockCode>,
@@ -51,7 +72,7 @@ pub struct Plan {
     pub link: LinkBelief,
     /// SINR that these beams reach with the channel the plan was made for, linear.
     pub predicted_sinr: f64,
-    /// Mean squared error that eq. (7) predicts for the pictures.
+    /// Mean squared error that is predicted for the pictures, lost blocks included.
     pub predicted_mse: f64,
 }
 
@@ -237,7 +258,7 @@ mod tests {
     use nalgebra::DVector;
 
     use super::*;
-    use crate::coding::{BLOCK_CRC, BLOCK_SYMBOLS, plan};
+    use crate::coding::{BLOCK_CRC, plan};
 
     fn first() -> Plan {
         let code = Arc::new(plan(100, BLOCK_SYMBOLS, BLOCK_CRC).unwrap());
@@ -246,6 +267,7 @@ mod tests {
             from_frame: 0,
             beams: Beams { w_c: DVector::zeros(1), w_0: DVector::zeros(1) },
             model: 0,
+            budget: None,
             header: HeaderLength::Short,
             payload: Arc::clone(&code),
             protected: code,

@@ -286,6 +286,7 @@ mod tests {
             from_frame: 0,
             beams: Beams { w_c, w_0 },
             model: 0,
+            budget: None,
             payload: std::sync::Arc::clone(&code),
             protected: code,
             link: crate::stream::LinkBelief::default(),
