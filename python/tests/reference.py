@@ -73,8 +73,8 @@ def forms(target: Target, gauged: bool) -> Array:
         da_r = da_r - a_r * (a_r.conj() @ da_r) / target.n_r
     h = target.beta * np.outer(a_r, a_t.conj())
     zero = np.zeros_like(h)
-    constant = [target.beta * np.outer(a_r, da_t.conj()), target.beta * np.outer(da_r, a_t.conj()), zero]
-    slope = [zero, zero, -1j * h]
+    constant: list[Array] = [target.beta * np.outer(a_r, da_t.conj()), target.beta * np.outer(da_r, a_t.conj()), zero]
+    slope: list[Array] = [zero, zero, -1j * h]
     if target.unknown:
         constant += [h / target.beta, 1j * h / target.beta]
         slope += [zero, zero]
@@ -101,8 +101,9 @@ def prior(target: Target) -> Array:
 
 def information(target: Target, covariance: Array, gauged: bool = False) -> Array:
     """J [n, n], data and prior, for a transmit covariance Σ [N_T, N_T]."""
-    data = 2 / target.noise_w * np.einsum("ikab,ba->ik", forms(target, gauged), covariance).real
-    return data + prior(target)
+    data: Array = 2 / target.noise_w * np.einsum("ikab,ba->ik", forms(target, gauged), covariance).real
+    total: Array = data + prior(target)
+    return total
 
 
 def bound(target: Target, covariance: Array) -> Array:
@@ -111,11 +112,13 @@ def bound(target: Target, covariance: Array) -> Array:
     scale = 1 / np.sqrt(np.diag(j))
     inverse = np.linalg.inv(j * np.outer(scale, scale)) * np.outer(scale, scale)
     step, _ = target.step_to_position()
-    return step @ inverse[:2, :2] @ step.T
+    covariance_m2: Array = step @ inverse[:2, :2] @ step.T
+    return covariance_m2
 
 
 def channel(scene: dict[str, Any]) -> Array:
     """h_c [N_T]."""
     (bx, by), (cx, cy) = scene["transmitter"], scene["communication_receiver"]
     gain = math.dist((bx, by), (cx, cy)) ** (-scene["path_loss_exponent"] / 2)
-    return gain * steering(scene["n_t"], scene["spacing"], math.atan2(cy - by, cx - bx))[0]
+    vector: Array = gain * steering(scene["n_t"], scene["spacing"], math.atan2(cy - by, cx - bx))[0]
+    return vector

@@ -13,6 +13,10 @@ def test_optimize_and_hcrb(issc_cli: Cli, tmp_path: Path) -> None:
         expected = issc_cli("optimize", "--scene", scene, "--method", method, "--json")
         plan = issc.optimize(issc.Scene.load(scene), method)  # type: ignore[arg-type]
         assert without_clock(plan.to_dict()) == without_clock(expected), scene
+        if plan.hcrb_trace_m2 is None:
+            # Beams of the other methods may leave a direction that no echo tells.
+            assert method != "global"
+            continue
         weights = tmp_path / f"{scene}-{method}.json"
         weights.write_text(json.dumps(expected))
         bound = issc.hcrb(issc.Scene.load(scene), plan.w_c, plan.w_0)

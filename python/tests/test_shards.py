@@ -87,7 +87,7 @@ def test_a_worker_that_is_killed_changes_no_bit() -> None:
     points = [0.8, 1.2, 1.6, 2.0]
     expected = [without_clock(issc.link("qpsk", 1.0, snr_db, 9000, seed=5)) for snr_db in points]
     with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster, distributed.Client(cluster) as client:
-        workers = [info["pid"] if "pid" in info else None for info in client.run(lambda: {"pid": os.getpid()}).values()]
+        workers = [int(pid) for pid in client.run(os.getpid).values()]
         killed: list[int] = []
 
         class Killing:

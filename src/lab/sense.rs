@@ -102,7 +102,8 @@ pub struct Study {
 /// What a shard's trials are about.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct About {
-    scene: Scene,
+    /// The scene as a file has it.
+    scene: String,
     beams: Beams,
     sampling: Sampling,
 }
@@ -177,13 +178,15 @@ pub fn study(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<Study> 
 /// As [`study`].
 pub fn part(scene: &Scene, beams: &Beams, sampling: Sampling, shard: Shard) -> Result<Part> {
     let chunks = Bench::new(scene, beams, sampling)?.run(shard, |_| {})?;
-    let about = About { scene: scene.clone(), beams: beams.clone(), sampling };
+    let text = toml::to_string(scene).map_err(|error| Error::internal(error.to_string()))?;
+    let about = About { scene: text, beams: beams.clone(), sampling };
     Part::new("sense", &about, (shard, sampling.chunks()), &chunks)
 }
 
 /// What all chunks come to.
 pub(super) fn merged(about: About, chunks: Vec<Sums>) -> Result<Merged> {
     let About { scene, beams, sampling } = about;
+    let scene = Scene::from_toml(&scene, "the parts' scene")?;
     check(&scene, sampling).map_err(Error::input)?;
     let Bench { bound_m2, window_symbols, .. } = Bench::new(&scene, &beams, sampling)?;
     let report = report(&Study { sums: Sums::of(&chunks), errors: Vec::new(), bound_m2, window_symbols }, sampling);

@@ -24,7 +24,7 @@ Task = tuple[int, int]
 class Measurement(Protocol[Point_contra]):
     """What a sweep calls for each point and shard."""
 
-    def __call__(self, point: Point_contra, *, trials: int, shard: Shard) -> Part:
+    def __call__(self, point: Point_contra, /, *, trials: int, shard: Shard) -> Part:
         """The part of this shard, as `sense`, `link`, `robustness` and `codec_curve` give it."""
 
 
