@@ -11,6 +11,8 @@ mod of_link;
 mod of_metrics;
 #[path = "proofs/page.rs"]
 mod of_page;
+#[path = "proofs/python.rs"]
+mod of_python;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -31,6 +33,20 @@ mod sensing_proof;
 #[ignore = "half a million trials"]
 fn sensing() {
     sensing_proof::run();
+}
+
+/// The notebooks of the Python package, without a window.
+#[test]
+#[ignore = "minutes, and packages of Python; ./prove notebooks"]
+fn notebooks() {
+    of_python::notebooks();
+}
+
+/// A sweep by Dask, with a worker that is killed.
+#[test]
+#[ignore = "minutes, and packages of Python; ./prove sweep"]
+fn sweep() {
+    of_python::sweep();
 }
 
 #[cfg(feature = "soapy")]

@@ -31,9 +31,13 @@ pub struct Keeping {
     pub on_request: bool,
 }
 
+/// Is shown every frame on the thread that worked on it, which waits for it.
+pub type Listener<T> = Arc<dyn Fn(u64, &T) + Send + Sync>;
+
 /// One kind of snapshot, the newest that was taken.
 pub struct Snapshot<T> {
     keeping: Keeping,
+    listener: Option<Listener<T>>,
     /// Whether a receiver offers its frames: one alone does, or pictures of several would mix.
     claimed: AtomicBool,
     /// Whether somebody waits for the next frame.
@@ -50,18 +54,25 @@ struct Slot<T> {
 impl<T: Default> Snapshot<T> {
     fn new(keeping: Keeping) -> Self {
         let slot = Mutex::new(Slot { frame: None, held: T::default() });
-        Self { keeping, claimed: AtomicBool::new(false), asked: AtomicBool::new(false), slot }
+        Self { keeping, listener: None, claimed: AtomicBool::new(false), asked: AtomicBool::new(false), slot }
     }
 
     /// Makes room at load.
     pub(super) fn prepare(&self, make: impl FnOnce(&mut T)) {
-        if self.keeping != Keeping::default() {
+        if self.keeping != Keeping::default() || self.listener.is_some() {
             make(&mut self.slot.lock().unwrap_or_else(PoisonError::into_inner).held);
         }
     }
 
     /// Lets `fill` copy frame `frame` if somebody asked or the last snapshot is old enough, and nobody reads it just now.
     pub(super) fn offer(&self, frame: u64, fill: impl FnOnce(&mut T)) {
+        if let Some(listener) = &self.listener {
+            let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+            fill(&mut slot.held);
+            slot.frame = Some(frame);
+            self.asked.store(false, Ordering::Relaxed);
+            return listener(frame, &slot.held);
+        }
         let asked = self.keeping.on_request && self.asked.load(Ordering::Relaxed);
         if !asked && !self.keeping.regularly {
             return;
@@ -230,6 +241,16 @@ impl Snapshots {
         }
     }
 
+    /// The same where `listener` is shown every echo of the first sensing receiver; the run waits for it.
+    #[must_use]
+    pub fn listened_to(mut self, listener: Listener<Echo>) -> Self {
+        if let Some(first) = self.echo.first_mut() {
+            let Snapshot { keeping, .. } = **first;
+            *first = Arc::new(Snapshot { listener: Some(listener), ..Snapshot::new(keeping) });
+        }
+        self
+    }
+
     /// None at all.
     pub fn none() -> Self {
         Self::new(Keeping::default(), [0, 0])
@@ -263,6 +284,17 @@ mod tests {
         snapshot.ask();
         (50..60).for_each(|frame| snapshot.offer(frame, |held| *held = frame));
         assert_eq!(snapshot.read(|frame, held| (frame, *held)), Some((50, 50)));
+    }
+
+    #[test]
+    fn a_listener_is_shown_every_frame_and_a_reader_the_newest() {
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&shown);
+        let listener: Listener<u64> = Arc::new(move |frame, held| told.lock().unwrap().push((frame, *held)));
+        let snapshot = Snapshot { listener: Some(listener), ..Snapshot::new(Keeping::default()) };
+        (0..5).for_each(|frame| snapshot.offer(frame, |held| *held = 10 * frame));
+        assert_eq!(*shown.lock().unwrap(), [(0, 0), (1, 10), (2, 20), (3, 30), (4, 40)]);
+        assert_eq!(snapshot.read(|frame, held| (frame, *held)), Some((4, 40)));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::inputs;
-use crate::lab::codec_curve::{self, Measured, Settings};
+use crate::lab::codec_curve::{self, Bench, Settings};
+use crate::lab::shard::Shard;
 use crate::part::{failed, write_whole};
 use crate::semantic::ModelInfo;
 use crate::{Error, Result};
@@ -25,6 +26,9 @@ pub struct Arguments {
     /// Seed of the bit errors.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Measures one of N shares of the models' pictures and prints what `issc merge` adds up.
+    #[arg(long, value_name = "I/N", conflicts_with = "card")]
+    shard: Option<Shard>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -39,11 +43,11 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let Arguments { draws, seed, .. } = arguments;
     let settings = Settings { draws, seed, effort: arguments.codec.effort.into() };
-    let mut results = vec![];
-    for info in chosen {
-        remark!("{} on {} pictures", info.name, pictures.len());
-        results.push(codec_curve::measure(&bank, info, &pictures, &settings)?);
+    let mut bench = Bench::new(&bank, &chosen, &pictures, settings)?;
+    if let Some(shard) = arguments.shard {
+        return inputs::print_json(&bench.part(shard)?);
     }
+    let results = bench.measure(|info| remark!("{} on {} pictures", info.name, pictures.len()))?;
     if let Some(path) = &arguments.card {
         let folder = arguments.codec.images.file_name().unwrap_or_default();
         let pictures = format!("{} pictures of {}", pictures.len(), folder.to_string_lossy());
@@ -54,32 +58,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     if arguments.json {
         say!("{}", codec_curve::report(&results, pictures.len()));
     } else {
-        print_table(&results);
+        codec_curve::table(&results).iter().for_each(|line| say!("{line}"));
     }
     Ok(())
-}
-
-fn print_table(results: &[Measured]) {
-    say!(
-        "model          bit/px    PSNR  MS-SSIM     D_s     D_c     E_1     E_2      R²   MS-SSIM at 1e-5    1e-4    1e-3"
-    );
-    for r in results {
-        let c = &r.info.calibration;
-        say!(
-            "{:2} {:10} {:7.4} {:7.2} {:8.4} {:7.3} {:7.3} {:7.2} {:7.2} {:7.4}   {:15.4} {:7.4} {:7.4}",
-            r.info.index,
-            r.info.name,
-            c.bits_per_pixel,
-            c.psnr_db,
-            c.ms_ssim,
-            c.curve.d_s,
-            c.curve.d_c,
-            c.curve.e_1,
-            c.curve.e_2,
-            c.curve.r_squared,
-            r.ms_ssim_at(-5.0),
-            r.ms_ssim_at(-4.0),
-            r.ms_ssim_at(-3.0)
-        );
-    }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::array::Beams;
 use crate::control::Setting;
+use crate::lab::shard::Merged;
 use crate::pictures::{Reading, read_folder};
 use crate::scene::{Scene, w_to_dbm};
 use crate::semantic::Bank;
@@ -124,6 +125,15 @@ pub(super) fn print_beside(output: &Path, report: &str) {
 /// Prints a result as one JSON object.
 pub(super) fn print_json(result: &impl Serialize) -> Result<()> {
     say!("{}", serde_json::to_string(result).map_err(|error| Error::internal(error.to_string()))?);
+    Ok(())
+}
+
+/// Prints what a measurement found: one JSON object, or lines.
+pub(super) fn print_merged(found: &Merged, json: bool) -> Result<()> {
+    match json {
+        true => say!("{}", found.report),
+        false => found.lines.iter().for_each(|line| say!("{line}")),
+    }
     Ok(())
 }
 

@@ -1,12 +1,12 @@
 //! `issc link --modulation M --rate R --snr-db X --blocks N`: the coded link over the complex Gaussian channel.
 
-use crate::coding::{BLOCK_SYMBOLS, BlockCode, BlockFormat, Crc, SimulatedLink};
-use crate::lab::link::{report, table};
-use crate::modem::constellation::Modulation;
-use crate::{Error, Result};
+use super::inputs;
+use crate::Result;
+use crate::lab::link::{self, Settings};
+use crate::lab::shard::Shard;
 
 /// Options of `issc link`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// qpsk, 16qam, 64qam or 256qam.
     #[arg(long)]
@@ -35,57 +35,34 @@ pub struct Arguments {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Measures one of N shares of the blocks and prints what `issc merge` adds up.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }
 
-/// Runs `issc link`.
-pub fn run(arguments: Arguments) -> Result<()> {
-    let code = code(&arguments)?;
-    let link = SimulatedLink::new(&code, arguments.snr_db, arguments.seed);
-    let mut link = if arguments.rescue { link.with_rescue() } else { link };
-    let counts = link.run(arguments.blocks, u64::MAX);
-    match arguments.json {
-        true => say!("{}", report(&code, &counts)),
-        false => table(&code, &counts, arguments.snr_db, arguments.joint).iter().for_each(|line| say!("{line}")),
+impl Arguments {
+    fn settings(&self) -> Settings {
+        let Self { modulation, rate, snr_db, blocks, joint, rescue, shaped, crc, seed, .. } = self.clone();
+        Settings { modulation, rate, snr_db, blocks, joint, rescue, shaped, crc, seed }
     }
-    Ok(())
 }
 
-fn code(arguments: &Arguments) -> Result<BlockCode> {
-    let Arguments { rate, snr_db, blocks, joint, .. } = arguments;
-    let modulation: Modulation =
-        arguments.modulation.parse().map_err(|error| Error::input(format!("--modulation: {error}")))?;
-    let crc = match arguments.crc.as_str() {
-        "none" => Crc::None,
-        "11" => Crc::Crc11,
-        "16" => Crc::Crc16,
-        "24" => Crc::Crc24A,
-        other => return Err(Error::input(format!("--crc: found `{other}`; accepted: none, 11, 16, 24"))),
-    };
-    if !(rate.is_finite() && *rate > 0.0) {
-        return Err(Error::input(format!("--rate: found {rate}; accepted: a number above 0")));
+/// Runs `issc link`.
+pub fn run(arguments: Arguments) -> Result<()> {
+    let settings = arguments.settings();
+    match arguments.shard {
+        Some(shard) => inputs::print_json(&link::part(&settings, shard)?),
+        None => inputs::print_merged(&link::measure(&settings)?, arguments.json),
     }
-    if !(-100.0..=100.0).contains(snr_db) {
-        return Err(Error::input(format!("--snr-db: found {snr_db}; accepted: -100 to 100")));
-    }
-    if *blocks == 0 {
-        return Err(Error::input("--blocks: found 0; accepted: 1 or more"));
-    }
-    let most = BlockCode::MAX_JOINT_BLOCKS;
-    if !(1..=most).contains(joint) {
-        return Err(Error::input(format!("--joint: found {joint}; accepted: 1 to {most}")));
-    }
-    let information_bits = joint * (rate * BLOCK_SYMBOLS as f64).round() as usize;
-    BlockFormat { information_bits, modulation, shaped: arguments.shaped }
-        .code(joint * BLOCK_SYMBOLS, crc)
-        .map_err(|error| Error::input(format!("--rate {rate}: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coding::BlockCode;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -95,7 +72,7 @@ mod tests {
     }
 
     fn parsed(line: &str) -> Result<BlockCode> {
-        code(&Line::try_parse_from(format!("link {line}").split(' ')).unwrap().arguments)
+        Line::try_parse_from(format!("link {line}").split(' ')).unwrap().arguments.settings().code()
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod hcrb;
 mod inputs;
 mod keys;
 mod link;
+mod merge;
 mod optimize;
 mod probe;
 mod progress;
@@ -66,6 +67,8 @@ enum Command {
     Keys(keys::Arguments),
     /// Measure a coded link: block and bit errors at one modulation, rate and SNR.
     Link(link::Arguments),
+    /// Add up what the shards of one measurement found.
+    Merge(merge::Arguments),
     /// The source models beside JPEG and published points: bits, PSNR, MS-SSIM and mean differences of rate.
     RateDistortion(rate_distortion::Arguments),
     /// What each impairment of channel and front end costs both receivers.
@@ -121,6 +124,7 @@ fn dispatch(command: Option<Command>) -> Result<()> {
         Some(Command::Optimize(arguments)) => optimize::run(arguments),
         Some(Command::Keys(arguments)) => keys::run(arguments),
         Some(Command::Link(arguments)) => link::run(arguments),
+        Some(Command::Merge(arguments)) => merge::run(arguments),
         Some(Command::Robustness(arguments)) => robustness::run(arguments),
         Some(Command::Sense(arguments)) => sense::run(arguments),
         Some(Command::Supervise(arguments)) => supervise::run(arguments),

@@ -6,7 +6,8 @@ use indicatif::ProgressBar;
 
 use super::inputs;
 use crate::Result;
-use crate::lab::robustness::{Study, measure};
+use crate::lab::robustness::{Study, measure, part};
+use crate::lab::shard::Shard;
 
 /// Options of `issc robustness`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +24,9 @@ pub struct Arguments {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Measures one of N shares of the rows and prints what `issc merge` adds up.
+    #[arg(long, value_name = "I/N", conflicts_with = "out")]
+    shard: Option<Shard>,
     /// Folder for a drawing of the losses (PNG, SVG, CSV); made where it does not exist.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -33,10 +37,16 @@ pub struct Arguments {
 
 /// Runs `issc robustness`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { receiver, only, frames, seed, out, json } = arguments;
+    let Arguments { receiver, only, frames, seed, shard, out, json } = arguments;
     out.as_deref().map(inputs::make_folder).transpose()?;
     let bar = ProgressBar::new(100);
-    let table = measure(&Study { receiver, only, frames, seed }, |percent| bar.set_position(percent))?;
+    let (study, done) = (Study { receiver, only, frames, seed }, |percent| bar.set_position(percent));
+    if let Some(shard) = shard {
+        let part = part(&study, shard, done)?;
+        bar.finish_and_clear();
+        return inputs::print_json(&part);
+    }
+    let table = measure(&study, done)?;
     bar.finish_and_clear();
     if let Some((folder, bars)) = out.zip(table.bars()) {
         bars.write(&folder, "robustness")?;

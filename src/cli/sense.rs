@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use super::inputs;
 use crate::lab::sense::{self, Sampling};
 use crate::lab::sense_drawings;
+use crate::lab::shard::Shard;
 use crate::optimize::Problem;
 use crate::{Error, Result};
 
@@ -20,6 +21,9 @@ pub struct Arguments {
     weights: Option<PathBuf>,
     #[command(flatten)]
     sampling: SamplingArguments,
+    /// Runs one of N shares of the trials, in chunks of 1024, and prints what `issc merge` adds up.
+    #[arg(long, value_name = "I/N", conflicts_with = "out")]
+    shard: Option<Shard>,
     /// Folder for drawings (PNG, SVG, CSV) of the errors beside the bound, and of the error over the power by as many
     /// trials at each, and of several frames of a moving target over delay and Doppler shift; made where it does not exist.
     #[arg(long, value_name = "DIR")]
@@ -62,6 +66,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Some(path) => inputs::weights(path, &scene)?,
         None => Problem::from_scene(&scene).solve().beams,
     };
+    if let Some(shard) = arguments.shard {
+        return inputs::print_json(&sense::part(&scene, &beams, sampling, shard)?);
+    }
     let study = sense::study(&scene, &beams, sampling)?;
     if let Some(folder) = &arguments.out {
         inputs::make_folder(folder)?;

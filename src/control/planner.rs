@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nalgebra::Matrix2;
-use num_complex::Complex32;
+use nalgebra::{DVector, Matrix2};
+use num_complex::{Complex32, Complex64};
 
 use super::Command;
 use super::believed_channel::BelievedChannel;
@@ -102,6 +102,22 @@ impl Planner {
             source_samples: 3 * pixels,
             scene: scene.clone(),
         }
+    }
+
+    /// The scene as commands and the link have left it; its targets are where it says, not where they are believed.
+    pub fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    /// h_c as it is believed at a frame.
+    pub fn channel(&self, frame: u64) -> DVector<Complex64> {
+        self.channel.at(frame)
+    }
+
+    /// The targets that are believed in: index among the scene's, place, and the covariance of the place in m² where a
+    /// track says so.
+    pub fn targets(&self) -> impl Iterator<Item = (usize, Point, Option<Matrix2<f64>>)> + '_ {
+        self.beliefs.iter().map(|belief| (belief.index, belief.target.position, belief.spread))
     }
 
     /// Takes a command in; the world's are none of its business. Fails where the command cannot be meant.

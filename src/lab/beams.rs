@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
+use nalgebra::DVector;
+use num_complex::Complex64;
 use serde_json::{Value, json};
 
 use super::decibel;
 use crate::array::Beams;
 use crate::coding::BlockErrorLaw;
 use crate::optimize::{
-    Alternation, BlockErrorModel, Effort, Problem, RateLimits, SourceModel, alternate, approximate_choice,
-    block_error_rate, select_rate, zero_forcing,
+    Alternation, BelievedTarget, BlockErrorModel, Effort, Problem, RateLimits, SourceModel, WarmStart, alternate,
+    approximate_choice, block_error_rate, channel_vector, select_rate, zero_forcing,
 };
 use crate::scene::Scene;
 use crate::semantic::Bank;
@@ -47,22 +49,48 @@ struct Found {
     upper_bound_sinr: f64,
     iterations: usize,
     solve_time_s: f64,
+    warm: WarmStart,
+}
+
+/// How beams are asked for.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// How they are found.
+    pub method: Method,
+    /// For the global method: the SINR (linear) that they reach, the bound being what they are best at.
+    pub least_sinr: Option<f64>,
+    /// The communication receiver's channel where it is known better than from the scene.
+    pub channel: Option<DVector<Complex64>>,
+    /// Where a solution of a problem like this lay; it changes the time taken, not the result.
+    pub warm: Option<&'a WarmStart>,
+}
+
+impl Request<'_> {
+    fn problem(&self, scene: &Scene) -> Problem {
+        let channel = self.channel.clone().unwrap_or_else(|| channel_vector(scene));
+        Problem::for_targets(scene, channel, &BelievedTarget::of_scene(scene))
+    }
 }
 
 /// Beams by this method with what they reach, and the rates that a planner would choose with them, as `issc optimize --json`
 /// prints it. With `least_sinr` (linear, for the global method) the bound is what they are best at.
 pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
-    let found = find(scene, method, least_sinr);
-    let problem = Problem::from_scene(scene);
+    solve(scene, &Request { method, least_sinr, channel: None, warm: None }).0
+}
+
+/// The same as it is asked for, and where the next solution may start.
+pub fn solve(scene: &Scene, request: &Request<'_>) -> (Value, WarmStart) {
+    let Request { method, least_sinr, .. } = *request;
+    let problem = request.problem(scene);
+    let found = find(scene, request);
     let sinr = problem.sinr(&found.beams);
     let bank = Bank::shipped();
     let models: Vec<_> =
         bank.planned(scene.model.metric.name()).iter().map(|model| model.source_model(PIXELS)).collect();
     let rates = rates(scene, method, &models, sinr);
     let finite = |value: f64| value.is_finite().then_some(value);
-    let pairs =
-        |beam: &nalgebra::DVector<num_complex::Complex64>| beam.iter().map(|z| [z.re, z.im]).collect::<Vec<_>>();
-    json!({
+    let pairs = |beam: &DVector<Complex64>| beam.iter().map(|z| [z.re, z.im]).collect::<Vec<_>>();
+    let report = json!({
         "method": method.name(),
         "feasible": found.feasible,
         "rate_feasible": rates.is_some(),
@@ -84,7 +112,8 @@ pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
         "header_loss": BlockErrorLaw::from_scene(scene).header_loss(sinr),
         "bit_error_rate": rates.as_ref().map(|rates| rates.bit_error_rate),
         "predicted_mse": rates.as_ref().map(|rates| rates.predicted_mse),
-    })
+    });
+    (report, found.warm)
 }
 
 /// Source model and channel rate for given beams.
@@ -128,12 +157,13 @@ fn targets(scene: &Scene, problem: &Problem, beams: &Beams) -> Vec<Value> {
         .collect()
 }
 
-fn find(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Found {
+fn find(scene: &Scene, request: &Request<'_>) -> Found {
     let begin = Instant::now();
-    let problem = Problem::from_scene(scene);
-    let solution = match least_sinr {
-        Some(least) => problem.solve_exchanged(least, Effort::default()),
-        None => problem.solve(),
+    let problem = request.problem(scene);
+    let effort = Effort { warm: request.warm, ..Effort::default() };
+    let solution = match request.least_sinr {
+        Some(least) => problem.solve_exchanged(least, effort),
+        None => problem.solve_with(effort),
     };
     let mut found = Found {
         beams: solution.beams,
@@ -142,14 +172,15 @@ fn find(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Found {
         upper_bound_sinr: solution.upper_bound_sinr,
         iterations: solution.iterations,
         solve_time_s: begin.elapsed().as_secs_f64(),
+        warm: solution.warm,
     };
     let begin = Instant::now();
-    match method {
+    match request.method {
         Method::Global => return found,
-        Method::ZfWf => (found.beams, found.iterations) = (zero_forcing(scene, &Problem::from_scene(scene)), 0),
+        Method::ZfWf => (found.beams, found.iterations) = (zero_forcing(scene, &request.problem(scene)), 0),
         // Where the threshold cannot be met there is nothing to alternate about: the beams of the smallest bound stay.
         Method::Alternating if found.feasible => {
-            let result = alternate(&Problem::from_scene(scene), &Alternation::default());
+            let result = alternate(&request.problem(scene), &Alternation::default());
             (found.beams, found.iterations) = (result.beams, result.iterations);
         }
         Method::Alternating => {}

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use image::RgbImage;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::shard::{Merged, Part, Shard, seed_of};
 use crate::optimize::LossLaw;
 use crate::semantic::bitstream::HEADER_BYTES;
 use crate::semantic::{Bank, Calibration, CalibrationPicture, Card, Decoder, Encoder, ModelInfo, curve, metrics};
@@ -28,12 +30,39 @@ const BLOCKS_OF_A_BODY: [usize; 2] = [45, 380];
 /// Draws of lost blocks for each draw of bit errors: few blocks say less than many bits.
 const DRAWS_OF_LOSSES: u64 = 2;
 
-/// Means over the pictures at one bit error rate.
-#[derive(Default, Clone, Copy)]
-struct Mean {
+/// What one picture under one model came to at one bit error rate: sums over the draws.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Quality {
     mse: f64,
     psnr_db: f64,
     ms_ssim: f64,
+}
+
+impl Quality {
+    fn add(&mut self, other: Self, weight: f64) {
+        self.mse += weight * other.mse;
+        self.psnr_db += weight * other.psnr_db;
+        self.ms_ssim += weight * other.ms_ssim;
+    }
+}
+
+/// What one picture under one model came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OfPicture {
+    bits_per_pixel: f64,
+    protected_bits_per_pixel: f64,
+    /// Without errors.
+    clean: Quality,
+    /// At each of the bit error rates, the mean over the draws.
+    noisy: Vec<Quality>,
+    /// Mean bits of a slice.
+    slice_bits: f64,
+    /// Mean squared error at each of the shares of slices lost.
+    mse_with_losses: Vec<f64>,
+    /// Whether the picture was large enough for MS-SSIM.
+    scored: bool,
 }
 
 /// A source model as measured.
@@ -57,10 +86,53 @@ impl Measured {
     pub fn ms_ssim_at(&self, log10_rate: f64) -> f64 {
         LOG10_RATES.iter().position(|&known| known == log10_rate).map_or(f64::NAN, |index| self.ms_ssim[index])
     }
+
+    /// A model over all pictures, in their order.
+    fn of(mut info: ModelInfo, pictures: &[OfPicture]) -> Result<Self> {
+        let weight = 1.0 / pictures.len() as f64;
+        let mut clean = Quality::default();
+        let mut noisy = vec![Quality::default(); LOG10_RATES.len()];
+        let mut mse_with_losses = vec![0.0; LOSSES.len()];
+        let (mut bits_per_pixel, mut protected, mut slice_bits) = (0.0, 0.0, 0.0);
+        for picture in pictures {
+            slice_bits += weight * picture.slice_bits;
+            mse_with_losses.iter_mut().zip(&picture.mse_with_losses).for_each(|(mean, mse)| *mean += weight * mse);
+            bits_per_pixel += weight * picture.bits_per_pixel;
+            protected += weight * picture.protected_bits_per_pixel;
+            clean.add(picture.clean, weight);
+            noisy.iter_mut().zip(&picture.noisy).for_each(|(mean, quality)| mean.add(*quality, weight));
+        }
+        let points: Vec<(f64, f64)> =
+            LOG10_RATES.iter().zip(&noisy).map(|(&x, m)| (x, m.mse.max(1e-9).log10())).collect();
+        let curve = curve::fit(&points).ok_or_else(|| Error::infeasible("too few points for a fit"))?;
+        // Least squares of the relative error: what is lost of a rare slice counts as much as what is lost of many.
+        let (mut cross, mut energy) = (0.0, 0.0);
+        for (mse, share) in mse_with_losses.iter().zip(LOSSES) {
+            cross += share * (mse / clean.mse - 1.0) / (mse * mse);
+            energy += share * share / (mse * mse);
+        }
+        info.calibration = Calibration {
+            bits_per_pixel,
+            protected_bits_per_pixel: protected,
+            mse: clean.mse,
+            psnr_db: clean.psnr_db,
+            ms_ssim: clean.ms_ssim,
+            slice_bits,
+            loss_rise: cross / energy,
+            curve,
+        };
+        let of_picture =
+            |picture: &OfPicture| [picture.bits_per_pixel, picture.protected_bits_per_pixel, picture.clean.mse];
+        let rows = pictures.iter().map(of_picture).collect();
+        let scored = pictures.iter().all(|picture| picture.scored);
+        let mse = noisy.iter().map(|m| m.mse).collect();
+        let ms_ssim = noisy.iter().map(|m| m.ms_ssim).collect();
+        Ok(Self { info, mse, ms_ssim, mse_with_losses, pictures: rows, scored })
+    }
 }
 
 /// How a model is measured.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Draws of bit errors per picture and bit error rate.
     pub draws: u64,
@@ -70,94 +142,157 @@ pub struct Settings {
     pub effort: usize,
 }
 
-/// Measures one model of the bank.
-///
-/// # Errors
-/// Where a picture cannot be encoded, or where no curve can be fitted.
-pub fn measure(bank: &Arc<Bank>, mut info: ModelInfo, pictures: &[RgbImage], settings: &Settings) -> Result<Measured> {
-    let Settings { draws, seed, effort } = *settings;
-    let mut encoder = Encoder::new(bank.clone());
-    encoder.set_effort(effort);
-    let mut decoder = Decoder::new(bank.clone());
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut clean = Mean::default();
-    let mut noisy = vec![Mean::default(); LOG10_RATES.len()];
-    let mut lossy = [0.0; LOSSES.len()];
-    let mut rows = Vec::new();
-    let (mut bits_per_pixel, mut protected, mut slice_bits) = (0.0, 0.0, 0.0);
-    let mut scored = true;
-    let count = pictures.len() as f64;
-    let draws = draws.max(1);
-    let draws_of_losses = (draws * DRAWS_OF_LOSSES) as f64 * BLOCKS_OF_A_BODY.len() as f64;
-    let mut body = vec![];
-    for (number, picture) in pictures.iter().enumerate() {
-        let coded = encoder.encode(picture, info.index, number as u16)?;
+/// What a shard's units are about: each model's pictures, one model after the other.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct About {
+    bank: String,
+    models: Vec<ModelInfo>,
+    pictures: usize,
+    /// Of all pictures' pixels.
+    digest: String,
+    settings: Settings,
+}
+
+/// Models of a bank and the pictures that they are measured on.
+pub struct Bench<'a> {
+    bank: &'a Arc<Bank>,
+    models: &'a [ModelInfo],
+    pictures: &'a [RgbImage],
+    settings: Settings,
+    encoder: Encoder,
+    decoder: Decoder,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench that works on so many models times so many pictures.
+    ///
+    /// # Errors
+    /// Where there is no picture or no draw.
+    pub fn new(
+        bank: &'a Arc<Bank>,
+        models: &'a [ModelInfo],
+        pictures: &'a [RgbImage],
+        settings: Settings,
+    ) -> Result<Self> {
+        if pictures.is_empty() {
+            return Err(Error::input("--images: found no picture; accepted: one or more"));
+        }
+        let settings = Settings { draws: settings.draws.max(1), ..settings };
+        let mut encoder = Encoder::new(bank.clone());
+        encoder.set_effort(settings.effort);
+        Ok(Self { bank, models, pictures, settings, encoder, decoder: Decoder::new(bank.clone()) })
+    }
+
+    /// Measures every model on every picture; `begin` is told each model before.
+    ///
+    /// # Errors
+    /// Where a picture cannot be encoded, or where no curve can be fitted.
+    pub fn measure(&mut self, begin: impl Fn(&ModelInfo)) -> Result<Vec<Measured>> {
+        let models = self.models;
+        let one = |info: &ModelInfo| {
+            begin(info);
+            let pictures: Vec<_> =
+                (0..self.pictures.len()).map(|number| self.unit(info, number)).collect::<Result<_>>()?;
+            Measured::of(info.clone(), &pictures)
+        };
+        models.iter().map(one).collect()
+    }
+
+    /// Measures a shard of the models and pictures.
+    ///
+    /// # Errors
+    /// Where a picture cannot be encoded.
+    pub fn part(&mut self, shard: Shard) -> Result<Part> {
+        let (models, count) = (self.models, self.pictures.len() as u64);
+        let units = models.len() as u64 * count;
+        let sums: Vec<_> = shard
+            .range(units)
+            .map(|unit| self.unit(&models[(unit / count) as usize], (unit % count) as usize))
+            .collect::<Result<_>>()?;
+        let mut pixels = Vec::new();
+        self.pictures
+            .iter()
+            .for_each(|picture| pixels.extend(crate::semantic::weights::fnv1a(picture.as_raw()).to_le_bytes()));
+        let about = About {
+            bank: format!("{:016x}", self.bank.digest()),
+            models: models.to_vec(),
+            pictures: self.pictures.len(),
+            digest: format!("{:016x}", crate::semantic::weights::fnv1a(&pixels)),
+            settings: self.settings,
+        };
+        Part::new("codec-curve", &about, (shard, units), &sums)
+    }
+
+    /// One picture under one model. Bit errors have a seed of their own for each.
+    fn unit(&mut self, info: &ModelInfo, number: usize) -> Result<OfPicture> {
+        let picture = &self.pictures[number];
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed_of(self.settings.seed, number as u64));
+        let coded = self.encoder.encode(picture, info.index, number as u16)?;
         let pixels = f64::from(picture.width()) * f64::from(picture.height());
-        let own = [coded.bits() as f64, 8.0 * (coded.protected.len() - HEADER_BYTES) as f64].map(|bits| bits / pixels);
-        bits_per_pixel += own[0] / count;
-        protected += own[1] / count;
-        let body_bits = 8 * coded.body.len();
-        let own_slice_bits = body_bits as f64 / coded.header.slices as f64;
-        slice_bits += own_slice_bits / count;
-        let slices = LossLaw { slice_bits: own_slice_bits, rise: 0.0 };
-        let mut add = |mean: &mut Mean, body: &[u8], weight: f64| -> Result<f64> {
-            let decoded = decoder.decode(&coded.protected, body, &[])?;
+        let mut scored = true;
+        let mut decode = |body: &[u8]| -> Result<Quality> {
+            let decoded = self.decoder.decode(&coded.protected, body, &[])?;
             let mse = metrics::mse(picture, &decoded.image);
             let ms_ssim = metrics::ms_ssim(picture, &decoded.image);
             scored &= ms_ssim.is_some();
-            mean.mse += weight * mse;
-            mean.psnr_db += weight * metrics::psnr_db(mse).unwrap_or(100.0);
-            mean.ms_ssim += weight * ms_ssim.unwrap_or(0.0);
-            Ok(mse)
+            let psnr_db = metrics::psnr_db(mse).unwrap_or(100.0);
+            Ok(Quality { mse, psnr_db, ms_ssim: ms_ssim.unwrap_or(0.0) })
         };
-        let mse = add(&mut clean, &coded.body, 1.0 / count)?;
-        rows.push([own[0], own[1], mse]);
+        let clean = decode(&coded.body)?;
+        let mut noisy = vec![Quality::default(); LOG10_RATES.len()];
+        let mut body = vec![];
         for (mean, log10_rate) in noisy.iter_mut().zip(LOG10_RATES) {
-            for _ in 0..draws {
+            for _ in 0..self.settings.draws {
                 body.clone_from(&coded.body);
                 curve::flip_bits(&mut body, 10f64.powf(log10_rate), &mut rng);
-                add(mean, &body, 1.0 / (count * draws as f64))?;
+                mean.add(decode(&body)?, 1.0 / self.settings.draws as f64);
             }
         }
-        for (mse, share) in lossy.iter_mut().zip(LOSSES) {
+        let body_bits = 8 * coded.body.len();
+        let slice_bits = body_bits as f64 / coded.header.slices as f64;
+        let slices = LossLaw { slice_bits, rise: 0.0 };
+        let draws = self.settings.draws * DRAWS_OF_LOSSES;
+        let mut mse_with_losses = vec![0.0; LOSSES.len()];
+        for (mean, share) in mse_with_losses.iter_mut().zip(LOSSES) {
             for blocks in BLOCKS_OF_A_BODY {
                 let block = body_bits.div_ceil(blocks);
                 let rate = slices.block_error_rate(share, block as f64);
-                for _ in 0..draws * DRAWS_OF_LOSSES {
+                for _ in 0..draws {
                     let lost: Vec<_> = (0..body_bits)
                         .step_by(block)
                         .filter(|_| rng.random_bool(rate))
                         .map(|from| from..(from + block).min(body_bits))
                         .collect();
-                    let decoded = decoder.decode(&coded.protected, &coded.body, &lost)?;
-                    *mse += metrics::mse(picture, &decoded.image) / (count * draws_of_losses);
+                    let decoded = self.decoder.decode(&coded.protected, &coded.body, &lost)?;
+                    let weight = 1.0 / (draws as f64 * BLOCKS_OF_A_BODY.len() as f64);
+                    *mean += weight * metrics::mse(picture, &decoded.image);
                 }
             }
         }
+        Ok(OfPicture {
+            slice_bits,
+            mse_with_losses,
+            bits_per_pixel: coded.bits() as f64 / pixels,
+            protected_bits_per_pixel: 8.0 * (coded.protected.len() - HEADER_BYTES) as f64 / pixels,
+            clean,
+            noisy,
+            scored,
+        })
     }
-    let points: Vec<(f64, f64)> = LOG10_RATES.iter().zip(&noisy).map(|(&x, m)| (x, m.mse.max(1e-9).log10())).collect();
-    let too_few = || Error::infeasible("too few points for a fit");
-    // Least squares of the relative error: what is lost of a rare slice counts as much as what is lost of many.
-    let (mut cross, mut energy) = (0.0, 0.0);
-    for (mse, share) in lossy.iter().zip(LOSSES) {
-        cross += share * (mse / clean.mse - 1.0) / (mse * mse);
-        energy += share * share / (mse * mse);
+}
+
+/// What all pictures under all models come to.
+pub(super) fn merged(about: &About, units: &[OfPicture]) -> Result<Merged> {
+    if about.pictures == 0 || units.len() != about.models.len() * about.pictures {
+        return Err(Error::damaged(format!("a part is not whole: {} units", units.len())));
     }
-    let curve = curve::fit(&points).ok_or_else(too_few)?;
-    info.calibration = Calibration {
-        bits_per_pixel,
-        protected_bits_per_pixel: protected,
-        mse: clean.mse,
-        psnr_db: clean.psnr_db,
-        ms_ssim: clean.ms_ssim,
-        slice_bits,
-        loss_rise: cross / energy,
-        curve,
-    };
-    let mse_with_losses = lossy.to_vec();
-    let mse = noisy.iter().map(|m| m.mse).collect();
-    let ms_ssim = noisy.iter().map(|m| m.ms_ssim).collect();
-    Ok(Measured { info, mse, ms_ssim, mse_with_losses, pictures: rows, scored })
+    let results: Vec<_> = about
+        .models
+        .iter()
+        .zip(units.chunks(about.pictures))
+        .map(|(info, pictures)| Measured::of(info.clone(), pictures))
+        .collect::<Result<_>>()?;
+    Ok(Merged { report: report(&results, about.pictures), lines: table(&results) })
 }
 
 /// The card of a bank whose models were measured on pictures that this describes.
@@ -204,4 +339,56 @@ pub fn report(results: &[Measured], pictures: usize) -> Value {
         .collect();
     let rates: Vec<f64> = LOG10_RATES.iter().map(|r| 10f64.powf(*r)).collect();
     json!({"pictures": pictures, "bit_error_rates": rates, "slices_lost": LOSSES, "models": models})
+}
+
+/// The same for people, a line each.
+pub fn table(results: &[Measured]) -> Vec<String> {
+    let head = "model          bit/px    PSNR  MS-SSIM     D_s     D_c     E_1     E_2      R²   MS-SSIM at 1e-5    1e-4    1e-3";
+    let line = |r: &Measured| {
+        let c = &r.info.calibration;
+        format!(
+            "{:2} {:10} {:7.4} {:7.2} {:8.4} {:7.3} {:7.3} {:7.2} {:7.2} {:7.4}   {:15.4} {:7.4} {:7.4}",
+            r.info.index,
+            r.info.name,
+            c.bits_per_pixel,
+            c.psnr_db,
+            c.ms_ssim,
+            c.curve.d_s,
+            c.curve.d_c,
+            c.curve.e_1,
+            c.curve.e_2,
+            c.curve.r_squared,
+            r.ms_ssim_at(-5.0),
+            r.ms_ssim_at(-4.0),
+            r.ms_ssim_at(-3.0)
+        )
+    };
+    std::iter::once(head.to_owned()).chain(results.iter().map(line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::shard::merge;
+
+    #[test]
+    fn shards_give_the_bits_of_one_run() {
+        let bank = Bank::shipped();
+        let picture = |salt: u32| {
+            RgbImage::from_fn(48, 32, |x, y| image::Rgb([(x * 5 + salt) as u8, (y * 7) as u8, (x * y) as u8]))
+        };
+        let pictures = [picture(0), picture(40), picture(90)];
+        let settings = Settings { draws: 2, seed: 5, effort: 0 };
+        let models = &bank.models()[..2];
+        let mut bench = Bench::new(&bank, models, &pictures, settings).unwrap();
+        let whole = report(&bench.measure(|_| {}).unwrap(), 3);
+        let parts = (1..=4).map(|index| {
+            let part = bench.part(Shard::new(index, 4).unwrap()).unwrap();
+            (index.to_string(), Part::parse(&serde_json::to_string(&part).unwrap(), "part").unwrap())
+        });
+        let merged = merge(parts.collect()).unwrap();
+        assert_eq!(merged.report, whole);
+        assert!(whole["models"][1]["mse"][12].as_f64() > whole["models"][1]["mse"][0].as_f64(), "{whole}");
+        assert_eq!(merged.lines.len(), 3);
+    }
 }

@@ -13,6 +13,7 @@ pub mod rate_distortion;
 pub mod robustness;
 pub mod sense;
 pub mod sense_drawings;
+pub mod shard;
 mod similarity;
 
 /// A ratio in dB; `None` where it has no finite one.

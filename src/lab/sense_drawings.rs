@@ -23,7 +23,7 @@ pub const POWERS_DBM: [f64; 13] = [-40.0, -35.0, -30.0, -25.0, -20.0, -15.0, -10
 
 /// The errors of a study, and the ellipses that ought to hold 95 % of them by the bound and by themselves.
 pub fn errors(folder: &Path, study: &Study) -> Result<()> {
-    let errors = &study.sums.errors;
+    let errors = &study.errors;
     let covariance = errors.iter().map(|e| e * e.transpose()).sum::<Matrix2<f64>>() / errors.len().max(1) as f64;
     let mut series = vec![Series {
         name: format!("{} positions found", errors.len()),

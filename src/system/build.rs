@@ -120,7 +120,11 @@ impl System {
         let is_watched = spec.watched || graph.http.is_some();
         let keeping = Keeping { regularly: spec.snapshots, on_request: is_watched };
         let receivers = [scene.communication_receivers().len(), scene.sensing_receivers().len()];
-        let snapshots = Arc::new(Snapshots::new(keeping, receivers));
+        let snapshots = Snapshots::new(keeping, receivers);
+        let snapshots = Arc::new(match &spec.echo_listener {
+            Some(listener) => snapshots.listened_to(Arc::clone(listener)),
+            None => snapshots,
+        });
         let mut context = Context {
             scene: Arc::clone(&scene),
             run: RunContext { seed, frames, seconds: spec.seconds, pace: spec.pace, probing_bits },

@@ -7,6 +7,7 @@ use super::radios::RadioSettings;
 use super::shipped;
 use crate::Result;
 use crate::blocks::Kind;
+use crate::blocks::snapshots::{Echo, Listener};
 use crate::control::{Command, Optimizer, Planner, Setting};
 use crate::runtime::StopSwitch;
 
@@ -65,6 +66,7 @@ pub struct SystemSpec {
     pub(super) opens: bool,
     pub(super) kinds: Vec<Kind>,
     pub(super) optimizer: Option<MakeOptimizer>,
+    pub(super) echo_listener: Option<Listener<Echo>>,
     pub(super) stop: StopSwitch,
 }
 
@@ -113,6 +115,7 @@ impl SystemSpec {
             opens: true,
             kinds: Vec::new(),
             optimizer: None,
+            echo_listener: None,
             stop: StopSwitch::default(),
         }
     }
@@ -229,6 +232,12 @@ impl SystemSpec {
     /// Lets an optimizer of one's own make the plans. `make` is given the shipped one, which knows the scene.
     pub fn optimizer(self, make: impl Fn(Planner) -> Box<dyn Optimizer> + Send + Sync + 'static) -> Self {
         Self { optimizer: Some(Arc::new(make)), ..self }
+    }
+
+    /// Shows `listener` every frame's echo at the first sensing receiver, with the streams and beams that made it and what
+    /// the shipped estimator found, so that an estimator of one's own can work beside it. The run waits for it.
+    pub fn echo_listener(self, listener: impl Fn(u64, &Echo) + Send + Sync + 'static) -> Self {
+        Self { echo_listener: Some(Arc::new(listener)), ..self }
     }
 
     /// Ends with this switch as well, e.g. one that a signal handler pulls.

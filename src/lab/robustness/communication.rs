@@ -351,8 +351,8 @@ pub fn measure(case: &Case, format: &Format, bases: &Bases, study: &Study) -> Re
     let base = bases.0[place].as_ref().ok_or_else(|| crate::Error::internal("this format was not measured"))?;
     let mut row = Row {
         name: case.name.to_owned(),
-        receiver: "communication",
-        modulation: Some(format.name),
+        receiver: "communication".into(),
+        modulation: Some(format.name.into()),
         level: case.level.to_owned(),
         ..Row::default()
     };

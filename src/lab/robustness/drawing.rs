@@ -8,7 +8,8 @@ const MOST_DB: f64 = 8.0;
 
 /// Losses of the communication receiver, row by row as in the table; `None` where no row has one.
 pub fn bars(rows: &[Row]) -> Option<Bars> {
-    let mut modulations: Vec<&str> = rows.iter().filter(|row| is_drawn(row)).filter_map(|row| row.modulation).collect();
+    let mut modulations: Vec<&str> =
+        rows.iter().filter(|row| is_drawn(row)).filter_map(|row| row.modulation.as_deref()).collect();
     modulations.dedup();
     let first = modulations.first()?;
     Some(Bars {
@@ -31,5 +32,5 @@ fn is_drawn(row: &Row) -> bool {
 }
 
 fn own<'a>(rows: &'a [Row], modulation: &str) -> Vec<&'a Row> {
-    rows.iter().filter(|row| is_drawn(row) && row.modulation == Some(modulation)).collect()
+    rows.iter().filter(|row| is_drawn(row) && row.modulation.as_deref() == Some(modulation)).collect()
 }

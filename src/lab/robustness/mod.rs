@@ -7,19 +7,21 @@ mod drawing;
 mod sensing;
 pub mod wrong;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::shard::{Merged, Part, Shard};
 use crate::plot::bars::Bars;
 use crate::scene::ReceiverKind;
 use crate::{Error, Result};
 
 /// What is measured.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Study {
     /// One receiver alone.
     pub receiver: Option<ReceiverKind>,
@@ -32,16 +34,17 @@ pub struct Study {
 }
 
 /// One line of the table.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Row {
     /// The impairment's kind; `none` is the receiver without any.
     pub name: String,
     /// `communication` or `sensing`.
-    pub receiver: &'static str,
+    pub receiver: Cow<'static, str>,
     /// Scene in which targets are located.
-    pub scene: Option<&'static str>,
+    pub scene: Option<Cow<'static, str>>,
     /// Modulation and rate of the blocks.
-    pub modulation: Option<&'static str>,
+    pub modulation: Option<Cow<'static, str>>,
     /// How strong it is.
     pub level: String,
     /// Es/N0 that a block error rate of 10⁻² needs, less what the receiver without the impairment needs (of `none`: what
@@ -67,7 +70,7 @@ pub struct Row {
     /// Trials without a position.
     pub refused: Option<u64>,
     /// The same by their reasons.
-    pub reasons: BTreeMap<&'static str, u64>,
+    pub reasons: BTreeMap<Cow<'static, str>, u64>,
 }
 
 /// All rows.
@@ -82,6 +85,29 @@ pub struct Table {
 /// # Errors
 /// Where no row has the name that was asked for, or no rate can be told from so few frames.
 pub fn measure(study: &Study, done: impl Fn(u64) + Sync) -> Result<Table> {
+    Ok(Table { rows: rows(study, &jobs(study)?, done)? })
+}
+
+/// A shard of the table's rows.
+///
+/// # Errors
+/// As [`measure`].
+pub fn part(study: &Study, shard: Shard, done: impl Fn(u64) + Sync) -> Result<Part> {
+    let jobs = jobs(study)?;
+    let units = jobs.len() as u64;
+    let own = shard.range(units);
+    let rows = rows(study, &jobs[own.start as usize..own.end as usize], done)?;
+    Part::new("robustness", study, (shard, units), &rows)
+}
+
+/// All rows together.
+pub(super) fn merged(rows: Vec<Row>) -> Merged {
+    let table = Table { rows };
+    Merged { report: table.report(), lines: table.lines() }
+}
+
+/// The rows that are asked for.
+fn jobs(study: &Study) -> Result<Vec<Job>> {
     if !(4..=100_000).contains(&study.frames) {
         return Err(Error::input(format!("--frames {}; accepted: 4 to 100000", study.frames)));
     }
@@ -105,8 +131,12 @@ pub fn measure(study: &Study, done: impl Fn(u64) + Sync) -> Result<Table> {
         let only = study.only.as_deref().unwrap_or_default();
         return Err(Error::input(format!("--only {only}: no row has this name; accepted: {}", names.join(", "))));
     }
+    Ok(jobs)
+}
+
+fn rows(study: &Study, jobs: &[Job], done: impl Fn(u64) + Sync) -> Result<Vec<Row>> {
     let lock = |mutex: &Mutex<Option<Result<Row>>>| mutex.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let bases = communication::Bases::measure(study, &jobs)?;
+    let bases = communication::Bases::measure(study, jobs)?;
     let rows: Vec<Mutex<Option<Result<Row>>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
@@ -121,14 +151,14 @@ pub fn measure(study: &Study, done: impl Fn(u64) + Sync) -> Result<Table> {
             done((100 * (finished.fetch_add(1, Ordering::Relaxed) + 1) / jobs.len()) as u64);
         }
     };
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(jobs.len()).max(1);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(work);
         }
     });
     let rows = rows.iter().map(|row| lock(row).unwrap_or_else(|| Err(Error::internal("a row was not measured"))));
-    Ok(Table { rows: rows.collect::<Result<_>>()? })
+    rows.collect()
 }
 
 /// One row to measure.
@@ -168,7 +198,7 @@ fn lines(rows: &[Row]) -> Vec<String> {
             "{:16} {:44} {:>16} {:>8} {:>8} {:>9} {:>7} {:>6}",
             row.name,
             row.level,
-            row.modulation.unwrap_or_default(),
+            row.modulation.as_deref().unwrap_or_default(),
             row.loss_db.map_or("never".to_owned(), |loss| format!("{loss:.2}")),
             number(row.floor, 4),
             number(row.lost_3_db, 4),
@@ -187,7 +217,7 @@ fn lines(rows: &[Row]) -> Vec<String> {
             "{:16} {:36} {:>8} {:>10} {:>11} {:>10} {:>6} {}",
             row.name,
             row.level,
-            row.scene.unwrap_or_default(),
+            row.scene.as_deref().unwrap_or_default(),
             number(row.positions, 3),
             number(row.rmse_over_bound, 2),
             row.nees.map_or("–".to_owned(), |nees| format!("{nees:.3e}")),

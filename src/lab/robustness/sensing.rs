@@ -29,7 +29,7 @@ pub fn measure(case: &Case, (name, toml): (&'static str, &str), study: &Study) -
         let (truth, estimate, _) = try_out(&mut source, number, &mut estimator, |_| {});
         let Some(fix) = estimate.fix else {
             refused += 1;
-            *reasons.entry(estimate.status.refusal().unwrap_or("none")).or_default() += 1;
+            *reasons.entry(estimate.status.refusal().unwrap_or("none").into()).or_default() += 1;
             continue;
         };
         found += 1;
@@ -51,8 +51,8 @@ pub fn measure(case: &Case, (name, toml): (&'static str, &str), study: &Study) -
     let bound_m2 = bound.ok().map(|bound: Matrix2<f64>| bound.trace());
     Ok(Row {
         name: case.name.to_owned(),
-        receiver: "sensing",
-        scene: Some(name),
+        receiver: "sensing".into(),
+        scene: Some(name.into()),
         level: case.level.to_owned(),
         positions: mean(found as f64, sampling.trials),
         rmse_over_bound: mean(squared_m2, found).zip(bound_m2).map(|(mse, bound)| (mse / bound).sqrt()),
