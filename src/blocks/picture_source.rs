@@ -24,8 +24,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     // A sounding makes frame 0 longer than frame 1.
     let frames_of_time = context.run.seconds.map(|seconds| (seconds / clock.frame_s()).ceil() as u64);
     let frames = [context.run.frames, frames_of_time].into_iter().flatten().min().unwrap_or(u64::MAX);
+    let first = context.plans.newest();
     Ok(erase(PictureSource {
-        payload: Arc::clone(&context.plans.newest().payload),
+        codes: [&first.payload, &first.protected].map(Arc::clone),
         plans: PlanReader::new(Arc::clone(&context.plans)),
         feed: Arc::clone(&context.codec.feed),
         telemetry: context.sinks.telemetry.clone(),
@@ -72,8 +73,8 @@ struct PictureSource {
     time: u64,
     number: u64,
     current: Option<Current>,
-    /// The code of the payload's blocks that is in force.
-    payload: Arc<BlockCode>,
+    /// The codes of payload and protected blocks that are in force.
+    codes: [Arc<BlockCode>; 2],
     /// Time left to each sample, where the transmitter waits for nobody.
     timeline: Arc<OnceLock<Box<Timeline>>>,
     formats: InForce,
@@ -156,13 +157,15 @@ impl Block for PictureSource {
         // Between pictures the rate stays what it was: every change takes the receivers some frames to learn, and one that
         // comes before they have learnt the last would cost the frames since.
         let is_learnt = self.formats.formats.is_none() || self.frame >= self.formats.since + FRAMES_TO_LEARN;
-        let wanted = current.as_ref().filter(|_| is_learnt).map_or(&self.payload, |current| &current.payload);
-        let payload = if carries(plan, wanted) { wanted } else { &plan.payload };
-        if !Arc::ptr_eq(payload, &self.payload) {
-            self.payload = Arc::clone(payload);
+        if is_learnt || !endures(plan, &self.codes) {
+            let payload = current.as_ref().map_or(&self.codes[0], |current| &current.payload);
+            let wanted = [if carries(plan, payload) { payload } else { &plan.payload }, &plan.protected];
+            if !wanted.iter().zip(&self.codes).all(|(wanted, code)| Arc::ptr_eq(wanted, code)) {
+                self.codes = wanted.map(Arc::clone);
+            }
         }
-        let codes = [&self.payload, &plan.protected];
-        self.formats.take(codes.map(|code| code.format()), self.frame);
+        let codes = &self.codes;
+        self.formats.take([codes[0].format(), codes[1].format()], self.frame);
         let numbers = [self.frame, self.number];
         let digests = fill(current, codes, self.formats, numbers, &mut self.filler, output.coded_mut());
         let (epoch, length, header) = (plan.epoch, plan.header, output.coded().header);
@@ -205,6 +208,14 @@ fn carries(plan: &Plan, code: &BlockCode) -> bool {
         })
 }
 
+/// Whether most blocks of codes that receivers are about to learn of still arrive with a plan's beams.
+fn endures(plan: &Plan, [payload, protected]: &[Arc<BlockCode>; 2]) -> bool {
+    plan.budget.is_some_and(|budget| {
+        let lost = |code: &BlockCode| budget.law.block_error_rate(plan.predicted_sinr, code.information_bits());
+        lost(payload) <= 0.5 && lost(protected) <= 0.1
+    })
+}
+
 impl PictureSource {
     /// How long this frame has to wait for its time, if it has.
     fn early(&mut self) -> Option<Duration> {
@@ -218,7 +229,7 @@ impl PictureSource {
 /// Writes one frame's header and payload bits; without a picture its blocks are idle.
 fn fill(
     current: Option<&mut Current>,
-    [payload, protected]: [&Arc<BlockCode>; 2],
+    [payload, protected]: &[Arc<BlockCode>; 2],
     in_force: InForce,
     [frame_number, picture_number]: [u64; 2],
     filler: &mut Xoshiro256PlusPlus,
@@ -382,7 +393,7 @@ mod tests {
             let since = changes.iter().rev().find(|change| **change <= frame.head.sequence).unwrap_or(&0);
             assert!(bits(frame) == own || frame.head.sequence < since + FRAMES_TO_LEARN);
         }
-        assert!(frames[40..].iter().all(|frame| bits(frame) == 300), "600 bits want more than there is");
+        assert!(frames[40..].iter().all(|frame| bits(frame) == 300), "600 bits want far more than there is");
     }
 
     /// A feed whose pictures are never ready.

@@ -93,10 +93,14 @@ fn fits(picture: Picture) -> Result<Picture> {
 
 #[derive(Default)]
 struct State {
+    /// By source and model.
     coded: HashMap<(usize, usize), Arc<Picture>>,
-    asked: HashSet<(usize, usize)>,
+    /// Sources that are being made ready, and the plan's epoch for which.
+    asked: HashSet<(usize, u64)>,
     /// Why a picture cannot be sent, which ends the run.
     failure: Option<Error>,
+    /// Blocks that pictures took beyond what they may, less what others left since.
+    debt: usize,
     /// Codes of the pictures' bodies, by N_c.
     codes: HashMap<usize, Arc<BlockCode>>,
     /// Sources that asked for a picture that was not coded yet.
@@ -119,17 +123,23 @@ impl State {
 /// rates must not change with every frame.
 const LEAST_BLOCKS: usize = 8 * BLOCKS;
 
-/// The pictures of a run, coded on demand and kept.
-pub struct PictureLibrary {
+/// What the sample path and the encoder's thread share.
+struct Shelf {
     bank: Arc<Bank>,
-    pictures: Arc<Vec<RgbImage>>,
-    total: u64,
-    state: Arc<Mutex<State>>,
-    orders: Sender<(usize, usize)>,
+    pictures: Vec<RgbImage>,
+    names: Vec<String>,
+    state: Mutex<State>,
 }
 
-fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Pictures' shares that others may have taken.
+const MOST_DEBT: usize = 4;
+
+/// The pictures of a run, coded on demand and kept.
+pub struct PictureLibrary {
+    shelf: Arc<Shelf>,
+    total: u64,
+    /// Sources to be made ready for a plan.
+    orders: Sender<(usize, Plan)>,
 }
 
 impl PictureLibrary {
@@ -137,54 +147,42 @@ impl PictureLibrary {
     /// names it.
     pub fn new(bank: Arc<Bank>, pictures: Pictures, total: u64) -> Result<Self> {
         let Pictures { pictures, names, .. } = pictures;
-        let pictures = Arc::new(pictures);
-        let (orders, taken) = unbounded::<(usize, usize)>();
-        let state = Arc::new(Mutex::new(State::default()));
-        let mut encoder = Encoder::new(Arc::clone(&bank));
-        let (shelf, images) = (Arc::clone(&state), Arc::clone(&pictures));
+        let (orders, taken) = unbounded::<(usize, Plan)>();
+        let shelf = Arc::new(Shelf { bank, pictures, names, state: Mutex::default() });
+        let here = Arc::clone(&shelf);
         thread::Builder::new()
             .name("picture-encoder".into())
             .spawn(move || {
-                for (source, model) in taken {
-                    let coded = encoder.encode(&images[source], model, source as u16).and_then(fits);
-                    let mut state = locked(&shelf);
-                    match coded {
-                        Ok(picture) => drop(state.coded.insert((source, model), Arc::new(picture))),
-                        Err(error) => {
-                            let name = names.get(source).cloned().unwrap_or_default();
-                            state.failure.get_or_insert_with(|| error.within(name));
-                        }
-                    }
-                    state.waiting.drain(..).for_each(|source| source.wake());
-                }
+                let mut encoder = Encoder::new(Arc::clone(&here.bank));
+                taken.iter().for_each(|(source, plan)| here.prepare(source, &plan, &mut encoder));
             })
             .map_err(|error| Error::device(format!("no thread for the picture encoder: {error}")))?;
-        Ok(Self { bank, pictures, total, state, orders })
+        Ok(Self { shelf, total, orders })
     }
 
     /// Why a picture could not be encoded.
     pub fn failure(&self) -> Option<Error> {
-        locked(&self.state).failure.clone()
+        self.shelf.locked().failure.clone()
     }
 
     /// The original of a source.
     pub fn original(&self, source: usize) -> &RgbImage {
-        &self.pictures[source]
+        &self.shelf.pictures[source]
     }
 
     /// Samples of a source: three per pixel.
     pub fn source_samples(&self, source: usize) -> f64 {
-        let (width, height) = self.pictures[source].dimensions();
-        3.0 * f64::from(width) * f64::from(height)
+        self.shelf.source_samples(source)
     }
 
     /// What a receiver that loses nothing shows.
     pub fn error_free(&self, source: usize, model: usize) -> Option<RgbImage> {
-        let known = locked(&self.state).coded.get(&(source, model)).cloned();
+        let Shelf { bank, pictures, .. } = &*self.shelf;
+        let known = self.shelf.locked().coded.get(&(source, model)).cloned();
         // In a replay nobody has asked for it before.
-        let encode = || Encoder::new(Arc::clone(&self.bank)).encode(&self.pictures[source], model, source as u16).ok();
+        let encode = || Encoder::new(Arc::clone(bank)).encode(&pictures[source], model, source as u16).ok();
         let coded = known.or_else(|| encode().map(Arc::new))?;
-        let decoded = Decoder::new(Arc::clone(&self.bank)).decode(&coded.protected, &coded.body, &[]);
+        let decoded = Decoder::new(Arc::clone(bank)).decode(&coded.protected, &coded.body, &[]);
         decoded.ok().map(|decoded| decoded.image)
     }
 }
@@ -199,20 +197,78 @@ enum Rate {
     Unknown(usize),
 }
 
-impl PictureLibrary {
+impl Shelf {
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn source_samples(&self, source: usize) -> f64 {
+        let (width, height) = self.pictures[source].dimensions();
+        3.0 * f64::from(width) * f64::from(height)
+    }
+
+    /// Codes a picture in all models that its rate under a plan depends on.
+    fn prepare(&self, source: usize, plan: &Plan, encoder: &mut Encoder) {
+        loop {
+            let model = match self.ready(&mut self.locked(), source, plan) {
+                Err(Some(model)) => model,
+                _ => break,
+            };
+            let coded = encoder.encode(&self.pictures[source], model, source as u16).and_then(fits);
+            let mut state = self.locked();
+            match coded {
+                Ok(picture) => drop(state.coded.insert((source, model), Arc::new(picture))),
+                Err(error) => {
+                    let name = self.names.get(source).cloned().unwrap_or_default();
+                    state.failure.get_or_insert_with(|| error.within(name));
+                    break;
+                }
+            }
+        }
+        let mut state = self.locked();
+        state.asked.remove(&(source, plan.epoch));
+        state.waiting.drain(..).for_each(|source| source.wake());
+    }
+
+    /// A picture as it is to be sent under a plan; otherwise the model in which it has to be coded first, or nothing after a
+    /// failure.
+    fn ready(
+        &self,
+        state: &mut State,
+        source: usize,
+        plan: &Plan,
+    ) -> Result<(Arc<Picture>, Arc<BlockCode>), Option<usize>> {
+        let (model, bits) = match self.rate(state, source, plan) {
+            Rate::Own(model, bits) => (model, Some(bits)),
+            Rate::Planned => (plan.model, None),
+            Rate::Unknown(model) => return Err(Some(model)),
+        };
+        let picture = Arc::clone(state.coded.get(&(source, model)).ok_or(Some(model))?);
+        match bits.map(|bits| state.code(bits)) {
+            None => Ok((picture, Arc::clone(&plan.payload))),
+            Some(Ok(code)) => Ok((picture, code)),
+            Some(Err(error)) => {
+                state.failure = Some(error);
+                Err(None)
+            }
+        }
+    }
+
     /// The model and the rate that a picture's own bits leave best within what a plan lets it take. The search begins with the
     /// plan's model and goes up as long as that is better, or down until blocks arrive as often as they must: what comes out
     /// does not depend on what happens to be coded.
-    fn rate(&self, coded: &HashMap<(usize, usize), Arc<Picture>>, source: usize, plan: &Plan) -> Rate {
+    fn rate(&self, state: &State, source: usize, plan: &Plan) -> Rate {
         let Some(budget) = plan.budget else { return Rate::Planned };
-        let limits = budget.limits(self.source_samples(source));
+        let mut limits = budget.limits(self.source_samples(source));
         if limits.blocks < LEAST_BLOCKS {
             return Rate::Planned;
         }
+        // What others took too much is saved, so that (16) holds in the mean; half of what a picture may take it does take.
+        limits.blocks -= state.debt.min(limits.blocks / 2);
         let pixels = self.source_samples(source) as usize / 3;
         let models = self.bank.planned(&self.bank.models()[plan.model].tuned_for);
         let choice = |at: usize| -> Result<Option<RateChoice>, usize> {
-            let picture = coded.get(&(source, models[at].index)).ok_or(models[at].index)?;
+            let picture = state.coded.get(&(source, models[at].index)).ok_or(models[at].index)?;
             let own = SourceModel {
                 body_bits: 8.0 * picture.body.len() as f64,
                 protected_bits: 8.0 * picture.protected.len() as f64,
@@ -240,7 +296,7 @@ impl PictureLibrary {
         };
         match find() {
             Ok(Some(found)) if found.feasible => Rate::Own(found.model, found.payload_bits),
-            // Too much for its blocks in any model: it takes more of them rather than lose them.
+            // Too much for its blocks in any model: it takes more of them rather than lose them, and others take fewer.
             Ok(Some(found)) => Rate::Own(found.model, plan.payload.information_bits()),
             Ok(None) => Rate::Planned,
             Err(model) => Rate::Unknown(model),
@@ -253,37 +309,48 @@ impl PictureFeed for PictureLibrary {
         if number >= self.total {
             return Feed::End;
         }
-        let source = (number % self.pictures.len() as u64) as usize;
-        let mut state = locked(&self.state);
+        let count = self.shelf.pictures.len();
+        let source = (number % count as u64) as usize;
+        let mut state = self.shelf.locked();
         if state.failure.is_some() {
             return Feed::End;
         }
-        let (model, bits) = match self.rate(&state.coded, source, plan) {
-            Rate::Own(model, bits) => (model, Some(bits)),
-            Rate::Planned => (plan.model, None),
-            Rate::Unknown(model) => (model, None),
-        };
-        if let Some(picture) = state.coded.get(&(source, model)).map(Arc::clone) {
-            let payload = match bits.map(|bits| state.code(bits)) {
-                Some(Ok(code)) => code,
-                Some(Err(error)) => {
-                    state.failure = Some(error);
-                    return Feed::End;
-                }
-                None => Arc::clone(&plan.payload),
-            };
-            return Feed::Ready { picture, source, payload };
-        }
-        let asking = thread::current();
-        if state.waiting.iter().all(|source| source.0.id() != asking.id()) {
-            state.waiting.push(Wake(asking));
-        }
-        for order in [(source, model), ((source + 1) % self.pictures.len(), plan.model)] {
-            if state.asked.insert(order) {
-                // The encoder ends with the library, never before it.
-                let _ = self.orders.send(order);
+        let ready = self.shelf.ready(&mut state, source, plan);
+        if matches!(ready, Err(Some(_))) {
+            let asking = thread::current();
+            if state.waiting.iter().all(|source| source.0.id() != asking.id()) {
+                state.waiting.push(Wake(asking));
             }
+            self.order(&mut state, source, plan);
         }
-        Feed::NotYet
+        // The next one is made ready while this one is sent.
+        let next = (source + 1) % count;
+        if let Err(Some(_)) = self.shelf.ready(&mut state, next, plan) {
+            self.order(&mut state, next, plan);
+        }
+        match ready {
+            Ok((picture, payload)) => {
+                let blocks = |bytes: &[u8], code: &BlockCode| (8 * bytes.len()).div_ceil(code.payload_bits());
+                let taken = blocks(&picture.protected, &plan.protected) + blocks(&picture.body, &payload);
+                if let Some(budget) = plan.budget {
+                    let allowed = budget.limits(self.shelf.source_samples(source)).blocks;
+                    // Where nothing fits there is no end to it.
+                    state.debt = (state.debt + taken).saturating_sub(allowed).min(MOST_DEBT * allowed);
+                }
+                Feed::Ready { picture, source, payload }
+            }
+            Err(Some(_)) => Feed::NotYet,
+            Err(None) => Feed::End,
+        }
+    }
+}
+
+impl PictureLibrary {
+    /// Has a picture made ready.
+    fn order(&self, state: &mut State, source: usize, plan: &Plan) {
+        if state.asked.insert((source, plan.epoch)) {
+            // The encoder ends with the library, never before it.
+            let _ = self.orders.send((source, plan.clone()));
+        }
     }
 }
