@@ -25,7 +25,10 @@ fn good() -> &'static (TempDir, Value) {
     GOOD.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("good");
-        let output = issc(&["run", "--json", "--frames", "12", "--record", path.to_str().unwrap()]);
+        // Room in the SINR for the noise of 8 bits.
+        let margin = ["--set", "scene.constraints.snr_margin_db=4"];
+        let output =
+            issc(&[&["run", "--json", "--frames", "12", "--record", path.to_str().unwrap()][..], &margin].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         (folder, serde_json::from_slice(&output.stdout).unwrap())
     })
