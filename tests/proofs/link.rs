@@ -280,8 +280,7 @@ fn distortion(proof: &mut Proof) {
                     std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).collect();
                 files.retain(|file| file.extension().is_some_and(|kind| kind != "md"));
                 files.sort();
-                let step = (files.len() / 24).max(1);
-                for file in files.into_iter().step_by(step).take(24) {
+                for file in files.into_iter().take(24) {
                     spec = spec.picture(file);
                 }
             }
