@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import issc
-import nbformat
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "python/package/issc"
@@ -111,6 +110,8 @@ def api() -> str:
 
 def gallery() -> str:
     """The page of figures, each with the code that draws it; the pictures go beside it."""
+    import nbformat
+
     lines = ["# Gallery", "", "Figures of the notebooks in `python/notebooks`, each with its code. `./prove notebooks` runs them all.", ""]
     for file in sorted((ROOT / "target/notebooks").glob("*.ipynb")):
         notebook = nbformat.read(file, as_version=4)

@@ -81,8 +81,9 @@ pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
 /// The same as it is asked for, and where the next solution may start.
 pub fn solve(scene: &Scene, request: &Request<'_>) -> (Value, WarmStart) {
     let Request { method, least_sinr, .. } = *request;
+    let begin = Instant::now();
     let problem = request.problem(scene);
-    let found = find(scene, request);
+    let found = find(scene, request, &problem, begin);
     let sinr = problem.sinr(&found.beams);
     let bank = Bank::shipped();
     let models: Vec<_> =
@@ -157,9 +158,8 @@ fn targets(scene: &Scene, problem: &Problem, beams: &Beams) -> Vec<Value> {
         .collect()
 }
 
-fn find(scene: &Scene, request: &Request<'_>) -> Found {
-    let begin = Instant::now();
-    let problem = request.problem(scene);
+/// Beams for a problem whose making began at `begin`, as all of a solution counts.
+fn find(scene: &Scene, request: &Request<'_>, problem: &Problem, begin: Instant) -> Found {
     let effort = Effort { warm: request.warm, ..Effort::default() };
     let solution = match request.least_sinr {
         Some(least) => problem.solve_exchanged(least, effort),
@@ -177,10 +177,10 @@ fn find(scene: &Scene, request: &Request<'_>) -> Found {
     let begin = Instant::now();
     match request.method {
         Method::Global => return found,
-        Method::ZfWf => (found.beams, found.iterations) = (zero_forcing(scene, &request.problem(scene)), 0),
+        Method::ZfWf => (found.beams, found.iterations) = (zero_forcing(scene, problem), 0),
         // Where the threshold cannot be met there is nothing to alternate about: the beams of the smallest bound stay.
         Method::Alternating if found.feasible => {
-            let result = alternate(&request.problem(scene), &Alternation::default());
+            let result = alternate(problem, &Alternation::default());
             (found.beams, found.iterations) = (result.beams, result.iterations);
         }
         Method::Alternating => {}

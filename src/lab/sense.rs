@@ -178,8 +178,8 @@ pub fn study(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<Study> 
 /// As [`study`].
 pub fn part(scene: &Scene, beams: &Beams, sampling: Sampling, shard: Shard) -> Result<Part> {
     let chunks = Bench::new(scene, beams, sampling)?.run(shard, |_| {})?;
-    let text = toml::to_string(scene).map_err(|error| Error::internal(error.to_string()))?;
-    let about = About { scene: text, beams: beams.clone(), sampling };
+    let table = toml::Table::try_from(scene).map_err(|error| Error::internal(error.to_string()))?;
+    let about = About { scene: table.to_string(), beams: beams.clone(), sampling };
     Part::new("sense", &about, (shard, sampling.chunks()), &chunks)
 }
 
