@@ -26,11 +26,18 @@ impl System {
     }
 
     fn start(&self, flowgraph: &str, arguments: &[&str]) -> Running {
-        let sends = flowgraph.starts_with("transmitter");
+        self.start_on(flowgraph, "", arguments)
+    }
+
+    /// The same on a device with more arguments.
+    fn start_on(&self, flowgraph: &str, more: &str, arguments: &[&str]) -> Running {
+        let name = std::path::Path::new(flowgraph).file_stem().unwrap().to_str().unwrap();
+        let sends = name.starts_with("transmitter");
         let mut command = Command::new(env!("CARGO_BIN_EXE_issc"));
         command.args(["run", flowgraph, "--json"]).args(arguments);
         let (key, device) = if sends { ("listen", "share=") } else { ("connect", "air=world@") };
-        command.args(["--set", &format!("link.{key}={}", self.link), "--device", &format!("{device}{}", self.air)]);
+        let device = format!("{device}{}{more}", self.air);
+        command.args(["--set", &format!("link.{key}={}", self.link), "--device", &device]);
         if sends {
             command.args(["--transmit", "--bands", BANDS]);
         }
@@ -45,6 +52,12 @@ struct Running(Option<Child>);
 impl Running {
     fn output(mut self) -> Output {
         self.0.take().unwrap().wait_with_output().unwrap()
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
+        let id = self.0.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     fn kill(mut self) {
@@ -186,4 +199,218 @@ fn receivers_end_clearly_when_their_transmitter_is_gone() {
         assert!(said(&output).lines().any(|line| line.contains("no transmitter")), "{}", said(&output));
     }
     assert!(since.elapsed() < Duration::from_secs(30));
+}
+
+/// Profile and flowgraph of a role on devices in real time at 0.4 MS/s, each with a counter of its own that is set by one
+/// seconds' pulse.
+fn in_real_time(folder: &std::path::Path, role: &str) -> String {
+    let device = match role {
+        "communication-receiver" => "virtual-communication",
+        "sensing-receiver" => "virtual-sensing",
+        _ => "virtual-transmitter",
+    };
+    let mut profile = std::fs::read_to_string(format!("hardware/profiles/{device}.toml")).unwrap();
+    for (from, to) in [
+        ("driver=virtual", "driver=virtual,pace=wall"),
+        ("tx_fifo=32768", "tx_fifo=65536"),
+        // What a loaded machine may be away for.
+        ("lead_ms = 0.02", "lead_ms = 20.0\nahead_ms = 100.0"),
+        ("watchdog_ms = 5000.0", "watchdog_ms = 1000.0"),
+        ("start_delay_ms = 0.1", "start_delay_ms = 100.0"),
+    ] {
+        assert!(role != "transmitter" || profile.contains(from), "{from}");
+        profile = profile.replace(from, to);
+    }
+    if role != "communication-receiver" {
+        profile = profile.replace("time_source = \"external\"", "time_source = \"external\"\ntime_set = \"utc-pps\"");
+    }
+    let path = folder.join(format!("{device}.toml"));
+    std::fs::write(&path, profile).unwrap();
+    let graph = std::fs::read_to_string(format!("flowgraphs/{role}.toml")).unwrap();
+    let radio = |name: &str| format!("radio = \"{name}\"");
+    assert!(graph.contains(&radio(device)));
+    let graph = graph.replace(&radio(device), &radio(path.to_str().unwrap()));
+    let path = folder.join(format!("{role}.toml"));
+    std::fs::write(&path, graph).unwrap();
+    path.display().to_string()
+}
+
+const SLOW: [&str; 4] = ["--set", "scene.waveform.bandwidth_hz=2e5", "--set", "scene.channel.timing_error_std_s=5e-5"];
+
+#[test]
+fn f02_devices_started_seven_seconds_apart_on_one_pulse_find_positions_at_the_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let [transmitter, sensing] = ["transmitter", "sensing-receiver"].map(|role| in_real_time(folder.path(), role));
+    let system = System::new();
+    let peers = ["--set", "link.peers=[\"sensing-receiver\"]", "--seconds", "8"];
+    // Counters that began somewhere, and are set by the pulse.
+    let sender = system.start_on(&transmitter, ",counter_s=1234.5", &[&peers[..], &SLOW].concat());
+    std::thread::sleep(Duration::from_millis(7300));
+    let receiver = system.start_on(&sensing, ",counter_s=9.25", &SLOW);
+    let sent = report(&sender.output());
+    let found = receiver.output();
+    let target = &sent["target"];
+    let frames = target["frames"].as_u64().unwrap();
+    let radiated = sent["frames_radiated"].as_u64().unwrap();
+    assert!(frames > 500 && 10 * frames >= 9 * radiated, "{frames} of {radiated}: {}", said(&found));
+    assert_positions(target, frames);
+}
+
+#[test]
+fn f02_a_device_whose_pulse_is_unplugged_is_named_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let [transmitter, sensing] = ["transmitter", "sensing-receiver"].map(|role| in_real_time(folder.path(), role));
+    let system = System::new();
+    let peers = ["--set", "link.peers=[\"sensing-receiver\"]", "--seconds", "8"];
+    let sender = system.start_on(&transmitter, ",counter_s=1234.5", &[&peers[..], &SLOW].concat());
+    let receiver = system.start_on(&sensing, ",counter_s=9.25,pps_ms=none", &SLOW).output();
+    assert_eq!(receiver.status.code(), Some(1), "{}", said(&receiver));
+    let said = said(&receiver);
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("its time at the last pulse")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("radio virtual-sensing"), "{said}");
+    assert!(lines[0].contains("is the pulse connected?"), "{said}");
+    drop(sender);
+}
+
+/// Numbers of the frames that events of a kind in a file tell of.
+fn frames(path: &std::path::Path, kind: &str) -> Vec<u64> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events.filter(|event| event["event"] == kind).filter_map(|event| event["frame"].as_u64()).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_receiver_that_is_stopped_for_ten_seconds_stops_nobody_and_hears_again_within_fifty_frames() {
+    for (role, event) in [("communication-receiver", "received"), ("sensing-receiver", "detections")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let graphs =
+            ["transmitter", "communication-receiver", "sensing-receiver"].map(|role| in_real_time(folder.path(), role));
+        let system = System::new();
+        let [sends, hears, senses] = ["sent.jsonl", "received.jsonl", "sensed.jsonl"].map(path);
+        let text = |path: &std::path::Path| path.display().to_string();
+        let transmitter =
+            system.start_on(&graphs[0], "", &[&["--seconds", "24", "--events", &text(&sends)], &SLOW[..]].concat());
+        let communication = system.start_on(&graphs[1], "", &[&["--events", &text(&hears)], &SLOW[..]].concat());
+        let sensing = system.start_on(&graphs[2], "", &[&["--events", &text(&senses)], &SLOW[..]].concat());
+        let own = if role == "communication-receiver" { &hears } else { &senses };
+        let since = Instant::now();
+        while frames(own, event).len() < 100 {
+            assert!(since.elapsed() < Duration::from_secs(60), "{role} hears nothing");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let stopped = if role == "communication-receiver" { &communication } else { &sensing };
+        stopped.signal("-STOP");
+        std::thread::sleep(Duration::from_secs(1));
+        let before = *frames(own, event).iter().max().unwrap();
+        std::thread::sleep(Duration::from_secs(9));
+        // What is sent is a tenth of a second, 13 frames, before its time.
+        let on_air = frames(&sends, "sent").iter().max().unwrap() - 13;
+        stopped.signal("-CONT");
+        let sent = report(&transmitter.output());
+        let [sent_frames, radiated] = ["frames_sent", "frames_radiated"].map(|key| sent[key].as_u64().unwrap());
+        assert!(sent_frames > 2500 && 20 * radiated >= 19 * sent_frames, "{role}: {radiated} of {sent_frames}");
+        assert!(on_air > before + 900, "{role}: the transmitter went on from {before} to {on_air}");
+        report(&communication.output());
+        report(&sensing.output());
+        let again = frames(own, event).into_iter().filter(|frame| *frame > before + 500).min();
+        assert!(again.is_some_and(|frame| frame <= on_air + 50), "{role}: {again:?} after {on_air}");
+        let after = frames(own, event).into_iter().filter(|frame| *frame > on_air + 50).count() as u64;
+        assert!(10 * after >= 9 * (sent_frames - on_air - 60), "{role}: {after} of {}", sent_frames - on_air - 50);
+    }
+}
+
+/// Says hello as a receiver and is welcomed; what can be said then.
+fn welcomed(system: &System, role: &str) -> Option<TcpStream> {
+    let since = Instant::now();
+    loop {
+        assert!(since.elapsed() < Duration::from_secs(30), "no transmitter");
+        let Ok(mut stream) = TcpStream::connect(&system.link) else {
+            std::thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        let ask = |stream: &mut TcpStream, terms: &str| {
+            let hello = format!(
+                r#"{{"sequence":0,"sent_us":0,"message":{{"hello":{{"version":1,"role":"{role}","terms":{terms}}}}}}}"#
+            );
+            writeln!(stream, "{hello}").unwrap();
+            let mut answer = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut answer).unwrap();
+            answer
+        };
+        let answer = ask(&mut stream, "{}");
+        return answer.contains("welcome").then_some(stream);
+    }
+}
+
+#[test]
+fn f14_a_peer_that_says_what_cannot_be_steers_nothing_and_stops_nothing() {
+    let system = System::new();
+    let transmitter =
+        system.start("transmitter-sensing", &["--frames", "1500", "--pace", "0.004", "--set", "link.peers=[]"]);
+    let mut stream = welcomed(&system, "communication-receiver").expect("a peer without terms is admitted");
+    let gains = vec!["[1.0,0.0]"; 16].join(",");
+    let events = [
+        format!(r#"{{"sounded":{{"frame":64,"antennas":17,"gains":[{gains}]}}}}"#),
+        format!(r#"{{"sounded":{{"frame":64,"antennas":18446744073709551615,"gains":[{gains}]}}}}"#),
+        format!(r#"{{"sounded":{{"frame":18446744073709551615,"antennas":4,"gains":[{gains}]}}}}"#),
+        format!(r#"{{"sounded":{{"frame":64,"antennas":4,"gains":[{}]}}}}"#, vec!["[1e39,-1e39]"; 16].join(",")),
+        r#"{"link_seen":{"frame":1125899906842624,"sinr":1e30,"noise_w":0.0,"blocks":255,"lost":255}}"#.into(),
+        r#"{"link_seen":{"frame":3,"sinr":-1.0,"noise_w":-1.0,"blocks":4,"lost":4}}"#.into(),
+        r#"{"transmitter_progress":{"frame":18446744073709551615}}"#.into(),
+        r#"{"receiver_progress":{"sample_time":18446744073709551615}}"#.into(),
+        r#"{"peer_lost":{"sensing":true}}"#.into(),
+        r#"{"radiated":{"samples":1,"energy":1e30}}"#.into(),
+        r#"{"left_out":{"frame":18446744073709551615}}"#.into(),
+        r#"{"lost":{"frames":18446744073709551615}}"#.into(),
+        r#"{"frame_received":{"frame":18446744073709551615,"blocks":255,"decoded":[true,true,true,true],"digests":[0,0,0,0],"sinr":1e39,"noise_w":0.0}}"#.into(),
+        r#"{"tracked":{"frame":18446744073709551615,"track":null,"more":false}}"#.into(),
+    ];
+    for (event, sequence) in events.iter().zip(1..) {
+        writeln!(stream, r#"{{"sequence":{sequence},"sent_us":0,"message":{{"event":{event}}}}}"#).unwrap();
+    }
+    writeln!(stream, "{}", "[".repeat(100_000)).unwrap();
+    writeln!(stream, "\u{0}\u{1}nonsense").unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    drop(stream);
+    let output = transmitter.output();
+    let sent = report(&output);
+    assert_eq!(sent["frames_sent"], 1500, "{}", said(&output));
+    assert!(said(&output).contains("says what cannot be"), "{}", said(&output));
+    // None of it is in the report.
+    assert!(number(&sent["power_dbm"]["measured"]) < 0.5, "{}", sent["power_dbm"]);
+    assert!(number(&sent["frames_decoded"]) == 0.0, "{}", sent["frames_decoded"]);
+    let target = &sent["target"];
+    assert!(number(&target["frames"]) >= 1400.0, "{target}");
+}
+
+#[test]
+fn f14_without_the_secret_of_the_system_nobody_is_heard_and_a_link_beyond_the_machine_needs_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [key, other] = ["key", "other"].map(|name| folder.path().join(name).display().to_string());
+    std::fs::write(&key, "the secret of one laboratory\n").unwrap();
+    std::fs::write(&other, "the secret of another one\n").unwrap();
+    let with = |key: &str| format!("link.key_file={key}");
+    let system = System::new();
+    let peers = "link.peers=[\"communication-receiver\"]";
+    let transmitter = system.start("transmitter-sensing", &["--frames", "240", "--set", &with(&key), "--set", peers]);
+    assert!(welcomed(&system, "communication-receiver").is_none(), "without a seal");
+    for (more, sentence) in [
+        (vec![], "the transmitter asks for a key; accepted: its own link.key_file"),
+        (vec!["--set".to_owned(), with(&other)], "the transmitter has another key; accepted: its own link.key_file"),
+    ] {
+        let more: Vec<_> = more.iter().map(String::as_str).collect();
+        let refused = system.start("communication-receiver", &more).output();
+        assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        assert!(said(&refused).contains(sentence), "{}", said(&refused));
+    }
+    let receiver = system.start("communication-receiver", &["--set", &with(&key)]);
+    let sent = report(&transmitter.output());
+    assert_pictures(&sent, 240);
+    report(&receiver.output());
+    let open = System { link: "0.0.0.0:0".into(), air: System::new().air };
+    let output = open.start("transmitter", &["--frames", "2"]).output();
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("accepted: with link.key_file"), "{}", said(&output));
 }

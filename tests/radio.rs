@@ -1,8 +1,12 @@
 //! Radios: everything here goes through libSoapySDR to the virtual radio, by the code that drives any other.
 #![cfg(feature = "soapy")]
 
+#[path = "radio/calibration.rs"]
+mod calibration;
 #[path = "radio/devices.rs"]
 mod devices;
+#[path = "radio/findings.rs"]
+mod findings;
 #[path = "radio/reception.rs"]
 mod reception;
 #[path = "radio/safety.rs"]

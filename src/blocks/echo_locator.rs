@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use num_complex::Complex32;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::{FrameClock, Layout, SENSING_WINDOW};
 use crate::scene::{Scene, TimingErrorHold};
 use crate::sensing::{
-    CoherentEstimator, CoherentFrames, Detector, EchoFrame, Estimate, Fix, MAX_TARGETS, Planar, SensingConfig,
+    CoherentEstimator, CoherentFrames, Detector, EchoFrame, Estimate, Fix, MAX_TARGETS, Planar, SensingConfig, Status,
     TrackSettings, Tracker,
 };
 use crate::stream::{Block, Event, Flow, Frame, LeftOut, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
@@ -127,6 +128,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         heard,
         snapshot,
         left_out: Arc::clone(&context.ends.left_out),
+        void: Arc::clone(&context.ends.void),
         antennas: scene.array.transmit_antennas,
         samples_per_symbol,
         first_lag,
@@ -156,6 +158,8 @@ struct EchoLocator {
     snapshot: Arc<Snapshot<Echo>>,
     /// Frames that have no echo.
     left_out: Arc<LeftOut>,
+    /// Whether directions are not to be trusted any more.
+    void: Arc<AtomicBool>,
     antennas: usize,
     samples_per_symbol: usize,
     first_lag: i64,
@@ -223,6 +227,10 @@ impl EchoLocator {
             let sequence = reference.head.sequence;
             if self.left_out.contains(sequence) {
                 self.pass_over(sequence);
+            } else if self.void.load(Ordering::Relaxed) {
+                // The array is not what it was calibrated to be: better no position than a wrong one.
+                self.interrupt();
+                self.conclude([sequence; 2], &[Estimate { status: Status::Phase, ..Estimate::LEARNING }]);
             } else if first >= self.begin {
                 self.locate(&reference, (first - self.begin) as usize, window);
             } else {

@@ -2,6 +2,7 @@
 //! slot at the plan's power.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use num_complex::{Complex32, Complex64};
 use toml::Table;
@@ -20,6 +21,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         plans: PlanReader::new(Arc::clone(&context.plans)),
         superposer: Superposer::new(antennas, context.longest_samples(), tail_samples(samples_per_symbol)),
         telemetry: context.sinks.telemetry.clone(),
+        radiates_elsewhere: Arc::clone(&context.ends.radiates),
         antennas,
         samples_per_symbol,
         samples: context.longest_samples(),
@@ -31,6 +33,7 @@ struct SuperposerBlock {
     plans: PlanReader,
     superposer: Superposer,
     telemetry: Telemetry,
+    radiates_elsewhere: Arc<AtomicBool>,
     antennas: usize,
     samples_per_symbol: usize,
     samples: usize,
@@ -77,7 +80,10 @@ impl Block for SuperposerBlock {
             energy += mean_power(row) * count as f64;
         }
         output.head.valid = count;
-        self.telemetry.report(Event::Radiated { samples: count as u64, energy });
+        // A radio may send less than it is given, and says itself what it sent.
+        if !self.radiates_elsewhere.load(Ordering::Relaxed) {
+            self.telemetry.report(Event::Radiated { samples: count as u64, energy });
+        }
         self.after = Some((input.head.sequence + 1, input.head.sample_time + count as u64, input.head.epoch));
         Flow::Forward
     }

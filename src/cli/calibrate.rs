@@ -17,6 +17,9 @@ pub struct Arguments {
     /// Where the calibration goes.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Draws the channels into this folder.
+    #[arg(long, value_name = "DIR")]
+    draw: Option<PathBuf>,
     /// Seed of the virtual radio's world.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -67,6 +70,10 @@ pub fn run(arguments: Arguments) -> Result<()> {
     };
     if let Some(path) = &arguments.out {
         calibration.write(path)?;
+    }
+    if let Some(folder) = &arguments.draw {
+        std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
+        crate::system::drawings::calibration(folder, "calibration", calibration)?;
     }
     if arguments.json {
         return super::inputs::print_json(&**calibration);

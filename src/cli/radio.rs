@@ -41,6 +41,9 @@ pub struct RadioArguments {
     /// A command between the calibration and the run, e.g. one that switches to the antennas; - waits for Enter.
     #[arg(long, value_name = "COMMAND", requires = "calibrate")]
     then: Option<String>,
+    /// A command that puts the reflector of `--calibrate reference` in its place, after a look without it; - waits for Enter.
+    #[arg(long, value_name = "COMMAND", requires = "calibrate")]
+    placing: Option<String>,
     /// A calibration that `issc calibrate` made.
     #[arg(long, value_name = "FILE")]
     calibration: Option<std::path::PathBuf>,
@@ -53,8 +56,9 @@ pub struct RadioArguments {
 impl RadioArguments {
     /// The same as a system's settings.
     pub fn settings(self) -> RadioSettings {
-        let Self { transmit, bands, device, calibrate, then, calibration, supervise } = self;
-        RadioSettings { transmit, bands, device, calibrate: calibrate.map(Mode::into), then, calibration, supervise }
+        let Self { transmit, bands, device, calibrate, then, placing, calibration, supervise } = self;
+        let calibrate = calibrate.map(Mode::into);
+        RadioSettings { transmit, bands, device, calibrate, then, placing, calibration, supervise }
     }
 }
 

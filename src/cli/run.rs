@@ -176,7 +176,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let Ended { report, shown, radios, failure, .. } = run.finish()?;
     drop::<Option<Server>>(server);
     say_infeasible(&report);
-    let write = |folder: &Path| drawings::write(folder, &scene, &report, shown.as_ref(), &snapshots);
+    let write = |folder: &Path| {
+        drawings::write(folder, &scene, &report, shown.as_ref(), &snapshots).and_then(|()| radios.draw(folder))
+    };
     let drawn = out.as_deref().map_or(Ok(()), write);
     if json {
         inputs::print_json(&report)?;

@@ -246,7 +246,13 @@ impl Session {
                     Ok(Some(Event::TransmitterProgress { frame })) => sent = frame,
                     // One that comes back counts from then on, so that its soundings are taken but not waited for.
                     Ok(Some(Event::ReceiverProgress { sample_time })) if received != u64::MAX => received = sample_time,
-                    Ok(Some(Event::Sounded { frame, antennas, gains })) => sounded = Some((frame, antennas, gains)),
+                    // Nobody can have heard what was not sent: one that says so would stand before all that follows.
+                    Ok(Some(
+                        Event::Sounded { frame, .. } | Event::LinkSeen { frame, .. } | Event::Tracked { frame, .. },
+                    )) if frame > sent + DECISION_FRAMES => {}
+                    Ok(Some(Event::Sounded { frame, antennas, gains })) => {
+                        sounded = Some((frame, antennas.min(gains.len()), gains));
+                    }
                     Ok(Some(Event::LinkSeen { frame, sinr, noise_w, blocks, lost })) => self.watch.take_in(FrameSeen {
                         frame,
                         sinr: sinr.into(),

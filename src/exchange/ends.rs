@@ -1,6 +1,7 @@
 //! The ends of an exchange inside the sample path: what the blocks of a run are given.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -58,6 +59,10 @@ pub type Timeline = dyn Fn(u64) -> Option<f64> + Send + Sync;
 pub struct Ends {
     /// Time left to the samples to be sent, where a radio sends them that waits for nobody: set as the radio is opened.
     pub timeline: Arc<OnceLock<Box<Timeline>>>,
+    /// Whether a radio says what was radiated: set as it is opened.
+    pub radiates: Arc<AtomicBool>,
+    /// Whether directions are not to be trusted any more: the array's channels are not as they were calibrated.
+    pub void: Arc<AtomicBool>,
     /// Where frames sent go.
     pub outlets: Vec<ReferenceOutlet>,
     /// Where frames sent elsewhere come from.

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::peer::{Incoming, Peer, Statistics, now_us};
+use super::peer::{Incoming, Peer, Statistics, now_us, ready};
+use super::seal::{Secret, Way};
+use super::vetting::vet;
 use super::{Message, PictureMessage, PlanMessage, Reference, Role, Terms, VERSION};
 use crate::modem::frame::FrameClock;
 use crate::stream::{Event, PlanBoard, Telemetry};
@@ -51,6 +53,7 @@ struct Shared {
     /// Another one for each run.
     run: u64,
     terms: Terms,
+    secret: Option<Secret>,
     plans: Arc<PlanBoard>,
     clock: FrameClock,
     outputs: Outputs,
@@ -59,6 +62,19 @@ struct Shared {
     /// The first sample after the frames passed on.
     end: AtomicU64,
     closed: AtomicBool,
+    /// A thread of the link panicked.
+    broken: AtomicBool,
+}
+
+/// Notes a panic of its thread.
+struct Alarm<'a>(&'a AtomicBool);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 /// The meeting place of a system's processes.
@@ -69,9 +85,10 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Listens at an address.
+    /// Listens at an address. Beyond this machine only with a secret: whoever is heard steers the beams.
     pub fn listen(
         address: &str,
+        secret: Option<Secret>,
         terms: Terms,
         plans: Arc<PlanBoard>,
         clock: FrameClock,
@@ -79,10 +96,16 @@ impl Hub {
     ) -> Result<Self> {
         let wrong = |what: std::io::Error| Error::input(format!("link.listen = \"{address}\": {what}"));
         let listener = TcpListener::bind(address).map_err(wrong)?;
+        if secret.is_none() && !listener.local_addr().map_err(wrong)?.ip().is_loopback() {
+            return Err(Error::input(format!(
+                "link.listen = \"{address}\": others than this machine could steer the beams; accepted: with link.key_file"
+            )));
+        }
         let shared = Arc::new(Shared {
             address: listener.local_addr().map_err(wrong)?,
             run: now_us(),
             terms,
+            secret,
             plans,
             clock,
             outputs,
@@ -90,6 +113,7 @@ impl Hub {
             changed: Condvar::new(),
             end: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         });
         let (references, frames) = bounded(FRAMES);
         let (door, relay) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -97,6 +121,11 @@ impl Hub {
         thread("link-door").spawn(move || admit(&listener, &door)).map_err(wrong)?;
         thread("link-relay").spawn(move || pass_on(&frames, &relay)).map_err(wrong)?;
         Ok(Self { shared, references, ended: None })
+    }
+
+    /// Whether the link itself has failed: the run cannot go on as if nothing were.
+    pub fn has_failed(&self) -> bool {
+        self.shared.broken.load(Ordering::SeqCst)
     }
 
     /// Where frames for the receivers go.
@@ -179,7 +208,12 @@ impl Shared {
     /// Adds a receiver that said who it is; whether it may stay.
     fn greet(&self, stream: TcpStream) -> std::io::Result<(Role, Incoming)> {
         let statistics = Arc::new(Statistics::default());
-        let (peer, mut incoming) = Peer::start(stream, Arc::clone(&statistics))?;
+        ready(&stream)?;
+        let seals = match &self.secret {
+            Some(secret) => Some(secret.challenge(&stream).ok_or(std::io::ErrorKind::ConnectionRefused)?),
+            None => None,
+        };
+        let (peer, mut incoming) = Peer::start(stream, Arc::clone(&statistics), Way::Down, seals)?;
         let refused = |reason: String| {
             peer.send(Arc::new(Message::Refused { reason }));
             Err(std::io::ErrorKind::ConnectionRefused.into())
@@ -207,6 +241,9 @@ impl Shared {
     /// Hears a receiver to its end.
     fn hear(&self, role: Role, mut incoming: Incoming) {
         let mut said_all = false;
+        let antennas = self.plans.newest().beams.w_c.len();
+        let counts =
+            self.lock().members.iter().find(|member| member.role == role).map(|member| member.statistics.clone());
         while let Some(message) = incoming.next() {
             match message {
                 Message::Ready => {
@@ -215,7 +252,14 @@ impl Shared {
                     });
                     self.changed.notify_all();
                 }
-                Message::Event(event) => self.outputs.telemetry.report(event),
+                Message::Event(event) => match vet(role, &event, antennas) {
+                    Ok(()) => self.outputs.telemetry.report(event),
+                    // Said once, counted always.
+                    Err(what) if counts.as_ref().is_none_or(|counts| counts.refuse()) => {
+                        remark!("issc: link: the {role} says what cannot be: {what}: it is left out");
+                    }
+                    Err(_) => {}
+                },
                 Message::Picture(picture) => drop(self.outputs.pictures.send(picture)),
                 Message::End { .. } => {
                     said_all = true;
@@ -239,12 +283,14 @@ impl Shared {
 }
 
 fn admit(listener: &TcpListener, shared: &Arc<Shared>) {
+    let _alarm = Alarm(&shared.broken);
     for stream in listener.incoming().flatten() {
         if shared.closed.load(Ordering::SeqCst) {
             return;
         }
         let shared = Arc::clone(shared);
         let served = thread::Builder::new().name("link-in".into()).spawn(move || {
+            let _alarm = Alarm(&shared.broken);
             if let Ok((role, incoming)) = shared.greet(stream) {
                 shared.hear(role, incoming);
             }
@@ -255,6 +301,7 @@ fn admit(listener: &TcpListener, shared: &Arc<Shared>) {
 
 /// Passes frames on to whoever needs them.
 fn pass_on(frames: &Receiver<Reference>, shared: &Shared) {
+    let _alarm = Alarm(&shared.broken);
     for Reference { plan, bits } in frames {
         if let Some(plan) = plan {
             shared.broadcast(&Arc::new(Message::Plan((&*plan).into())), None);

@@ -10,13 +10,16 @@ use crate::coding::{BLOCK_CRC, BLOCK_SYMBOLS, BlockFormat};
 use crate::modem::frame::{BLOCKS, FrameClock, HeaderLength};
 use crate::modem::header::{FrameHeader, HEADER_BITS};
 use crate::scene::Scene;
-use crate::stream::{CodedFrame, Event, Frame, LinkBelief, Plan};
+use crate::stream::{CodedFrame, Event, Frame, Head, LinkBelief, Plan};
 
 /// Version of these messages.
 pub const VERSION: u32 = 1;
 
 /// Rows of a frame as text: the header, then the payload blocks.
 const ROWS: usize = 1 + BLOCKS;
+
+/// More frames than any run sends.
+pub(super) const MOST_FRAMES: u64 = 1 << 50;
 
 /// One message on its way.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -161,6 +164,12 @@ impl From<&Plan> for PlanMessage {
 impl PlanMessage {
     /// The plan, or why there is no such.
     pub fn plan(self) -> Result<Plan, String> {
+        if self.from_frame > MOST_FRAMES || self.epoch > MOST_FRAMES {
+            return Err(format!(
+                "a plan {} from frame {} on; accepted: up to {MOST_FRAMES}",
+                self.epoch, self.from_frame
+            ));
+        }
         let code = |format: BlockFormat| {
             format.code(BLOCK_SYMBOLS, BLOCK_CRC).map(Arc::new).map_err(|error| error.to_string())
         };
@@ -263,6 +272,12 @@ impl FrameMessage {
     pub fn bits(&self) -> Result<FrameBits, String> {
         let Self { number, sample_time, epoch, .. } = *self;
         let wrong = |row: usize, what: &str| format!("frame {number}: row {row}: {what}");
+        if number > MOST_FRAMES || sample_time > Head::MOST_TIME {
+            return Err(format!(
+                "frame {number} at sample {sample_time}; accepted: up to {MOST_FRAMES} and {}",
+                Head::MOST_TIME
+            ));
+        }
         let mut header = [0; HEADER_BITS];
         if usize::from(self.lengths[0]) != HEADER_BITS || !read_hexadecimal(&self.rows[0], &mut header) {
             return Err(wrong(0, &format!("no header; accepted: {HEADER_BITS} bits in hexadecimal")));

@@ -11,7 +11,9 @@ mod hub;
 mod journal;
 mod message;
 mod peer;
+mod seal;
 mod uplink;
+mod vetting;
 
 pub use ends::{Ends, Reference, ReferenceInlet, ReferenceOutlet, Timeline, Trouble};
 pub use far::FarTransmitter;
@@ -19,4 +21,5 @@ pub use hub::{Hub, Outputs};
 pub use journal::{Journal, Recorded};
 pub use message::{Envelope, FrameBits, FrameMessage, Message, PictureMessage, PlanMessage, Role, Terms, VERSION};
 pub use peer::Statistics;
+pub use seal::Secret;
 pub use uplink::Uplink;

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::seal::{Greeting, Seals, Way};
 use super::{Envelope, Message};
 
 /// Messages that may wait to be sent.
@@ -29,6 +30,7 @@ pub struct Statistics {
     received: AtomicU64,
     missing: AtomicU64,
     unreadable: AtomicU64,
+    refused: AtomicU64,
     dropped: AtomicU64,
     age_us: AtomicU64,
     oldest_us: AtomicU64,
@@ -44,14 +46,27 @@ impl Statistics {
         self.oldest_us.fetch_max(age_us, Ordering::Relaxed);
     }
 
+    /// Counts a message that says what cannot be; whether it is the first.
+    pub(super) fn refuse(&self) -> bool {
+        self.refused.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
     /// The counts in words; ages are by both ends' clocks.
     pub fn line(&self) -> String {
-        let [received, missing, unreadable, dropped, age_us, oldest_us] =
-            [&self.received, &self.missing, &self.unreadable, &self.dropped, &self.age_us, &self.oldest_us]
-                .map(|counter| counter.load(Ordering::Relaxed));
+        let counters = [
+            &self.received,
+            &self.missing,
+            &self.unreadable,
+            &self.refused,
+            &self.dropped,
+            &self.age_us,
+            &self.oldest_us,
+        ];
+        let [received, missing, unreadable, refused, dropped, age_us, oldest_us] =
+            counters.map(|counter| counter.load(Ordering::Relaxed));
         format!(
-            "{received} messages, {missing} missing, {unreadable} unreadable, {dropped} without room to be sent, {:.1} ms \
-             old, {:.1} ms at most",
+            "{received} messages, {missing} missing, {unreadable} unreadable, {refused} refused, {dropped} without room to \
+             be sent, {:.1} ms old, {:.1} ms at most",
             age_us as f64 / received.max(1) as f64 / 1e3,
             oldest_us as f64 / 1e3
         )
@@ -63,6 +78,13 @@ pub(super) fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
 }
 
+/// Readies a connection: nobody waits for the other end for long.
+pub(super) fn ready(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    stream.set_write_timeout(Some(SILENCE))
+}
+
 /// The sending half.
 pub(super) struct Peer {
     outgoing: Sender<Arc<Message>>,
@@ -72,20 +94,25 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Takes a connection over: a thread that sends, and the half that receives.
-    pub(super) fn start(stream: TcpStream, statistics: Arc<Statistics>) -> std::io::Result<(Self, Incoming)> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE))?;
-        stream.set_write_timeout(Some(SILENCE))?;
+    pub(super) fn start(
+        stream: TcpStream,
+        statistics: Arc<Statistics>,
+        way: Way,
+        seals: Option<Seals>,
+    ) -> std::io::Result<(Self, Incoming)> {
         let (outgoing, messages) = bounded(WAITING);
         let writer = stream.try_clone()?;
         let counts = Arc::clone(&statistics);
+        let sealed = seals.clone();
         thread::Builder::new().name("link-out".into()).spawn(move || {
             // The reader is told of the end.
-            let _ = send(&writer, &messages, &counts);
+            let _ = send(&writer, &messages, &counts, way, sealed.as_ref());
             let _ = writer.shutdown(Shutdown::Write);
         })?;
         let reader = BufReader::new(stream.try_clone()?);
-        let incoming = Incoming { reader, expected: 0, statistics: Arc::clone(&statistics) };
+        let statistics_in = Arc::clone(&statistics);
+        let incoming =
+            Incoming { reader, expected: 0, statistics: statistics_in, way: way.back(), seals, needs_secret: false };
         Ok((Self { outgoing, statistics, stream }, incoming))
     }
 
@@ -108,8 +135,15 @@ impl Peer {
 }
 
 /// Sends what comes until nobody has anything to say any more.
-fn send(stream: &TcpStream, messages: &Receiver<Arc<Message>>, statistics: &Statistics) -> std::io::Result<()> {
+fn send(
+    stream: &TcpStream,
+    messages: &Receiver<Arc<Message>>,
+    statistics: &Statistics,
+    way: Way,
+    seals: Option<&Seals>,
+) -> std::io::Result<()> {
     let mut writer = BufWriter::new(stream);
+    let mut line = Vec::new();
     let alive = Arc::new(Message::Alive);
     for sent in 0.. {
         let message = match messages.recv_timeout(ALIVE) {
@@ -119,8 +153,11 @@ fn send(stream: &TcpStream, messages: &Receiver<Arc<Message>>, statistics: &Stat
         };
         // What was dropped leaves a gap in the numbers.
         let sequence = sent + statistics.dropped.load(Ordering::Relaxed);
-        serde_json::to_writer(&mut writer, &Envelope { sequence, sent_us: now_us(), message: &*message })?;
-        writer.write_all(b"\n")?;
+        line.clear();
+        serde_json::to_writer(&mut line, &Envelope { sequence, sent_us: now_us(), message: &*message })?;
+        seals.iter().for_each(|seals| seals.seal(way, &mut line));
+        line.push(b'\n');
+        writer.write_all(&line)?;
         if messages.is_empty() {
             writer.flush()?;
         }
@@ -133,6 +170,10 @@ pub(super) struct Incoming {
     reader: BufReader<TcpStream>,
     expected: u64,
     statistics: Arc<Statistics>,
+    way: Way,
+    seals: Option<Seals>,
+    /// The other end has a secret, and this one has none.
+    pub(super) needs_secret: bool,
 }
 
 impl Incoming {
@@ -158,12 +199,21 @@ impl Incoming {
         if !matches!(read, Ok(count) if count > 0 && line.ends_with('\n')) {
             return None;
         }
-        let Ok(envelope) = serde_json::from_str::<Envelope>(&line) else {
-            self.expected += 1;
+        let text = match &self.seals {
+            // Whoever does not know the secret is not heard any more.
+            Some(seals) => seals.open(self.way, line.trim_end_matches('\n'))?,
+            None => &line,
+        };
+        let Ok(envelope) = serde_json::from_str::<Envelope>(text) else {
+            self.needs_secret |= self.expected == 0 && Greeting::is_one(text);
+            self.expected = self.expected.wrapping_add(1);
             return Some(Err(()));
         };
+        if self.seals.is_some() && envelope.sequence < self.expected {
+            return None;
+        }
         self.statistics.take(&envelope, self.expected);
-        self.expected = envelope.sequence + 1;
+        self.expected = envelope.sequence.wrapping_add(1);
         Some(Ok(envelope.message))
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::peer::{Incoming, Peer, SILENCE, Statistics};
+use super::peer::{Incoming, Peer, SILENCE, Statistics, ready};
+use super::seal::{Secret, Way};
 use super::{FarTransmitter, FrameBits, Message, PlanMessage, Role, Terms, VERSION};
 use crate::stream::{Event, LeftOut, Plan, PlanBoard};
 use crate::{Error, Result};
@@ -33,6 +34,7 @@ struct Outputs {
 struct Shared {
     address: String,
     role: Role,
+    secret: Option<Secret>,
     terms: Terms,
     /// The transmitter's run number.
     run: OnceLock<u64>,
@@ -50,10 +52,17 @@ pub struct Uplink {
 
 impl Uplink {
     /// Goes to the transmitter at an address, waiting for it; the plans it gives.
-    pub fn connect(address: &str, role: Role, terms: Terms, longest: Duration) -> Result<(Self, Vec<Plan>)> {
+    pub fn connect(
+        address: &str,
+        role: Role,
+        secret: Option<Secret>,
+        terms: Terms,
+        longest: Duration,
+    ) -> Result<(Self, Vec<Plan>)> {
         let shared = Arc::new(Shared {
             address: address.into(),
             role,
+            secret,
             terms,
             run: OnceLock::new(),
             peer: Mutex::default(),
@@ -137,8 +146,14 @@ impl Shared {
                 Err(_) => thread::sleep(Duration::from_millis(50)),
             }
         };
-        let (peer, mut incoming) =
-            Peer::start(stream, Arc::clone(&self.statistics)).map_err(|error| failed(error.to_string()))?;
+        ready(&stream).map_err(|error| failed(error.to_string()))?;
+        let seals = self.secret.as_ref().map(|secret| {
+            secret
+                .answer(&stream)
+                .ok_or_else(|| failed("the transmitter asks for no key; accepted: one with link.key_file".into()))
+        });
+        let (peer, mut incoming) = Peer::start(stream, Arc::clone(&self.statistics), Way::Up, seals.transpose()?)
+            .map_err(|error| failed(error.to_string()))?;
         peer.send(Arc::new(Message::Hello { version: VERSION, role: self.role, terms: self.terms.clone() }));
         match incoming.first() {
             Some(Message::Welcome { run, plans }) => {
@@ -154,6 +169,14 @@ impl Shared {
                 Ok((incoming, plans))
             }
             Some(Message::Refused { reason }) => Err(Error::input(format!("link {}: {reason}", self.address))),
+            _ if incoming.needs_secret => Err(Error::input(format!(
+                "link {}: the transmitter asks for a key; accepted: its own link.key_file",
+                self.address
+            ))),
+            None if self.secret.is_some() => Err(Error::input(format!(
+                "link {}: the transmitter has another key; accepted: its own link.key_file",
+                self.address
+            ))),
             Some(_) | None => Err(failed("no transmitter of issc answers there".into())),
         }
     }

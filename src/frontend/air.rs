@@ -1,11 +1,14 @@
 //! The scene's simulated world as the air of the virtual radio. It is a simulation's own knowledge which frame is on the
 //! air, as in the loopback; the receivers get samples of the device and nothing else.
 //!
+//! `reflector=@FILE` leaves the first target away until that file is there.
+//!
 //! Device arguments beside the driver's: `air=world` is the scene's world for the first device of a run, and one row of
 //! it, `world_row`, for a second one, on a clock that is `clock_ppm` fast. With `share=ADDRESS` other processes hear the
 //! world too: theirs say `air=world@ADDRESS`, with `world_row` the first of their rows; on the world's own clock, or with
 //! `clock_ppm` one row on another.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -74,16 +77,19 @@ pub(super) fn install(
     let cabled = matches!(calibrated, Calibrated::AtStart(Mode::Cable)) && arguments.text("combiner").is_none();
     let mut installed = InstalledAir { cabled, ..InstalledAir::default() };
     let scale = 1.0 / sqrt_w(profile.rx.full_scale_dbm);
+    // In real time the world waits for nobody, as a real one.
+    let waits = arguments.text("pace") != Some("wall");
     installed.feed = match elsewhere.strip_prefix('@') {
-        Some(address) => Some(shared_air::attach(address, first_row.unwrap_or(0), rows, scene)?),
-        None => neighbour(around, first_row.unwrap_or(0), profile)?,
+        Some(address) => Some(shared_air::attach(address, first_row.unwrap_or(0), rows, scene, waits)?),
+        None => neighbour(around, first_row.unwrap_or(0), profile, waits)?,
     };
     let air: Box<dyn virtual_radio::Air> = match (&installed.feed, clock_ppm) {
         (None, _) => {
             if let Some(address) = arguments.text("share") {
-                installed.shared = Some(SharedAir::listen(address, scene, &around.feeds)?);
+                installed.shared = Some(SharedAir::listen(address, scene, &around.feeds, waits)?);
             }
-            Box::new(WorldAir::new(around, profile, Arc::clone(origin))?)
+            let absent = arguments.text("reflector").and_then(|text| text.strip_prefix('@')).map(PathBuf::from);
+            Box::new(WorldAir::new(around, profile, Arc::clone(origin), absent)?)
         }
         (Some(feed), Some(ppm)) => second_clock(Arc::clone(feed), ppm, scene, scale),
         (Some(feed), None) if elsewhere.is_empty() => second_clock(Arc::clone(feed), 0.0, scene, scale),
@@ -97,6 +103,9 @@ pub(super) fn install(
     if installed.cabled {
         args.push_str(",combiner=cable");
     }
+    if installed.feed.is_some() {
+        args.push_str(",air_skips=1");
+    }
     installed.installation = Some(virtual_radio::Installed::new(&name, air));
     Ok(installed)
 }
@@ -106,7 +115,7 @@ fn second_clock(feed: Arc<Feed>, ppm: f64, scene: &Scene, scale: f32) -> Box<dyn
 }
 
 /// A row of the world of another device of this run, where there is one.
-fn neighbour(around: &Surroundings, row: usize, profile: &Profile) -> Result<Option<Arc<Feed>>> {
+fn neighbour(around: &Surroundings, row: usize, profile: &Profile, waits: bool) -> Result<Option<Arc<Feed>>> {
     let mut feeds = lock(&around.feeds);
     let Some(feeds) = feeds.as_mut() else {
         *feeds = Some(Vec::new());
@@ -115,15 +124,22 @@ fn neighbour(around: &Surroundings, row: usize, profile: &Profile) -> Result<Opt
     if row >= around.scene.receiving_antennas() {
         return Err(Error::input(format!("radio {}: world_row = {row}; accepted: a row of the world", profile.name)));
     }
-    let feed = Arc::new(Feed::new(row..row + 1));
+    let feed = Arc::new(Feed::new(row..row + 1, waits));
     feeds.push(Arc::clone(&feed));
     Ok(Some(feed))
 }
 
+/// Reflection of a target that is not there.
+const NOTHING: f64 = 1e-30;
+
+/// A file, and the world from the moment that it is there.
+type Later = Option<(PathBuf, LiveWorld)>;
+
 pub(super) struct WorldAir {
     live: LiveWorld,
+    later: Later,
     clock: FrameClock,
-    /// Sample 0 of the transmitter's stream, once it is known.
+    /// Sample 0 of the transmitter's stream by the air's own time, once it is known.
     origin: Arc<AtomicI64>,
     /// Number of the next frame, and its first sample in the stream.
     next: (u64, i64),
@@ -136,7 +152,12 @@ pub(super) struct WorldAir {
 }
 
 impl WorldAir {
-    pub(super) fn new(around: &Surroundings, profile: &Profile, origin: Arc<AtomicI64>) -> Result<Self> {
+    pub(super) fn new(
+        around: &Surroundings,
+        profile: &Profile,
+        origin: Arc<AtomicI64>,
+        absent: Option<PathBuf>,
+    ) -> Result<Self> {
         let array = &around.scene.array;
         let (antennas, rows) = (array.transmit_antennas, around.scene.receiving_antennas());
         let received = profile.rx.channels.len();
@@ -150,11 +171,18 @@ impl WorldAir {
             )));
         }
         let clock = FrameClock::new(&around.scene, &around.headers);
-        let mut live =
-            LiveWorld::new(&around.scene, clock.clone(), around.seed, CHUNK, &around.world, &around.telemetry)?;
+        let world =
+            || LiveWorld::new(&around.scene, clock.clone(), around.seed, CHUNK, &around.world, &around.telemetry);
+        let mut live = world()?;
+        let mut later: Later = absent.map(|file| world().map(|live| (file, live))).transpose()?;
+        if let Some((_, later)) = &mut later {
+            live.world.set_reflection(0, NOTHING);
+            later.world.begin_frame(u64::MAX, 0, 0.0);
+        }
         // What is sent before the first frame has an echo too.
         live.world.begin_frame(u64::MAX, 0, 0.0);
         Ok(Self {
+            later,
             live,
             clock,
             origin,
@@ -181,6 +209,9 @@ impl WorldAir {
 impl virtual_radio::Air for WorldAir {
     fn propagate(&mut self, tick: i64, sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) -> bool {
         let length = sent.first().map_or(0, |row| row.len());
+        if let Some((_, later)) = self.later.take_if(|(file, _)| file.exists()) {
+            self.live = later;
+        }
         let origin = self.origin.load(Ordering::SeqCst);
         let mut from = 0;
         while from < length {

@@ -4,9 +4,11 @@
 //! The signal is a sum of tones inside the pulse's flat band, c_k = e^{jπk²/K}, k = −K/2 … K/2, periodic in [`PERIOD`]
 //! samples, so its estimate needs no timing: whatever delay is common to all channels cancels in the ratios
 //! q_k = Σ c_k⁽ʲ⁾ c_k⁽⁰⁾* / Σ |c_k⁽⁰⁾|², and q_k ≈ g e^{−j2πkδ/PERIOD}. Through cables all paths are one but for the
-//! channels; with a reference reflector at a known place the two steering vectors are divided out first.
+//! channels. With a reference reflector at a known place what is heard without it is taken away first, where that was
+//! measured; delays that are not its own are cut off ([`gate`]); and the two steering vectors are divided out.
 
 use std::f64::consts::{PI, TAU};
+use std::ops::Range;
 use std::time::Duration;
 
 use num_complex::{Complex32, Complex64};
@@ -15,8 +17,8 @@ use rustfft::FftPlanner;
 use super::calibration::{Mode, Offset};
 use super::device::{RECEIVE_CHUNK, ReceiveStream, Trouble};
 use super::transmitter::Transmitter;
-use crate::array::{direction_rad, steering_vector};
-use crate::scene::{Scene, decibel};
+use crate::array::{direction_rad, distance_m, steering_vector};
+use crate::scene::{SPEED_OF_LIGHT_M_S, Scene, decibel};
 use crate::stream::{Frame, Head};
 use crate::{Error, Result};
 
@@ -46,7 +48,14 @@ fn tone_phase(k: i64) -> f64 {
 }
 
 /// The tones' responses, `[rx][tx][tone]`.
-type Responses = Vec<Vec<Vec<Complex64>>>;
+pub(super) type Responses = Vec<Vec<Vec<Complex64>>>;
+
+/// Samples on either side of where the reflector's echo is expected in which it may be, and which are kept of it.
+const EXPECTED: i64 = 24;
+const KEPT: i64 = 6;
+
+/// Least power of the reflector's echo over what else is heard of an array, so much of it that phases hold.
+const CLEAR_DB: f64 = 26.0;
 
 /// When the signal is sent and heard, in samples of the device's clock.
 #[derive(Debug, Clone, Copy)]
@@ -138,38 +147,132 @@ fn listen(
     Ok(())
 }
 
-/// What each path is expected to do, `[rx][tx]`, but for a factor of each receiver.
-fn expected(mode: Mode, scene: &Scene, counts: [usize; 2]) -> Vec<Vec<Complex64>> {
-    let [transmitters, receivers] = counts;
-    let one = Complex64::from(1.0);
-    let Mode::Reference = mode else { return vec![vec![one; transmitters]; receivers] };
+/// The receiving channels that are the array's: all, or those behind the communication receivers'.
+///
+/// # Errors
+/// Where there are neither as many as the array has nor as all receivers have together.
+pub(super) fn array_rows(scene: &Scene, receivers: usize) -> Result<Range<usize>> {
+    let (array, all) = (scene.array.receive_antennas, scene.receiving_antennas());
+    if scene.sensing_receivers().len() != 1 || ![array, all].contains(&receivers) {
+        return Err(Error::input(format!(
+            "--calibrate reference: {receivers} RX channels; accepted with this scene: the array's {array}, or all {all}, those of \
+             the communication receivers first"
+        )));
+    }
+    Ok(receivers - array..receivers)
+}
+
+/// What a path is expected to do, `[row of the array][tx]`, but for a factor that all share.
+fn steering(scene: &Scene, [transmitters, rows]: [usize; 2]) -> Vec<Vec<Complex64>> {
     let (array, geometry) = (&scene.array, &scene.geometry);
     let steer = |count, from, to| steering_vector(count, array.spacing_wavelengths, direction_rad(from, to));
     let departure = steer(transmitters, geometry.transmitter, geometry.target);
-    let direct = steer(transmitters, geometry.transmitter, geometry.communication_receiver);
-    let arrival = steer(receivers.saturating_sub(1), geometry.sensing_receiver, geometry.target);
-    (0..receivers)
-        .map(|rx| match rx {
-            0 => direct.iter().map(|z| z.conj()).collect(),
-            _ => departure.iter().map(|z| arrival[rx - 1] * z.conj()).collect(),
-        })
-        .collect()
+    let arrival = steer(rows, geometry.sensing_receiver, geometry.target);
+    arrival.iter().map(|row| departure.iter().map(|z| row * z.conj()).collect()).collect()
 }
 
-/// Gain, phase and delay of ratios q_k = numerator/denominator.
+/// Samples by which the reflector's echo and the direct path lag what is sent.
+fn delays(scene: &Scene) -> [f64; 2] {
+    let geometry = &scene.geometry;
+    let (from, by, to) = (geometry.transmitter, geometry.target, geometry.sensing_receiver);
+    let samples = |metres: f64| metres / SPEED_OF_LIGHT_M_S * scene.sample_rate_hz();
+    [samples(distance_m(from, by) + distance_m(by, to)), samples(distance_m(from, to))]
+}
+
+/// Keeps of the array's responses what comes at the reflector's delay, and cuts off the rest: the direct path above all.
+///
+/// `latency` is that of the device in samples. Without a background the direct path must lie outside of what is kept.
+///
+/// # Errors
+/// Where the echo is not where it should be, or does not stand out.
+pub(super) fn gate(
+    scene: &Scene,
+    responses: &mut Responses,
+    rows: Range<usize>,
+    latency: i64,
+    has_background: bool,
+) -> Result<()> {
+    let [echo, direct] = delays(scene);
+    if !has_background && echo - direct < 2.0 * KEPT as f64 {
+        return Err(Error::input(format!(
+            "--calibrate reference: the reflector's echo comes {:.1} samples after the direct path; accepted: {} or more, or \
+             --placing COMMAND, which measures without it first",
+            echo - direct,
+            2 * KEPT
+        )));
+    }
+    let mut planner = FftPlanner::new();
+    let (forward, inverse) = (planner.plan_fft_forward(PERIOD), planner.plan_fft_inverse(PERIOD));
+    // A window over the tones (Hann), so that the direct path's sidelobes stay where it is.
+    let window = |k: i64| 0.5 + 0.5 * (PI * k as f64 / (TONES + 1) as f64).cos();
+    let bin = |k: i64| k.rem_euclid(PERIOD as i64) as usize;
+    let by_delay = |tones: &[Complex64]| {
+        let mut spectrum = vec![Complex64::default(); PERIOD];
+        (-TONES..=TONES).zip(tones).for_each(|(k, tone)| spectrum[bin(k)] = tone * window(k));
+        inverse.process(&mut spectrum);
+        spectrum
+    };
+    let mut power = vec![0.0; PERIOD];
+    for tones in responses[rows.clone()].iter().flatten() {
+        power.iter_mut().zip(by_delay(tones)).for_each(|(sum, tap)| *sum += tap.norm_sqr());
+    }
+    let expected = echo.round() as i64 + latency;
+    let place = (expected - EXPECTED..=expected + EXPECTED)
+        .max_by(|a, b| power[bin(*a)].total_cmp(&power[bin(*b)]))
+        .unwrap_or(expected);
+    let around = |center: i64| (center - KEPT..=center + KEPT).map(|at| power[bin(at)]).sum::<f64>();
+    let strongest = (0..PERIOD as i64).max_by(|a, b| power[bin(*a)].total_cmp(&power[bin(*b)])).unwrap_or(0);
+    let is_edge = (place - expected).abs() == EXPECTED;
+    // What else comes at other delays may be as strong as it likes: it is cut off. What is everywhere is noise.
+    let noise = median(&power) * (2 * KEPT + 1) as f64;
+    if is_edge || decibel(around(place) / noise.max(f64::MIN_POSITIVE)) < CLEAR_DB {
+        return Err(Error::device(format!(
+            "--calibrate reference: no echo of the reflector {expected} samples after what is sent (geometry.target, \
+             rx.latency_samples): {:.1} dB over the noise; accepted: {CLEAR_DB} dB; the strongest comes after {strongest} samples",
+            decibel(around(place) / noise.max(f64::MIN_POSITIVE))
+        )));
+    }
+    for tones in responses[rows].iter_mut().flatten() {
+        let mut taps = by_delay(tones);
+        for (at, tap) in (0..PERIOD as i64).zip(&mut taps) {
+            let off = (at - place + PERIOD as i64 / 2).rem_euclid(PERIOD as i64) - PERIOD as i64 / 2;
+            if off.abs() > KEPT {
+                *tap = Complex64::default();
+            }
+        }
+        forward.process(&mut taps);
+        (-TONES..=TONES).zip(tones).for_each(|(k, tone)| *tone = taps[bin(k)]);
+    }
+    Ok(())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+/// Gain, phase and delay of ratios q_k = numerator/denominator, each tone weighted by its power.
 fn fit(channel: usize, numerator: &[Complex64], denominator: &[f64]) -> Offset {
     let ratio: Vec<Complex64> = numerator.iter().zip(denominator).map(|(n, d)| n / d.max(f64::MIN_POSITIVE)).collect();
     let tone = |index: usize| index as f64 - TONES as f64;
     // The slope between neighbours, then least squares on what is left of the phase.
-    let turn: Complex64 = ratio.windows(2).map(|pair| pair[1] * pair[0].conj()).sum();
+    let turn: Complex64 =
+        ratio.windows(2).zip(denominator).map(|(pair, weight)| pair[1] * pair[0].conj() * *weight).sum();
     let mut slope = turn.arg();
     let straight = |slope: f64| ratio.iter().enumerate().map(move |(n, q)| q * Complex64::cis(-slope * tone(n)));
-    let mean: Complex64 = straight(slope).sum::<Complex64>() / ratio.len() as f64;
-    let weights: f64 = (0..ratio.len()).map(|n| tone(n) * tone(n)).sum();
-    slope += straight(slope).enumerate().map(|(n, q)| tone(n) * (q * mean.conj()).arg()).sum::<f64>() / weights;
-    let gain: Complex64 = straight(slope).sum::<Complex64>() / ratio.len() as f64;
-    let scatter: f64 = straight(slope).map(|q| (q - gain).norm_sqr()).sum::<f64>() / ratio.len() as f64;
-    let error_rad = (scatter / 2.0 / ratio.len() as f64).sqrt() / gain.norm();
+    let total: f64 = denominator.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let weighted = |slope: f64| straight(slope).zip(denominator).map(|(q, weight)| q * (weight / total));
+    let mean: Complex64 = weighted(slope).sum();
+    let weights: f64 = denominator.iter().enumerate().map(|(n, weight)| weight * tone(n) * tone(n)).sum();
+    let phases = straight(slope).zip(denominator).enumerate();
+    slope += phases.map(|(n, (q, weight))| weight * tone(n) * (q * mean.conj()).arg()).sum::<f64>() / weights;
+    let gain: Complex64 = weighted(slope).sum();
+    let scatter: f64 =
+        straight(slope).zip(denominator).map(|(q, weight)| weight / total * (q - gain).norm_sqr()).sum::<f64>();
+    // As many tones of equal weight as these are worth.
+    let tones = total * total / denominator.iter().map(|weight| weight * weight).sum::<f64>().max(f64::MIN_POSITIVE);
+    let error_rad = (scatter / 2.0 / tones).sqrt() / gain.norm();
     Offset {
         channel,
         gain_db: decibel(gain.norm_sqr()),
@@ -179,18 +282,21 @@ fn fit(channel: usize, numerator: &[Complex64], denominator: &[f64]) -> Offset {
     }
 }
 
-/// The offsets of both sides from the responses; `[tx, rx]`.
+/// The offsets of both sides from the responses; `[tx, rx]`. `rows` are those that count: the array's, or all.
 pub(super) fn offsets(
     mode: Mode,
     scene: &Scene,
     mut responses: Responses,
     channels: [&[usize]; 2],
+    rows: Range<usize>,
 ) -> [Vec<Offset>; 2] {
     let counts = channels.map(<[usize]>::len);
-    let expected = expected(mode, scene, counts);
-    for (row, expected) in responses.iter_mut().zip(&expected) {
-        for (tones, expected) in row.iter_mut().zip(expected) {
-            tones.iter_mut().for_each(|tone| *tone /= expected);
+    if mode == Mode::Reference {
+        let expected = steering(scene, [counts[0], rows.len()]);
+        for (row, expected) in responses[rows.clone()].iter_mut().zip(&expected) {
+            for (tones, expected) in row.iter_mut().zip(expected) {
+                tones.iter_mut().for_each(|tone| *tone /= expected);
+            }
         }
     }
     let tones = 2 * TONES as usize + 1;
@@ -204,21 +310,31 @@ pub(super) fn offsets(
     };
     let tx = (0..counts[0])
         .map(|tx| {
-            let (numerator, denominator) = ratio(&|k| responses.iter().map(|row| [row[tx][k], row[0][k]]).collect());
+            let (numerator, denominator) =
+                ratio(&|k| responses[rows.clone()].iter().map(|row| [row[tx][k], row[0][k]]).collect());
             fit(channels[0][tx], &numerator, &denominator)
         })
         .collect();
-    // The antenna outside the array has a path of its own.
-    let first = usize::from(mode == Mode::Reference);
+    // An antenna outside the array has a path of its own: nothing is known of it, and nothing is corrected.
+    let first = rows.start;
     let rx = (0..counts[1])
         .map(|rx| {
-            let of = if rx < first { &responses[first] } else { &responses[rx] };
+            if !rows.contains(&rx) {
+                let channel = channels[1][rx];
+                return Offset { channel, gain_db: 0.0, phase_deg: 0.0, delay_samples: 0.0, error_deg: 0.0 };
+            }
             let (numerator, denominator) =
-                ratio(&|k| of.iter().zip(&responses[first]).map(|(of, to)| [of[k], to[k]]).collect());
+                ratio(&|k| responses[rx].iter().zip(&responses[first]).map(|(of, to)| [of[k], to[k]]).collect());
             fit(channels[1][rx], &numerator, &denominator)
         })
         .collect();
     [tx, rx]
+}
+
+/// Takes what was heard without the reflector away from what is heard with it.
+pub(super) fn subtract(responses: &mut Responses, background: &Responses) {
+    let tones = responses.iter_mut().flatten().flatten();
+    tones.zip(background.iter().flatten().flatten()).for_each(|(tone, still)| *tone -= still);
 }
 
 /// Delay of a response, modulo a period.

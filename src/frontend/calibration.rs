@@ -16,7 +16,7 @@ const DELAY_MAX: f64 = 0.05;
 /// Most that a channel's gain may differ: beyond it a channel is taken for broken, and is not driven harder.
 const GAIN_MAX_DB: f64 = 6.0;
 /// Worst standard error of a phase that is accepted.
-const ERROR_MAX_DEG: f64 = 0.5;
+pub(super) const ERROR_MAX_DEG: f64 = 0.5;
 /// How long a calibration counts.
 const VALID_S: u64 = 600;
 
@@ -62,6 +62,8 @@ pub struct Calibration {
     pub carrier_hz: f64,
     /// Samples per second.
     pub rate_hz: f64,
+    /// The clock that the rate was made from: another one starts dividers and filters anew.
+    pub clock: String,
     /// What was between the channels.
     pub mode: Mode,
     /// Transmitting channels.
@@ -81,6 +83,8 @@ pub struct Binding {
     pub carrier_hz: f64,
     /// Samples per second.
     pub rate_hz: f64,
+    /// The clock that the rate is made from.
+    pub clock: String,
 }
 
 /// Seconds since 1970.
@@ -94,6 +98,7 @@ impl Calibration {
         mode: Mode,
         device: String,
         session: String,
+        clock: String,
         scene: &Scene,
         tx: Vec<Offset>,
         rx: Vec<Offset>,
@@ -106,6 +111,7 @@ impl Calibration {
             session,
             carrier_hz: waveform.carrier_hz,
             rate_hz: scene.sample_rate_hz(),
+            clock,
             mode,
             tx,
             rx,
@@ -134,6 +140,8 @@ impl Calibration {
             Err(format!("it is for {}, the device is {}", self.device, binding.device))
         } else if !near(self.carrier_hz, binding.carrier_hz) || !near(self.rate_hz, binding.rate_hz) {
             Err(format!("it is for {} Hz at {} samples/s", self.carrier_hz, self.rate_hz))
+        } else if self.clock != binding.clock {
+            Err(format!("it is for the clock {}, the device has {}", self.clock, binding.clock))
         } else if binding.session.as_ref().is_some_and(|session| *session != self.session) {
             Err("the device's phases are new with every opening, and this one is another".into())
         } else {
@@ -213,12 +221,21 @@ mod tests {
     fn calibration() -> (Calibration, Binding) {
         let scene = Scene::from_toml(crate::scene::PAPER_TOML, "paper").unwrap();
         let one = vec![Offset { channel: 0, gain_db: 0.5, phase_deg: 30.0, delay_samples: 0.0, error_deg: 0.1 }];
-        let made = Calibration::now(Mode::Cable, "a radio".into(), "one".into(), &scene, one.clone(), one);
+        let made = Calibration::now(
+            Mode::Cable,
+            "a radio".into(),
+            "one".into(),
+            "internal, 122.88 MHz".into(),
+            &scene,
+            one.clone(),
+            one,
+        );
         let binding = Binding {
             device: "a radio".into(),
             session: Some("one".into()),
             carrier_hz: made.carrier_hz,
             rate_hz: made.rate_hz,
+            clock: made.clock.clone(),
         };
         (made, binding)
     }
@@ -237,6 +254,7 @@ mod tests {
         assert!(other(&|binding| binding.device = "another".into()).is_err());
         assert!(other(&|binding| binding.carrier_hz += 1e6).is_err());
         assert!(other(&|binding| binding.rate_hz *= 2.0).is_err());
+        assert!(other(&|binding| binding.clock = "internal, 125 MHz".into()).unwrap_err().contains("125 MHz"));
         assert!(other(&|binding| binding.session = Some("two".into())).is_err());
         assert!(other(&|binding| binding.session = None).is_ok());
     }

@@ -182,6 +182,11 @@ impl SoapyDevice {
         }
     }
 
+    /// Samples by which the time of the virtual radio's air is ahead of the device's.
+    pub fn air_shift(&self) -> i64 {
+        self.device.read_setting("air_shift").ok().and_then(|shift| shift.parse().ok()).unwrap_or(0)
+    }
+
     /// Writes a setting of the driver.
     pub fn set(&self, key: &str, value: &str) -> Result<()> {
         self.device.write_setting(key, value).map_err(failed(key))

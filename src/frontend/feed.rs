@@ -10,8 +10,9 @@ use num_complex::Complex32;
 
 use super::lock;
 
-/// Samples per row that may wait for the device.
+/// Samples per row that may wait for a device in lockstep, and for one in real time.
 const WAITING: usize = 16_384;
+const WAITING_IN_REAL_TIME: usize = 1 << 20;
 
 /// How long the world waits for a device that does not read; after that it goes on without it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Feed {
     /// Which rows of the world.
     pub(super) rows: Range<usize>,
+    /// Whether the world waits for a device that is slow: in lockstep. A world in real time goes on without it.
+    waits: bool,
     queue: Mutex<Queue>,
     moved: Condvar,
 }
@@ -38,19 +41,29 @@ impl Queue {
 }
 
 impl Feed {
-    pub(super) fn new(rows: Range<usize>) -> Self {
+    pub(super) fn new(rows: Range<usize>, waits: bool) -> Self {
         let queue = Queue { rows: vec![VecDeque::new(); rows.len()], begin: 0, closed: false };
-        Self { rows, queue: Mutex::new(queue), moved: Condvar::new() }
+        Self { rows, waits, queue: Mutex::new(queue), moved: Condvar::new() }
     }
 
-    /// Adds the samples from `tick` on, once there is room. False: nobody reads, and nobody will.
+    /// Adds the samples from `tick` on: once there is room where the world waits, else in the place of what nobody has
+    /// taken. False: nobody reads, and nobody will.
     pub(super) fn push<'a>(&self, tick: i64, samples: impl Iterator<Item = &'a [Complex32]>) -> bool {
-        let full = |queue: &mut Queue| queue.length() > WAITING && !queue.closed;
-        let waited = self.moved.wait_timeout_while(lock(&self.queue), PATIENCE, full);
-        let (mut queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        queue.closed |= timeout.timed_out();
+        let mut queue = match self.waits {
+            true => {
+                let full = |queue: &mut Queue| queue.length() > WAITING && !queue.closed;
+                let waited = self.moved.wait_timeout_while(lock(&self.queue), PATIENCE, full);
+                let (mut queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                queue.closed |= timeout.timed_out();
+                queue
+            }
+            false => lock(&self.queue),
+        };
         if !queue.closed {
-            if queue.length() == 0 {
+            let is_full = queue.length() > WAITING_IN_REAL_TIME;
+            // What is in the queue has no gap in it.
+            if is_full || tick != queue.begin + queue.length() as i64 {
+                queue.rows.iter_mut().for_each(VecDeque::clear);
                 queue.begin = tick;
             }
             queue.rows.iter_mut().zip(samples).for_each(|(row, samples)| row.extend(samples));
@@ -71,9 +84,9 @@ impl Feed {
         queue.closed && queue.length() == 0
     }
 
-    /// Waits for `count` samples, no longer than `longest`. True where they are there, or no more will come.
-    pub(super) fn wait_for(&self, count: usize, longest: Duration) -> bool {
-        self.wait(longest, |queue| queue.length() >= count)
+    /// Waits for samples, no longer than `longest`. True where there are some, or no more will come.
+    pub(super) fn wait_for_some(&self, longest: Duration) -> bool {
+        self.wait(longest, |queue| queue.length() > 0)
     }
 
     /// The same for the world's samples below `tick`.
@@ -85,6 +98,11 @@ impl Feed {
         let missing = |queue: &mut Queue| !there(queue) && !queue.closed;
         let waited = self.moved.wait_timeout_while(lock(&self.queue), longest, missing);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// The world's count at the first sample that nobody has taken yet.
+    pub(super) fn front(&self) -> i64 {
+        lock(&self.queue).begin
     }
 
     /// Appends up to `count` samples of each row to `to`; the world's count at the first of them.
@@ -120,7 +138,7 @@ mod tests {
 
     #[test]
     fn samples_are_found_by_the_world_s_count_and_silence_where_there_are_none() {
-        let feed = Feed::new(1..3);
+        let feed = Feed::new(1..3, true);
         let rows = [1.0, 2.0].map(|value| vec![Complex32::from(value); 10]);
         assert!(feed.push(100, rows.iter().map(Vec::as_slice)));
         assert!(feed.wait_until(110, Duration::ZERO) && !feed.wait_until(111, Duration::ZERO));
@@ -129,6 +147,14 @@ mod tests {
         assert_eq!(heard[1], [0.0, 0.0, 2.0, 2.0].map(Complex32::from));
         feed.copy(108, heard.iter_mut().map(Vec::as_mut_slice));
         assert_eq!(heard[0][..2], [1.0, 1.0].map(Complex32::from));
+        // A world that does not wait: what nobody took makes room, and a gap is one.
+        let real = Feed::new(1..3, false);
+        for step in 0..=WAITING_IN_REAL_TIME as i64 / 10 + 2 {
+            assert!(real.push(10 * step, rows.iter().map(Vec::as_slice)));
+        }
+        assert!(lock(&real.queue).length() < 100);
+        assert!(real.push(1 << 40, rows.iter().map(Vec::as_slice)));
+        assert_eq!((lock(&real.queue).begin, lock(&real.queue).length()), (1 << 40, 10));
         feed.close();
         assert!(feed.is_over() && !feed.push(110, rows.iter().map(Vec::as_slice)));
     }

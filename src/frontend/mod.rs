@@ -15,6 +15,7 @@ mod contract;
 mod counters;
 mod device;
 mod device_clock;
+mod drift;
 mod feed;
 pub mod probe;
 mod profile;
@@ -56,6 +57,12 @@ fn sqrt_w(full_scale_dbm: f64) -> f32 {
 /// What one factor makes of a row.
 fn scale_row(row: &mut [Complex32], factor: Complex32) {
     row.iter_mut().for_each(|sample| *sample *= factor);
+}
+
+/// Takes the part `image` of its own conjugate out of a row: y = x + k x* gives x = (y − k y*) / (1 − |k|²).
+fn take_out_image(row: &mut [Complex32], image: Complex32) {
+    let scale = 1.0 / (1.0 - image.norm_sqr());
+    row.iter_mut().for_each(|sample| *sample = (*sample - image * sample.conj()) * scale);
 }
 
 /// What a mutex guards, whatever became of those who held it.

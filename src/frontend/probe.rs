@@ -420,7 +420,7 @@ fn over_cable(
         let path_db: Vec<_> = responses.iter().map(|row| row.iter().map(|tones| level_db(tones)).collect()).collect();
         levels = matrix(&path_db);
         latency = calibrate::delay_samples(&responses[0][0]).round() as i64;
-        let [offsets, _] = calibrate::offsets(Mode::Cable, scene, responses, [tx, rx]);
+        let [offsets, _] = calibrate::offsets(Mode::Cable, scene, responses, [tx, rx], 0..rx.len());
         phases.push(offsets.last().map_or(0.0, |offset| offset.phase_deg));
     }
     let mean: Complex64 = phases.iter().map(|phase| Complex64::cis(phase.to_radians())).sum();

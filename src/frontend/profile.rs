@@ -258,6 +258,9 @@ pub struct RxProfile {
     /// Whether the device takes its constant away by itself.
     #[serde(default = "yes")]
     pub removes_dc: bool,
+    /// Which part of its own conjugate (re, im) each channel adds to its samples, as measured: the host takes it out again.
+    #[serde(default)]
+    pub image: Vec<[f32; 2]>,
     /// Time without a sample after which reception is started again.
     #[serde(default = "half")]
     pub stall_s: f64,
@@ -282,6 +285,9 @@ pub struct SyncProfile {
     /// How long the oscillators take after a tuning, where no sensor says.
     #[serde(default)]
     pub settle_ms: f64,
+    /// Whether all that the array hears stands still, echoes included: then they show how its channels drift.
+    #[serde(default)]
+    pub still_echo: bool,
     /// Sensors that must read true before anything is sent: of the device, then of each channel.
     #[serde(default)]
     pub lock_sensors: Vec<String>,
@@ -364,6 +370,14 @@ impl Profile {
                 return wrong(&format!("{key} = {value}; accepted: a number above 0"));
             }
         }
+        let image = &rx.image;
+        if !image.is_empty()
+            && (image.len() != rx.channels.len() || image.iter().flatten().any(|part| !(part.abs() < 0.5)))
+        {
+            return wrong(&format!(
+                "rx.image = {image:?}; accepted: none, or a pair below 0.5 for each of rx.channels"
+            ));
+        }
         Ok(profile)
     }
 
@@ -411,6 +425,15 @@ impl Profile {
             )),
             Some(_) => Ok(()),
         }
+    }
+
+    /// The clock that rates are made from, where it was opened with these arguments: its source and its rate.
+    pub(super) fn clock(&self, args: &str) -> String {
+        let value = |key: &str| args.split(',').rev().find_map(|item| item.trim().strip_prefix(key)?.strip_prefix('='));
+        let asked = ["master_clock_rate", "master_clock"].into_iter().find_map(value);
+        let rate_hz = asked.and_then(|rate| rate.parse::<f64>().ok()).or(self.device.master_clock_hz);
+        let source = value("clock_source").unwrap_or(&self.device.clock_source);
+        format!("{source}, {}", rate_hz.map_or("the device's own".into(), |rate_hz| format!("{} MHz", rate_hz / 1e6)))
     }
 
     /// Whether the device can run at this rate, and what it can if not.

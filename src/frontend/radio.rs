@@ -11,6 +11,7 @@ use super::calibrate::{self, Schedule};
 use super::calibration::{self, Binding, Calibrated, Calibration, Mode};
 use super::device::{RECEIVE_CHUNK, ReceiveStream, Side, SoapyDevice, ns_of_samples, samples_of_ns};
 use super::device_clock::DeviceClock;
+use super::drift::{self, DriftWatch, Hearing};
 use super::profile::{PhaseAfterRetune, TimeSet};
 use super::start_up::{seconds_ahead, start_up};
 use super::supervisor::Supervisor;
@@ -22,7 +23,7 @@ use crate::blocks::FIRST_SAMPLE;
 use crate::channel::World;
 use crate::recording::Device;
 use crate::scene::Scene;
-use crate::stream::Event;
+use crate::stream::{Event, Frame};
 use crate::{Error, Result};
 
 /// One open radio. Fields are dropped in order: streams before the device, the device before its air.
@@ -38,8 +39,9 @@ pub struct Radio {
     /// What it is.
     pub profile: Profile,
     rate_hz: f64,
-    /// Sample 0 of the stream in samples of the device's clock, once started.
-    origin: Arc<AtomicI64>,
+    /// Sample 0 of the stream in samples of the device's clock, once started; the same for the virtual radio's air.
+    origin: AtomicI64,
+    air_origin: Arc<AtomicI64>,
     started: Mutex<Option<Started>>,
     /// The first sample after the last one sent.
     ended: AtomicI64,
@@ -52,6 +54,8 @@ pub struct Radio {
     /// What its transmitter may do, where it has one.
     permission: OnceLock<Permission>,
     calibration: OnceLock<Arc<Calibration>>,
+    /// Whether the channels stay as they were calibrated.
+    drift: OnceLock<DriftWatch>,
     /// What each received channel is multiplied by.
     receive_corrections: OnceLock<Vec<Complex32>>,
     /// What happened.
@@ -61,8 +65,9 @@ pub struct Radio {
     /// What the device was opened with.
     args: String,
     supervise: bool,
-    /// What comes between a calibration and the run.
+    /// What comes between a calibration and the run, and what puts a reference reflector in its place.
     then: Option<String>,
+    placing: Option<String>,
     /// The virtual radio's air.
     air: InstalledAir,
 }
@@ -88,12 +93,12 @@ impl Radio {
         let waveform = &around.scene.waveform;
         let rate_hz = around.scene.sample_rate_hz();
         profile.check_rate(rate_hz).map_err(Error::input)?;
-        let origin = Arc::new(AtomicI64::new(i64::MIN));
+        let air_origin = Arc::new(AtomicI64::new(i64::MIN));
         let mut args = profile.device.args.clone();
         if let Some(more) = &options.device {
             args = format!("{args},{more}");
         }
-        let air = install(&mut args, &around, &profile, &origin, &options.calibrated)?;
+        let air = install(&mut args, &around, &profile, &air_origin, &options.calibrated)?;
         let mut device = SoapyDevice::open(&args)?;
         start_up(&mut device, &profile, rate_hz, waveform.carrier_hz)?;
         let (clock, contract) = (Arc::new(DeviceClock::new(&device, rate_hz)?), profile.contract(&args));
@@ -105,6 +110,7 @@ impl Radio {
                 session: (!lasting).then(|| session.clone()),
                 carrier_hz: waveform.carrier_hz,
                 rate_hz,
+                clock: profile.clock(&args),
             };
             calibration
                 .check(&binding, calibration::now_unix_s())
@@ -115,6 +121,7 @@ impl Radio {
             calibrated: options.calibrated.clone(),
             permission: OnceLock::new(),
             calibration: OnceLock::new(),
+            drift: OnceLock::new(),
             receive_corrections: OnceLock::new(),
             around,
             transmitter: Mutex::default(),
@@ -125,7 +132,8 @@ impl Radio {
             contract,
             profile,
             rate_hz,
-            origin,
+            origin: AtomicI64::new(i64::MIN),
+            air_origin,
             started: Mutex::default(),
             ended: AtomicI64::new(RUNNING),
             vitals: Mutex::default(),
@@ -135,6 +143,7 @@ impl Radio {
             args,
             supervise: options.supervise,
             then: options.then.clone(),
+            placing: options.placing.clone(),
             air,
         })
     }
@@ -244,6 +253,9 @@ impl Radio {
             match self.start_streams() {
                 Ok(begun) => {
                     self.origin.store(begun.origin, Ordering::SeqCst);
+                    if self.air.installation.is_some() {
+                        self.air_origin.store(begun.origin + self.device.air_shift(), Ordering::SeqCst);
+                    }
                     *started = Some(begun);
                     if self.transmits() {
                         let origin_ns = ns_of_samples(begun.origin, self.rate_hz);
@@ -305,7 +317,9 @@ impl Radio {
                 let (calibration, next) = self.calibrate(*mode, begin, lead)?;
                 self.apply(Arc::new(calibration));
                 let next = match &self.then {
-                    Some(command) => self.stand_by(command)?,
+                    Some(command) => {
+                        self.stand_by("--then", command, "calibrated; put the antennas on, then press Enter")?
+                    }
                     None => next,
                 };
                 if self.air.cabled {
@@ -372,33 +386,60 @@ impl Radio {
         let counts = channels.map(<[usize]>::len);
         let power_w = transmitter.allowed_w(&self.around.scene);
         let rx_time = self.profile.sync.hardware_time && self.profile.sync.rx_time;
-        let schedule = Schedule { begin: begin + lead, heard_from: begin, rx_time };
-        let (responses, next) = calibrate::sound(transmitter, receiver, counts, schedule, power_w)?;
+        let schedule = |begin: i64| Schedule { begin: begin + lead, heard_from: begin, rx_time };
         let scene = &self.around.scene;
-        let [tx, rx] = calibrate::offsets(mode, scene, responses, channels);
-        let calibration = Calibration::now(mode, self.described.clone(), self.session.clone(), scene, tx, rx);
+        let rows = match mode {
+            Mode::Cable => 0..counts[1],
+            Mode::Reference => calibrate::array_rows(scene, counts[1])?,
+        };
+        let (mut responses, mut next) = calibrate::sound(transmitter, receiver, counts, schedule(begin), power_w)?;
+        if let Some(command) = self.placing.as_ref().filter(|_| mode == Mode::Reference) {
+            let background = responses;
+            transmitter.rest();
+            self.ask("--placing", command, "heard without the reflector; put it at geometry.target, then press Enter")?;
+            let begin = self.listen_again(receiver)?;
+            (responses, next) = calibrate::sound(transmitter, receiver, counts, schedule(begin), power_w)?;
+            calibrate::subtract(&mut responses, &background);
+        }
+        if mode == Mode::Reference {
+            let latency = self.profile.rx.latency_samples;
+            calibrate::gate(scene, &mut responses, rows.clone(), latency, self.placing.is_some())?;
+        }
+        let [tx, rx] = calibrate::offsets(mode, scene, responses, channels, rows);
+        let clock = self.profile.clock(&self.args);
+        let calibration = Calibration::now(mode, self.described.clone(), self.session.clone(), clock, scene, tx, rx);
         calibration.accept().map_err(|what| Error::device(format!("calibration: {what}")))?;
         Ok((calibration, next))
     }
 
     /// Silence while the cables are taken away and the antennas put on, the device open all the time: its phases would not
     /// outlive a closing. The first sample received after it.
-    fn stand_by(&self, command: &str) -> Result<i64> {
+    fn stand_by(&self, option: &str, command: &str, words: &str) -> Result<i64> {
         self.with_transmitter(Transmitter::rest);
+        self.ask(option, command, words)?;
+        let mut receiver = lock(&self.receiver);
+        let Some(receiver) = receiver.as_mut() else { return self.device.now() };
+        self.listen_again(receiver)
+    }
+
+    /// Lets a command, or somebody at the terminal, change what is around the antennas.
+    fn ask(&self, option: &str, command: &str, words: &str) -> Result<()> {
         let said = match command {
             "-" => {
-                remark!("issc: calibrated; put the antennas on, then press Enter");
-                std::io::stdin().read_line(&mut String::new()).map(|_| true)
+                remark!("issc: {words}");
+                std::io::stdin().read_line(&mut String::new()).map(|count| count > 0)
             }
             command => std::process::Command::new("sh").args(["-c", command]).status().map(|status| status.success()),
         };
         match said {
-            Ok(true) => {}
-            Ok(false) => return Err(Error::device(format!("--then {command}: it failed"))),
-            Err(error) => return Err(Error::device(format!("--then {command}: {error}"))),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::device(format!("{option} {command}: it failed"))),
+            Err(error) => Err(Error::device(format!("{option} {command}: {error}"))),
         }
-        let mut receiver = lock(&self.receiver);
-        let Some(receiver) = receiver.as_mut() else { return self.device.now() };
+    }
+
+    /// Starts reception anew; its first sample.
+    fn listen_again(&self, receiver: &mut ReceiveStream) -> Result<i64> {
         receiver.deactivate();
         let begin = self.device.now()? + self.profile.rx.start_delay_samples(self.rate_hz);
         receiver.activate(self.profile.sync.hardware_time.then_some(begin))?;
@@ -413,6 +454,29 @@ impl Radio {
         let channels = self.receive_channels.get().map_or(&[][..], Vec::as_slice);
         drop(self.receive_corrections.set(Calibration::corrections(&calibration.rx, channels)));
         drop(self.calibration.set(calibration));
+        let is_whole = self.transmits() && channels == self.profile.rx.channels;
+        if !is_whole || channels.len() < self.around.scene.array.receive_antennas {
+            return;
+        }
+        let about = drift::About::new(&self.profile, &self.around.scene, &self.around.void);
+        match DriftWatch::start(&self.around.scene, about) {
+            Ok(watch) => drop(self.drift.set(watch)),
+            Err(error) => remark!("issc: {error}: nobody watches whether the channels drift"),
+        }
+    }
+
+    /// A frame was sent.
+    pub(super) fn note_sent(&self, frame: &Frame<Complex32>) {
+        if let Some(watch) = self.drift.get() {
+            watch.note(frame);
+        }
+    }
+
+    /// Samples came.
+    pub(super) fn note_heard(&self, hearing: &mut Hearing, frame: &Frame<Complex32>) {
+        if let Some(watch) = self.drift.get() {
+            watch.hear(hearing, frame);
+        }
     }
 
     /// A thread that ends a burst nobody continues.

@@ -28,6 +28,8 @@ pub struct RadioOptions {
     pub supervise: bool,
     /// What comes between a calibration and the run: a command, or - for a key at the terminal.
     pub then: Option<String>,
+    /// What puts the reflector of a calibration by reference in its place, after what is there without it was measured.
+    pub placing: Option<String>,
     /// What their channels are calibrated by.
     pub calibrated: Calibrated,
     /// Whether devices are opened; otherwise flowgraphs are only checked.
@@ -51,6 +53,8 @@ pub struct Surroundings {
     pub(super) feeds: Feeds,
     /// Whether the transmitter of this process has sent all.
     pub(super) all_sent: Arc<AtomicBool>,
+    /// Set where directions are not to be trusted any more.
+    pub(super) void: Arc<AtomicBool>,
     /// The transmitter, where it is in another process.
     pub(super) far: Option<Arc<FarTransmitter>>,
 }
@@ -59,7 +63,17 @@ impl Surroundings {
     /// The surroundings of the radios of a run.
     pub fn new(scene: Arc<Scene>, seed: u64, world: Arc<WorldChanges>, telemetry: Telemetry) -> Self {
         let headers = HeaderHistory::new(HeaderLength::Short);
-        Self { scene, seed, world, telemetry, headers, feeds: Feeds::default(), all_sent: Arc::default(), far: None }
+        Self {
+            scene,
+            seed,
+            world,
+            telemetry,
+            headers,
+            feeds: Feeds::default(),
+            all_sent: Arc::default(),
+            void: Arc::default(),
+            far: None,
+        }
     }
 }
 
@@ -131,6 +145,7 @@ impl Radios {
             headers: Arc::clone(context.plans.headers()),
             feeds: Arc::clone(&self.feeds),
             all_sent: Arc::clone(&self.all_sent),
+            void: Arc::clone(&context.ends.void),
             far: context.ends.far.clone(),
         };
         let radio = Arc::new(Radio::open(profile.clone(), &self.options, around)?);

@@ -20,9 +20,12 @@ pub(super) struct SecondClock {
     feed: Arc<Feed>,
     /// The world's samples per sample of this clock.
     ratio: f64,
-    /// The world's sample at which the next output stands.
+    /// This clock's next sample, and the world's first that was heard; none yet.
+    tick: Option<i64>,
+    first: Option<i64>,
+    /// Where the next output stands, in the world's samples from the first one heard.
     position: f64,
-    /// The world's newest samples, and the position of the first.
+    /// The world's newest samples without a gap, and the position of the first.
     history: Vec<Complex32>,
     begin: i64,
     phase_rad: f64,
@@ -38,6 +41,8 @@ impl SecondClock {
         Self {
             feed,
             ratio,
+            tick: None,
+            first: None,
             position: 0.0,
             history: vec![Complex32::default(); FILTER_TAPS],
             begin: -(FILTER_TAPS as i64),
@@ -47,9 +52,23 @@ impl SecondClock {
         }
     }
 
-    /// Samples below the world's `end` that are not in the history.
-    fn missing(&self, end: i64) -> usize {
-        usize::try_from(end - self.begin - self.history.len() as i64).unwrap_or(0)
+    /// Takes samples below the world's `end` into the history. What was lost on the way leaves a gap, which is silence.
+    fn hear(&mut self, end: i64) {
+        let missing = |all: &Self| usize::try_from(end - all.begin - all.history.len() as i64).unwrap_or(0);
+        let before = self.history.len();
+        let tick = self.feed.take(missing(self), std::slice::from_mut(&mut self.history));
+        if self.history.len() > before {
+            let first = self.first.unwrap_or(tick);
+            let heard = tick - first;
+            if heard != self.begin + before as i64 {
+                self.history.drain(..before);
+                self.begin = heard;
+                self.feed.take(missing(self), std::slice::from_mut(&mut self.history));
+            }
+        }
+        // Silence after the end.
+        let silent = missing(self);
+        self.history.extend(std::iter::repeat_n(Complex32::default(), silent));
     }
 
     fn stretch(&mut self, output: &mut [Complex32]) {
@@ -58,14 +77,18 @@ impl SecondClock {
         let taps = DelayTaps::new(start.floor() - start);
         let first = start.floor() as i64 - taps.reach_back();
         let end = first + (output.len() + FILTER_TAPS - 1) as i64;
-        self.feed.take(self.missing(end), std::slice::from_mut(&mut self.history));
-        // Silence after the end.
-        let silent = self.missing(end);
-        self.history.extend(std::iter::repeat_n(Complex32::default(), silent));
-        taps.apply(&self.history[(first - self.begin) as usize..(end - self.begin) as usize], output);
+        self.hear(end);
+        match usize::try_from(first - self.begin) {
+            Ok(from) => taps.apply(&self.history[from..(end - self.begin) as usize], output),
+            Err(_) => output.fill(Complex32::default()),
+        }
         self.phase_rad = rotate(output, self.phase_rad, self.step_rad) % TAU;
         self.position += self.ratio * output.len() as f64;
-        // What the next stretch does not reach back to.
+        self.forget();
+    }
+
+    /// Drops what the next stretch does not reach back to.
+    fn forget(&mut self) {
         let done = (self.position.floor() as i64 - FILTER_TAPS as i64 - self.begin).clamp(0, self.history.len() as i64);
         self.history.drain(..done as usize);
         self.begin += done;
@@ -73,12 +96,21 @@ impl SecondClock {
 }
 
 impl virtual_radio::Air for SecondClock {
-    fn propagate(&mut self, _tick: i64, _sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) -> bool {
+    fn propagate(&mut self, tick: i64, _sent: &[&[Complex32]], received: &mut [&mut [Complex32]]) -> bool {
         let Some(row) = received.first_mut() else { return true };
-        let end = (self.position + self.ratio * row.len() as f64).ceil() as i64 + FILTER_TAPS as i64;
-        if !self.feed.wait_for(self.missing(end), MOMENT) {
+        // What the device passed over.
+        let passed = self.tick.map_or(0, |next| tick - next).max(0);
+        let position = self.position + self.ratio * passed as f64;
+        let end = (position + self.ratio * row.len() as f64).ceil() as i64 + FILTER_TAPS as i64;
+        if self.first.is_none() && self.feed.wait_for_some(MOMENT) {
+            self.first = Some(self.feed.front());
+        }
+        if !self.first.is_some_and(|first| self.feed.wait_until(first + end, MOMENT)) {
             return false;
         }
+        self.position = position;
+        self.tick = Some(tick + row.len() as i64);
+        self.forget();
         for output in row.chunks_mut(STRETCH) {
             self.stretch(output);
         }
@@ -95,7 +127,7 @@ mod tests {
     #[test]
     fn a_tone_is_heard_at_the_second_clock_s_times_and_carrier() {
         let (ppm, carrier_hz, rate_hz) = (2.5, 3.5e9, 200e6);
-        let feed = Arc::new(Feed::new(0..1));
+        let feed = Arc::new(Feed::new(0..1, true));
         // 0.11 cycles per sample; long enough for the clocks to part by half a sample.
         let tone = |position: f64| Complex32::from_polar(1.0, (TAU * ((0.11 * position) % 1.0)) as f32);
         let mut second = SecondClock::new(Arc::clone(&feed), ppm, carrier_hz, rate_hz, 1.0);

@@ -57,8 +57,8 @@ pub(super) struct SharedAir {
 }
 
 impl SharedAir {
-    /// Serves the rows of a world at an address; who comes is added to `feeds`.
-    pub(super) fn listen(address: &str, scene: &Scene, feeds: &Feeds) -> Result<Self> {
+    /// Serves the rows of a world at an address; who comes is added to `feeds`. Whether the world waits for them.
+    pub(super) fn listen(address: &str, scene: &Scene, feeds: &Feeds, waits: bool) -> Result<Self> {
         let wrong = |what: std::io::Error| Error::input(format!("device argument share={address}: {what}"));
         let listener = TcpListener::bind(address).map_err(wrong)?;
         let address = listener.local_addr().map_err(wrong)?;
@@ -76,7 +76,7 @@ impl SharedAir {
                 if over.load(Ordering::SeqCst) {
                     return;
                 }
-                if let Ok(feed) = admit(&stream, &terms, &feeds) {
+                if let Ok(feed) = admit(&stream, &terms, &feeds, waits) {
                     let served = thread::Builder::new().name("shared-air".into()).spawn(move || {
                         // A hearer that is gone closes its feed; the world goes on.
                         let _ = send(stream, &feed);
@@ -100,7 +100,12 @@ impl Drop for SharedAir {
 }
 
 /// Hears a hearer's wish and adds its feed.
-fn admit(stream: &TcpStream, terms: &Asked, feeds: &Weak<Mutex<Option<Vec<Arc<Feed>>>>>) -> std::io::Result<Arc<Feed>> {
+fn admit(
+    stream: &TcpStream,
+    terms: &Asked,
+    feeds: &Weak<Mutex<Option<Vec<Arc<Feed>>>>>,
+    waits: bool,
+) -> std::io::Result<Arc<Feed>> {
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     stream.set_nodelay(true)?;
     let asked: Asked = serde_json::from_str(&line(stream)?)?;
@@ -108,7 +113,7 @@ fn admit(stream: &TcpStream, terms: &Asked, feeds: &Weak<Mutex<Option<Vec<Arc<Fe
     let mut to = stream;
     writeln!(to, "{}", serde_json::to_string(&Answered { version: VERSION, refused: refused.clone() })?)?;
     let feeds = feeds.upgrade().filter(|_| refused.is_none()).ok_or(ErrorKind::ConnectionRefused)?;
-    let feed = Arc::new(Feed::new(asked.first_row..asked.first_row + asked.rows));
+    let feed = Arc::new(Feed::new(asked.first_row..asked.first_row + asked.rows, waits));
     lock(&feeds).get_or_insert_default().push(Arc::clone(&feed));
     Ok(feed)
 }
@@ -153,7 +158,7 @@ fn line(mut stream: &TcpStream) -> std::io::Result<String> {
 fn send(mut stream: TcpStream, feed: &Feed) -> std::io::Result<()> {
     let mut rows = vec![Vec::with_capacity(BLOCK); feed.rows.len()];
     while !feed.is_over() {
-        if !feed.wait_for(1, MOMENT) {
+        if !feed.wait_for_some(MOMENT) {
             continue;
         }
         rows.iter_mut().for_each(Vec::clear);
@@ -167,7 +172,7 @@ fn send(mut stream: TcpStream, feed: &Feed) -> std::io::Result<()> {
 }
 
 /// Hears rows of the world at an address.
-pub(super) fn attach(address: &str, first_row: usize, rows: usize, scene: &Scene) -> Result<Arc<Feed>> {
+pub(super) fn attach(address: &str, first_row: usize, rows: usize, scene: &Scene, waits: bool) -> Result<Arc<Feed>> {
     let since = Instant::now();
     let stream = loop {
         match TcpStream::connect(address) {
@@ -192,7 +197,7 @@ pub(super) fn attach(address: &str, first_row: usize, rows: usize, scene: &Scene
     if let Some(reason) = answered.refused {
         return Err(Error::input(format!("shared air at {address}: {reason}")));
     }
-    let feed = Arc::new(Feed::new(first_row..first_row + rows));
+    let feed = Arc::new(Feed::new(first_row..first_row + rows, waits));
     let hears = Arc::clone(&feed);
     let hear = move || {
         // The end of the world's process is the end of the air.

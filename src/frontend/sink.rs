@@ -36,6 +36,7 @@ pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> R
         let radio = radios.get(context, &profile)?;
         if let Some(radio) = &radio {
             radio.add_transmitter(&permission)?;
+            context.ends.radiates.store(true, Ordering::Relaxed);
             remark!("issc: transmitting: {}", radio.transmission(&permission, &context.scene));
         }
         radio
@@ -88,10 +89,15 @@ impl Block for Sink {
         let Some(started) = radio.start() else { return Flow::Consumed };
         let at = started.origin + input.head.sample_time as i64;
         self.end = at + input.head.valid as i64;
-        let mut sent = false;
+        let mut sent = None;
         radio.with_transmitter(|transmitter| sent = transmitter.send(at, input));
-        if !sent {
-            self.leave_out(input.head.sequence);
+        match sent {
+            Some(power_w) => {
+                let samples = input.head.valid as u64;
+                self.telemetry.report(Event::Radiated { samples, energy: power_w * samples as f64 });
+                radio.note_sent(input);
+            }
+            None => self.leave_out(input.head.sequence),
         }
         // A fault is told after the frames that it touches were written.
         let mut lost = std::mem::take(&mut self.lost);

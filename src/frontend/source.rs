@@ -12,7 +12,8 @@ use toml::Table;
 use super::arrivals::{Arrival, Remedy, Trust, remedy};
 use super::contract::Restart;
 use super::device::{RECEIVE_CHUNK, Trouble};
-use super::{Counters, Profile, Radio, Radios, Started, scale_row, sqrt_w};
+use super::drift::Hearing;
+use super::{Counters, Profile, Radio, Radios, Started, scale_row, sqrt_w, take_out_image};
 use crate::Result;
 use crate::blocks::{Context, settings};
 use crate::exchange::FarTransmitter;
@@ -73,10 +74,13 @@ pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> R
         sequence: 0,
         expected: None,
         excused: false,
-        last_samples: Instant::now(),
+        waited: Duration::ZERO,
+        waited_at: Instant::now(),
         waits_since: None,
         over_at: None,
         stopped: false,
+        images: images(&profile, &channels),
+        hearing: Hearing::default(),
     }))
 }
 
@@ -108,12 +112,18 @@ struct Source {
     expected: Option<i64>,
     /// The next gap was announced.
     excused: bool,
-    last_samples: Instant,
+    /// For how long no sample came, in waits of this process: one that was stopped meanwhile did not wait.
+    waited: Duration,
+    waited_at: Instant,
     /// The samples are there, their reference is not.
     waits_since: Option<Instant>,
     /// Device time of the end.
     over_at: Option<i64>,
     stopped: bool,
+    /// The image of each channel, where the profile knows of any.
+    images: Vec<Complex32>,
+    /// What the drift watch hears just now.
+    hearing: Hearing,
 }
 
 impl Block for Source {
@@ -131,7 +141,7 @@ impl Block for Source {
         }
         let Some(started) = radio.start() else { return Flow::Finished };
         if self.sequence == 0 && self.expected.is_none() {
-            self.last_samples = Instant::now();
+            self.came();
         }
         let expected = *self.expected.get_or_insert(started.begin);
         if self.is_over(&radio, started, expected) {
@@ -153,7 +163,7 @@ impl Block for Source {
             Ok((count, arrival)) => {
                 received.add(count);
                 self.errors = 0;
-                self.last_samples = Instant::now();
+                self.came();
                 self.arrived(&radio, output, (count, arrival), expected, started.origin)
             }
             Err(trouble) => self.failed(&radio, trouble),
@@ -171,6 +181,16 @@ impl Drop for Source {
             radio.stop_receiving();
         }
     }
+}
+
+/// What these channels add of their conjugate; nothing where the profile says nothing.
+fn images(profile: &Profile, channels: &[usize]) -> Vec<Complex32> {
+    let of = |channel: &usize| profile.rx.channels.iter().position(|known| known == channel);
+    let image = |at: usize| profile.rx.image.get(at).map(|[re, im]| Complex32::new(*re, *im));
+    if profile.rx.image.is_empty() {
+        return Vec::new();
+    }
+    channels.iter().map(|channel| of(channel).and_then(image).unwrap_or_default()).collect()
 }
 
 /// Samples at the converter's limits.
@@ -257,12 +277,14 @@ impl Source {
         let counters = &radio.counters;
         match trouble {
             Trouble::Timeout | Trouble::Late | Trouble::Underflow => {
-                if self.last_samples.elapsed() > GIVE_UP {
+                self.waited += self.waited_at.elapsed().min(2 * READ_WAIT);
+                self.waited_at = Instant::now();
+                if self.waited > GIVE_UP {
                     counters.failed("no sample for 10 s");
                     return Flow::Finished;
                 }
                 // In lockstep nothing comes while nobody sends: that is no stall.
-                let since = self.begun_at.elapsed().min(self.last_samples.elapsed());
+                let since = self.begun_at.elapsed().min(self.waited);
                 if !radio.clock.waits() && since > self.stall {
                     self.lost();
                     self.begin_again(radio);
@@ -311,6 +333,9 @@ impl Source {
         if clipped > 0 {
             radio.counters.clipped.fetch_add(clipped as u64, Ordering::Relaxed);
         }
+        for (row, image) in output.rows_mut().zip(&self.images) {
+            take_out_image(&mut row[..count - early], *image);
+        }
         for (row, correction) in output.rows_mut().zip(radio.receive_corrections()) {
             scale_row(&mut row[..count - early], correction * self.factor);
         }
@@ -318,7 +343,13 @@ impl Source {
         output.head.sample_time = sample_time.max(0) as u64;
         output.head.sequence = self.sequence;
         self.sequence += 1;
+        radio.note_heard(&mut self.hearing, output);
         Flow::Forward
+    }
+
+    /// Samples came.
+    fn came(&mut self) {
+        (self.waited, self.waited_at) = (Duration::ZERO, Instant::now());
     }
 
     fn lost(&mut self) {

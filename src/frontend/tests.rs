@@ -65,3 +65,15 @@ fn f02_a_transmitter_whose_second_is_another_is_refused_with_both_values() {
     assert!(error.contains("0 s ahead of UTC, the transmitter's is 7 s ahead of UTC"), "{error}");
     assert!(agreed(None).unwrap_err().contains("the transmitter's is not set by a pulse"));
 }
+
+#[test]
+fn f15_an_image_that_a_profile_knows_of_is_taken_out_whole() {
+    let image = Complex32::new(0.1, -0.05);
+    let sent: Vec<_> = (0..100).map(|n| Complex32::cis(0.3 * n as f32 * n as f32) * (1.0 + n as f32)).collect();
+    let mut row: Vec<_> = sent.iter().map(|x| x + image * x.conj()).collect();
+    super::take_out_image(&mut row, image);
+    assert!(row.iter().zip(&sent).all(|(found, x)| (found - x).norm() < 1e-5 * x.norm()));
+    let text = Profile::text("virtual").unwrap().replace("[rx]", "[rx]\nimage = [[0.1, 0.0]]");
+    let error = Profile::from_toml(&text, "p.toml").unwrap_err().to_string();
+    assert!(error.contains("rx.image") && error.contains("for each of rx.channels"), "{error}");
+}

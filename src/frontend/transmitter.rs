@@ -199,18 +199,18 @@ impl Transmitter {
         }
     }
 
-    /// Sends a frame at a time of the device's clock, or leaves it out if that is too near. False where not all of it was
-    /// sent.
-    pub(super) fn send(&mut self, at: i64, frame: &Frame<Complex32>) -> bool {
+    /// Sends a frame at a time of the device's clock, or leaves it out if that is too near. The mean power in W, summed over
+    /// the ports, that it was sent with; `None` where not all of it was sent.
+    pub(super) fn send(&mut self, at: i64, frame: &Frame<Complex32>) -> Option<f64> {
         if self.counters.failure().is_some() {
-            return false;
+            return None;
         }
         if let Some(allowance) = &mut self.allowance {
             *allowance -= frame.head.valid as i64;
             if *allowance < 0 {
                 self.end_burst();
                 self.counters.failed("the band entry's max_seconds are over");
-                return false;
+                return None;
             }
         }
         // What the device has to tell of the burst that this frame would continue.
@@ -223,7 +223,7 @@ impl Transmitter {
             self.raise();
             if self.timed && at < self.free_from.max(self.clock.now() + self.lead) {
                 self.leave_out();
-                return false;
+                return None;
             }
             Counters::count(&self.counters.bursts);
             self.bursts.open(if self.timed { at } else { self.clock.now() });
@@ -233,7 +233,7 @@ impl Transmitter {
         self.vitals.beat();
         self.vitals.in_burst.store(true, Ordering::Relaxed);
         match self.write_frame(at, frame, opens) {
-            Ok(()) => {
+            Ok(power_w) => {
                 let end = at + frame.head.valid as i64;
                 self.next = Some(end);
                 (self.errors, self.silent_since) = (0, None);
@@ -242,14 +242,14 @@ impl Transmitter {
                 }
                 self.written.push_back(Written { frame: frame.head.sequence, begin: at, end });
                 Counters::count(&self.counters.frames_sent);
-                true
+                Some(power_w)
             }
             Err(trouble) => {
                 // Whatever the device made of it, a burst may be open.
                 self.next.get_or_insert(at);
                 self.leave_out();
                 self.recover(trouble);
-                false
+                None
             }
         }
     }
@@ -354,8 +354,8 @@ impl Transmitter {
         self.written.retain(|written| written.end <= at || (alone && written.begin > at));
     }
 
-    fn write_frame(&mut self, at: i64, frame: &Frame<Complex32>, opens: bool) -> Result<(), Trouble> {
-        let factor = self.allowed_factor(frame);
+    fn write_frame(&mut self, at: i64, frame: &Frame<Complex32>, opens: bool) -> Result<f64, Trouble> {
+        let (factor, power_w) = self.allowed_factor(frame);
         let mut from = 0;
         while from < frame.head.valid {
             if from > 0 && self.misses(at + from as i64) {
@@ -387,20 +387,24 @@ impl Transmitter {
             self.reached = at + from as i64;
             self.poll()?;
         }
-        Ok(())
+        Ok(power_w)
     }
 
-    /// The factor from √W to full scale for a frame: less where more power than permitted would leave the ports, with the
-    /// channels' corrections in it.
-    fn allowed_factor(&self, frame: &Frame<Complex32>) -> f32 {
-        let rows = (0..self.channels.len()).zip(&self.corrections);
-        let power_w: f64 =
-            rows.map(|(row, correction)| mean_power(frame.row(row)) * f64::from(correction.norm_sqr())).sum();
-        if power_w <= self.cap_w {
-            return self.factor;
+    /// The factor from √W to full scale for a frame: less where more power than permitted would leave the converters, with
+    /// the channels' corrections in it. And the power that leaves the ports then: what a correction adds, its channel loses.
+    fn allowed_factor(&self, frame: &Frame<Complex32>) -> (f32, f64) {
+        let (mut asked_w, mut driven_w) = (0.0, 0.0);
+        for (row, correction) in self.corrections.iter().enumerate() {
+            let power_w = mean_power(frame.row(row));
+            asked_w += power_w;
+            driven_w += power_w * f64::from(correction.norm_sqr());
+        }
+        if driven_w <= self.cap_w {
+            return (self.factor, asked_w);
         }
         Counters::count(&self.counters.frames_capped);
-        self.factor * (self.cap_w / power_w).sqrt() as f32
+        let share = self.cap_w / driven_w;
+        (self.factor * share.sqrt() as f32, asked_w * share)
     }
 
     /// Finds out whether a driver that says nothing of it was given a packet, of a burst's beginning or not, too late.

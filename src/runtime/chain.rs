@@ -7,6 +7,7 @@ use std::sync::{
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use super::schedule::Scheduling;
 use crate::stream::{AnyFrame, Event, Flow, LinkReceiver, LinkSender, Shape, Stage, Telemetry};
 use crate::{Error, Result};
 
@@ -117,6 +118,7 @@ impl Outlet {
 /// A loaded chain, ready to run on a thread of its own.
 pub struct Chain {
     pub(super) name: String,
+    pub(super) scheduling: Scheduling,
     pub(super) inlet: Option<LinkReceiver>,
     pub(super) stages: Vec<Box<dyn Stage>>,
     /// `frames[i]` is the output of stage `i`.
@@ -143,6 +145,10 @@ impl Chain {
     /// Runs to the end of the input, or until the switch is pulled if the chain begins with a source. Returns the time
     /// its stages took, waiting not counted.
     pub fn run(mut self, stop: &StopSwitch) -> Duration {
+        // It was tried as the chain was loaded.
+        if let Err(what) = self.scheduling.take() {
+            remark!("issc: chain `{}`: {what}", self.name);
+        }
         let mut busy = Duration::ZERO;
         match self.inlet.take() {
             Some(mut inlet) => {

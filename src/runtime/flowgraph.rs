@@ -1,5 +1,7 @@
 //! Flowgraph files: which chains there are, what they are made of and how they are joined.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use toml::Table;
 
@@ -66,6 +68,9 @@ pub struct LinkText {
     /// What this receiver is.
     #[serde(default)]
     pub role: Option<exchange::Role>,
+    /// File with the secret that all processes of the system share: without it the transmitter listens on this machine alone.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
     /// Seconds that the others may take to come.
     #[serde(default = "a_minute")]
     pub wait_s: f64,
@@ -76,6 +81,11 @@ fn a_minute() -> f64 {
 }
 
 impl LinkText {
+    /// The secret of its file.
+    pub fn secret(&self) -> Result<Option<exchange::Secret>> {
+        self.key_file.as_deref().map(exchange::Secret::read).transpose()
+    }
+
     fn check(&self) -> Result<(), String> {
         match (&self.listen, &self.connect, self.role) {
             (Some(_), None, None) | (None, Some(_), Some(_)) => Ok(()),
@@ -103,6 +113,12 @@ pub struct ChainText {
     /// device feeds drops, one fed by any other chain does as that chain does, and the rest wait.
     #[serde(default)]
     pub link: Option<Policy>,
+    /// Processor cores that its thread may run on; any where absent.
+    #[serde(default)]
+    pub cores: Option<Vec<usize>>,
+    /// Priority of its thread in real time (SCHED_FIFO); the usual scheduling where absent.
+    #[serde(default)]
+    pub realtime_priority: Option<u8>,
     /// The stages in order.
     pub stages: Vec<StageText>,
 }
@@ -137,6 +153,12 @@ impl Flowgraph {
             let name = &chain.name;
             if self.chains[..index].iter().any(|other| other.name == *name) {
                 return Err(format!("chain `{name}` stands twice; accepted: different names"));
+            }
+            if chain.cores.as_ref().is_some_and(|cores| cores.is_empty() || cores.iter().any(|core| *core > 1023)) {
+                return Err(format!("chain `{name}`: cores; accepted: one or more of 0 to 1023"));
+            }
+            if chain.realtime_priority.is_some_and(|priority| !(1..=99).contains(&priority)) {
+                return Err(format!("chain `{name}`: realtime_priority; accepted: 1 to 99"));
             }
             if chain.stages.is_empty() {
                 return Err(format!("chain `{name}` has no stages; accepted: one or more"));

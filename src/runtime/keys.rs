@@ -54,6 +54,13 @@ pub const KEYS: &[Key] = &[
     key("link.peers", "", Text("a list of roles"), Toml("[]"), "The receivers without which the transmitter waits."),
     key("link.connect", "", Text("HOST:PORT"), Absent, "Where this receiver finds its transmitter."),
     key("link.role", "", ROLE, Absent, "What this receiver is."),
+    key(
+        "link.key_file",
+        "",
+        Text("a path"),
+        Absent,
+        "File with the secret that the processes of a system share; a transmitter without one is heard on this machine alone.",
+    ),
     key("link.wait_s", "s", Number(0.0, 1e6), Toml("60.0"), "Time that the others may take to come."),
     key("chain[].name", "", Text("a name of its own"), Required, "The chain's name, also its thread's."),
     key("chain[].from", "", Text("the name of a chain above"), Absent, "The chain that feeds this one."),
@@ -66,6 +73,21 @@ pub const KEYS: &[Key] = &[
         Absent,
         "What happens where the chain is late: its feeder waits, or the oldest frames are dropped and counted. Where absent, \
          chains behind a radio drop and others wait.",
+    ),
+    key(
+        "chain[].cores",
+        "",
+        Text("a list of processor cores"),
+        Absent,
+        "Cores that the chain's thread may run on; any where absent. Refused where the machine does not let it.",
+    ),
+    key(
+        "chain[].realtime_priority",
+        "",
+        Whole(1, 99),
+        Absent,
+        "Priority of the chain's thread in real time (SCHED_FIFO); the usual scheduling where absent. Refused where it is not \
+         permitted.",
     ),
     key("chain[].stages[].kind", "", Text("see `issc blocks`"), Required, "The stage's kind."),
 ];

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::chain::{Chain, Outlet, StopSwitch};
 use super::flowgraph::{ChainText, Flowgraph, StageText};
+use super::schedule::{self, Scheduling};
 use crate::blocks::{ChainContext, Context, Port, Registry, Role};
 use crate::recording::Device;
 use crate::stream::{AnyFrame, Item, Policy, Shape, Stage, link};
@@ -99,8 +100,11 @@ impl Program {
             stages.push(stage);
         }
         let place = std::mem::take(&mut context.chain);
+        let scheduling = Scheduling { cores: text.cores.clone(), priority: text.realtime_priority };
+        schedule::check(&text.name, &scheduling)?;
         let (name, policy) = (text.name.clone(), place.policy);
-        let mut chain = Chain { name, inlet: None, stages, frames, outlets: Vec::new(), waited: Duration::ZERO };
+        let waited = Duration::ZERO;
+        let mut chain = Chain { name, scheduling, inlet: None, stages, frames, outlets: Vec::new(), waited };
         if let (Some(from), Some(inlet)) = (&text.from, inlet) {
             let usual = if policy == Policy::Wait { WAITING_FRAMES } else { DROPPING_FRAMES };
             let (sender, receiver) = link(inlet, graph.link_frames.unwrap_or(usual), policy);

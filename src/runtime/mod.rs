@@ -5,6 +5,7 @@ mod chain;
 mod flowgraph;
 mod keys;
 mod load;
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -12,3 +13,4 @@ pub use chain::{Chain, StopSwitch};
 pub use flowgraph::{ChainText, Flowgraph, LinkText, StageText};
 pub use keys::KEYS;
 pub use load::{Busy, LinkCount, Program};
+pub use schedule::Scheduling;

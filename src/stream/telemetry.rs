@@ -305,11 +305,11 @@ impl LeftOut {
 
     /// Adds a frame.
     pub fn insert(&self, frame: u64) {
-        self.place(frame).store(frame + 1, Ordering::Release);
+        self.place(frame).store(frame.wrapping_add(1), Ordering::Release);
     }
 
     /// Whether a frame was added.
     pub fn contains(&self, frame: u64) -> bool {
-        self.place(frame).load(Ordering::Acquire) == frame + 1
+        self.place(frame).load(Ordering::Acquire) == frame.wrapping_add(1)
     }
 }

@@ -42,6 +42,48 @@ pub fn write(
     patterns(scene, report).write(folder, "beam-patterns")
 }
 
+/// Draws how the channels of a radio differ, as a calibration found: the length of an arrow is the gain, its angle the phase.
+/// All would lie at 1 if they were equal.
+#[cfg(feature = "soapy")]
+pub fn calibration(folder: &Path, name: &str, found: &crate::frontend::Calibration) -> Result<()> {
+    let mut series = Vec::new();
+    let circle = (0..=180).map(|step| (std::f64::consts::TAU * f64::from(step) / 180.0).sin_cos());
+    series.push(Series {
+        name: "equal gain".into(),
+        points: circle.map(|(y, x)| (x, y)).collect(),
+        stroke: Stroke::Dashed,
+        colour: 6,
+    });
+    let mut limit: f64 = 1.0;
+    for (side, offsets, stroke) in [("TX", &found.tx, Stroke::Solid), ("RX", &found.rx, Stroke::Dashed)] {
+        for (colour, offset) in offsets.iter().enumerate() {
+            let gain = 10f64.powf(offset.gain_db / 20.0);
+            let (sin, cos) = offset.phase_deg.to_radians().sin_cos();
+            limit = limit.max(gain);
+            series.push(Series {
+                name: format!(
+                    "{side} {}: {:+.2} dB, {:+.1}° ± {:.2}°, {:+.3} samples",
+                    offset.channel, offset.gain_db, offset.phase_deg, offset.error_deg, offset.delay_samples
+                ),
+                points: vec![(0.0, 0.0), (gain * cos, gain * sin)],
+                stroke,
+                colour,
+            });
+        }
+    }
+    let chart = Chart {
+        title: format!("Channels against the first of their side, {}", found.device),
+        x_label: "in phase".into(),
+        y_label: "in quadrature".into(),
+        x_log: false,
+        y_log: false,
+        legend: Corner::UpperLeft,
+        series,
+    };
+    // Room for the legend.
+    chart.write_square(folder, name, 2.2 * limit)
+}
+
 /// Where the target was found and tracked, over where it was.
 fn positions(paths: &Paths) -> Option<Chart> {
     // A target that stands is a point.

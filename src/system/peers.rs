@@ -38,8 +38,8 @@ impl Origin {
     pub fn of_link(link: Option<&LinkText>, terms: &Terms) -> Result<Self> {
         match link.and_then(|link| Some((link, link.connect.as_ref()?, link.role?))) {
             Some((link, address, role)) => {
-                let (uplink, plans) =
-                    Uplink::connect(address, role, terms.clone(), Duration::from_secs_f64(link.wait_s))?;
+                let wait = Duration::from_secs_f64(link.wait_s);
+                let (uplink, plans) = Uplink::connect(address, role, link.secret()?, terms.clone(), wait)?;
                 Ok(Self::Elsewhere(uplink, plans))
             }
             None => Ok(Self::Here),
@@ -92,6 +92,8 @@ pub struct Peers {
     uplink: Option<Arc<Uplink>>,
     far: Option<Arc<FarTransmitter>>,
     pictures: u64,
+    /// The link failed before it was left.
+    broken: bool,
     recording: Option<Recording>,
     trouble: Trouble,
     past: Option<(Vec<Event>, AtEnd, Plan)>,
@@ -148,7 +150,14 @@ impl Peers {
         {
             let (far_pictures, taken) = bounded(PICTURES);
             let outputs = Outputs { telemetry: environment.telemetry.clone(), pictures: far_pictures };
-            let hub = Hub::listen(address, terms, Arc::clone(&environment.plans), environment.clock, outputs)?;
+            let hub = Hub::listen(
+                address,
+                link.secret()?,
+                terms,
+                Arc::clone(&environment.plans),
+                environment.clock,
+                outputs,
+            )?;
             ends.outlets.push(ReferenceOutlet { sender: hub.references(), waits: false });
             (all.hub, all.far_pictures) = (Some(hub), Some(taken));
             (all.peers, all.wait) = (link.peers.clone(), Duration::from_secs_f64(link.wait_s));
@@ -229,7 +238,9 @@ impl Peers {
 
     /// Whether a peer is gone without which the run has to end, or the recording cannot go on.
     pub fn failed(&self) -> bool {
-        self.trouble.said().is_some() || self.far.as_ref().is_some_and(|far| far.failure().is_some())
+        self.trouble.said().is_some()
+            || self.hub.as_ref().is_some_and(Hub::has_failed)
+            || self.far.as_ref().is_some_and(|far| far.failure().is_some())
     }
 
     /// Once all chains have ended: whether everybody elsewhere has said their last.
@@ -245,6 +256,7 @@ impl Peers {
             uplink.finish();
             remark!("issc: {}; {} pictures received", uplink.line(), self.pictures);
         }
+        self.broken = self.hub.as_ref().is_some_and(Hub::has_failed);
         self.hub.take().iter().flat_map(Hub::lines).for_each(|line| remark!("issc: {line}"));
     }
 
@@ -258,7 +270,8 @@ impl Peers {
             None => here,
         };
         let recorded = self.recording.map_or(Ok(()), |recording| recording.finish(&at_end, &plans.newest()));
-        let lost = self.far.and_then(|far| far.failure());
+        let broken = "a thread of the link panicked";
+        let lost = self.far.and_then(|far| far.failure()).or(self.broken.then(|| broken.into()));
         (at_end, recorded.and(lost.map_or(Ok(()), |what| Err(Error::peer(what)))))
     }
 }

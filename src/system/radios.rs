@@ -14,7 +14,7 @@ pub(super) use without::{Radios, silence_all};
 
 #[cfg(feature = "soapy")]
 mod with {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::sync::{Arc, Mutex, PoisonError};
     use std::time::Duration;
 
@@ -41,6 +41,9 @@ mod with {
         pub calibration: Option<PathBuf>,
         /// What comes between a calibration at the start and the run: a command, or - for a key at the terminal.
         pub then: Option<String>,
+        /// What puts the reflector of a calibration by reference in its place, after what is there without it was measured:
+        /// a command, or - for a key at the terminal.
+        pub placing: Option<String>,
         /// A process beside this one silences devices when this one dies.
         pub supervise: bool,
     }
@@ -60,6 +63,7 @@ mod with {
                 calibrated,
                 supervise: self.supervise,
                 then: self.then.clone(),
+                placing: self.placing.clone(),
                 opens,
             })
         }
@@ -156,6 +160,18 @@ mod with {
             self.radios.iter().map(figures).collect()
         }
 
+        /// Draws their calibrations into a folder.
+        pub fn draw(&self, folder: &Path) -> Result<()> {
+            let drawn = self.radios.iter().filter_map(|radio| Some((radio, radio.calibration()?)));
+            drawn.into_iter().try_for_each(|(radio, calibration)| {
+                crate::system::drawings::calibration(
+                    folder,
+                    &format!("calibration-{}", radio.profile.name),
+                    calibration,
+                )
+            })
+        }
+
         /// Says what happened at each; an error where one failed.
         pub fn finish(&self) -> Result<()> {
             for radio in &self.radios {
@@ -241,6 +257,11 @@ mod without {
         /// None.
         pub fn figures(&self) -> Vec<RadioFigures> {
             Vec::new()
+        }
+
+        /// Nothing to draw.
+        pub fn draw(&self, _folder: &std::path::Path) -> Result<()> {
+            Ok(())
         }
 
         /// Nothing to say.

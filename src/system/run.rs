@@ -26,6 +26,9 @@ use crate::{Error, Result};
 /// How often a run looks after what waits for it while nothing is told.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Time after which it is said again that a chain does not keep up.
+const LATE_AGAIN: Duration = Duration::from_secs(10);
+
 /// How old a status may be.
 const STATUS_AGE: Duration = Duration::from_millis(50);
 
@@ -158,6 +161,8 @@ struct Conductor<'a> {
     program: Option<Program>,
     /// The links between chains, and what was dropped from them.
     links: Vec<LinkCount>,
+    /// What was said of each: frames dropped, and when.
+    late_told: Vec<(u64, Option<Instant>)>,
     pictures_lost: Arc<AtomicU64>,
     session: Option<Session>,
     /// Changes of plan so far.
@@ -187,6 +192,7 @@ impl<'a> Conductor<'a> {
             gallery: Gallery::open(Arc::clone(&system.library), system.writer, Arc::clone(&shared.seen.shelf), &stop)?,
             shared,
             stop,
+            late_told: vec![(0, None); program.links().len()],
             links: program.links().to_vec(),
             pictures_lost: system.pictures_lost,
             program: Some(program),
@@ -333,8 +339,25 @@ impl<'a> Conductor<'a> {
     /// Takes over what others count.
     fn count(&mut self) {
         let late: u64 = self.links.iter().map(LinkCount::dropped).sum();
+        self.remark_late();
         self.collector.set_retunes(self.retunes.load(Ordering::Relaxed));
         self.collector.set_overload(late, self.pictures_lost.load(Ordering::Relaxed));
+    }
+
+    /// Says of every chain that does not keep up that it does not: at the first frame that it loses, and now and then after.
+    fn remark_late(&mut self) {
+        for (link, told) in self.links.iter().zip(&mut self.late_told) {
+            let dropped = link.dropped();
+            if dropped == told.0 || told.1.is_some_and(|at| at.elapsed() < LATE_AGAIN) {
+                continue;
+            }
+            *told = (dropped, Some(Instant::now()));
+            remark!(
+                "issc: chain `{}` does not keep up: {dropped} frames of it dropped so far; less waveform.bandwidth_hz, or more \
+                 processor, would help (`issc doctor`)",
+                link.chain
+            );
+        }
     }
 
     /// Closes everything and makes the report.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use crate::scene::PAPER_TOML;
 use crate::{Error, Result, config};
 
-const FLOWGRAPHS: [(&str, &str); 16] = [
+const FLOWGRAPHS: [(&str, &str); 17] = [
     ("loopback", include_str!("../../flowgraphs/loopback.toml")),
     ("follow", include_str!("../../flowgraphs/follow.toml")),
     ("clutter", include_str!("../../flowgraphs/clutter.toml")),
     ("coherent", include_str!("../../flowgraphs/coherent.toml")),
     ("several", include_str!("../../flowgraphs/several.toml")),
     ("virtual", include_str!("../../flowgraphs/virtual.toml")),
+    ("virtual-clutter", include_str!("../../flowgraphs/virtual-clutter.toml")),
     ("two-radios", include_str!("../../flowgraphs/two-radios.toml")),
     ("transmitter", include_str!("../../flowgraphs/transmitter.toml")),
     ("communication-receiver", include_str!("../../flowgraphs/communication-receiver.toml")),
@@ -24,7 +25,7 @@ const FLOWGRAPHS: [(&str, &str); 16] = [
     ("bladerf-pair", include_str!("../../flowgraphs/bladerf-pair.toml")),
 ];
 
-const SCENES: [(&str, &str); 8] = [
+const SCENES: [(&str, &str); 9] = [
     ("paper", PAPER_TOML),
     ("moving", include_str!("../../scenes/moving.toml")),
     ("outdoor", include_str!("../../scenes/outdoor.toml")),
@@ -32,6 +33,7 @@ const SCENES: [(&str, &str); 8] = [
     ("coherent", include_str!("../../scenes/coherent.toml")),
     ("several", include_str!("../../scenes/several.toml")),
     ("hall", include_str!("../../scenes/hall.toml")),
+    ("hall-clutter", include_str!("../../scenes/hall-clutter.toml")),
     ("hall-2", include_str!("../../scenes/hall-2.toml")),
 ];
 

@@ -56,8 +56,9 @@ class Air
 {
 public:
     virtual ~Air() = default;
-    // The newest sample of `sent[c]` is that of tick + count - 1; later ones are not there yet. False: ask again.
-    virtual bool propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) = 0;
+    // The newest sample of `sent[c]` is that of tick + count - 1; later ones are not there yet. The air's own time is that much
+    // ahead of the ticks. False: ask again.
+    virtual bool propagate(int64_t tick, int64_t ahead, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) = 0;
     virtual int64_t reach() const { return 0; }
 };
 
@@ -89,7 +90,7 @@ public:
         for (const auto &tap : _taps) _reach = std::max(_reach, tap.delay);
     }
     int64_t reach() const override { return _reach; }
-    bool propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) override
+    bool propagate(int64_t tick, int64_t, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) override
     {
         _sum.resize(count);
         for (size_t k = 0; k < received.size(); k++)
@@ -175,7 +176,7 @@ class ForeignAir : public Air
 {
 public:
     ForeignAir(std::shared_ptr<NamedAir> air, size_t tx, size_t rx) : _air(std::move(air)), _sent(tx), _received(rx) {}
-    bool propagate(int64_t tick, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) override
+    bool propagate(int64_t tick, int64_t ahead, size_t count, const std::vector<Ring> &sent, std::vector<Ring> &received) override
     {
         std::vector<const cf32 *> in;
         std::vector<cf32 *> out;
@@ -192,7 +193,7 @@ public:
         }
         {
             std::lock_guard<std::mutex> lock(_air->mutex);
-            if (_air->function && !_air->function(_air->context, tick, count, in.data(), in.size(), out.data(), out.size())) return false;
+            if (_air->function && !_air->function(_air->context, tick + ahead, count, in.data(), in.size(), out.data(), out.size())) return false;
         }
         for (size_t c = 0; c < _received.size(); c++)
             for (size_t n = 0; n < count; n++) received[c][tick + int64_t(n)] = _received[c][n];

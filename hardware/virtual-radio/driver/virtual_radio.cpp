@@ -45,14 +45,19 @@
 //   leakage_db  from all TX straight to each RX channel, beside the air               (none)
 //   combiner    cable: a combiner of cable_db (-30) in the place of the air; @FILE: so until that file exists  (none)
 //   counter_s   the device's time as it is opened                                     (0)
+//   air_skips   1: what nobody can read any more after an overflow is not asked of the air              (0)
 //   pps_ms      where in the host's second the pulse comes; none: it does not         (0)
 //   wall_ppm    how fast the device's clock is in wall pace                           (0)
 //   registers   file in which gains, burst, time and last sample stand: registers.hpp
 //   journal     file to which opening and closing, bursts' ends, gains and random phases are appended, the stretches that were
 //               sent without a gap (tx-air FROM TO), and how many samples of a burst went out at another time than the writer
-//               must take them to (tx-displaced); how many were read between two samples of the grid (rx-off-grid)
+//               must take them to (tx-displaced); how many were read between two samples of the grid (rx-off-grid); the mean
+//               power of what was sent, summed over channels, in dB of full scale: at the converters and at the ports (tx-power)
 //
-// Settings: inject = WHAT (at once), combiner = cable or air, txN.phase_deg, rxN.phase_deg, txN.gain_db, rxN.gain_db.
+// In wall pace the air's time is the host's UTC, in samples, whatever the device's counter says: devices of one machine hear
+// the same air, and a counter that is set wrong is a wrong counter. A device's air_shift is what its counter lacks.
+//
+// Settings: air_shift (read only), inject = WHAT (at once), combiner = cable or air, txN.phase_deg, rxN.phase_deg, txN.gain_db, rxN.gain_db.
 
 #include "air.hpp"
 #include "channel.hpp"
@@ -228,7 +233,7 @@ public:
             for (int direction : {SOAPY_SDR_TX, SOAPY_SDR_RX})
                 for (size_t c = 0; c < _channels[direction].size(); c++) turn(direction, c);
         }
-        _base = _held = _horizon = _aired = ticks((long long)(number(args, "counter_s", 0) * 1e9));
+        rebase(ticks((long long)(number(args, "counter_s", 0) * 1e9)), _epoch);
         // Whatever the last program left: the device is silent from here on.
         _registers->opened++;
         _registers->in_burst = _registers->pulled = 0;
@@ -240,6 +245,8 @@ public:
     {
         _registers->in_burst = 0;
         endSegment(0);
+        const auto level = [&](double energy) { return std::to_string(10 * std::log10(energy / double(_sentSamples))); };
+        if (_sentSamples > 0) journal("tx-power " + level(_converted) + " " + level(_ported));
         journal("close clipped " + std::to_string(_clipped.load()));
     }
 
@@ -465,6 +472,7 @@ public:
                     flags = SOAPY_SDR_HAS_TIME;
                     timeNs = ns(stream->cursor);
                     stream->cursor = std::max(stream->cursor + int64_t(_mtu), _wall ? now() : 0);
+                    if (_airSkips && !_propagating) _aired = std::max(_aired, now() - 4 * BLOCK);
                     if (isUhd() && stream->channels.size() > 1)
                     {
                         stream->cursor += int64_t(0.05 * _rate);
@@ -660,6 +668,7 @@ public:
     std::string readSetting(const std::string &key) const override
     {
         std::lock_guard<std::mutex> lock(_mutex);
+        if (key == "air_shift") return std::to_string(_airShift);
         return std::to_string(*const_cast<VirtualRadio *>(this)->setting(key));
     }
 
@@ -728,8 +737,26 @@ private:
     Clock::time_point lastEdge() const
     {
         const auto host = Clock::now();
-        const auto second = std::chrono::system_clock::now().time_since_epoch() - std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double, std::milli>(_ppsMs));
+        const auto second = utc(host) - std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double, std::milli>(_ppsMs));
         return host - std::chrono::duration_cast<Clock::duration>(second % std::chrono::seconds(1));
+    }
+    // The time since 1970 at a moment of the steady clock. Between two readings others may run: the shortest of some counts.
+    static std::chrono::nanoseconds utc(Clock::time_point host)
+    {
+        static const std::chrono::nanoseconds ahead = [] {
+            std::chrono::nanoseconds best{0}, shortest = std::chrono::hours(1);
+            for (int n = 0; n < 20; n++)
+            {
+                const auto before = Clock::now();
+                const auto then = std::chrono::system_clock::now().time_since_epoch();
+                const auto after = Clock::now();
+                if (after - before >= shortest) continue;
+                shortest = after - before;
+                best = std::chrono::duration_cast<std::chrono::nanoseconds>(then - (before + (after - before) / 2).time_since_epoch());
+            }
+            return best;
+        }();
+        return std::chrono::duration_cast<std::chrono::nanoseconds>(host.time_since_epoch()) + ahead;
     }
     int64_t txFifo() const { return _fifoMs > 0 ? int64_t(1e-3 * _fifoMs * _rate) : _txFifo; }
     bool isUhd() const { return _dialect == Dialect::rfnoc || _dialect == Dialect::b2xx; }
@@ -738,6 +765,7 @@ private:
     {
         _base = _held = _horizon = _aired = tick;
         _epoch = epoch;
+        _airShift = _wall ? ticks(utc(epoch).count()) - tick : 0;
         for (auto *rings : {&_written, &_sent, &_arrived})
             for (auto &ring : *rings) ring.clear(INT64_MIN / 2, tick);
     }
@@ -875,17 +903,22 @@ private:
             const auto *shorts = static_cast<const int16_t *>(buffers[i]);
             const float unit = 1.f / _fullScale;
             float re = 0, im = 0;
+            double energy = 0;
             for (size_t n = 0; n < count; n++)
             {
                 re = stream.floats ? floats[2 * n] : float(shorts[2 * n]) * unit;
                 im = stream.floats ? floats[2 * n + 1] : float(shorts[2 * n + 1]) * unit;
                 const float a = std::min(1.f, std::max(-1.f, re)), b = std::min(1.f, std::max(-1.f, im));
                 clipped += (a != re) | (b != im);
+                energy += double(a) * a + double(b) * b;
                 const cf32 x = plain ? cf32(a, b) : _frontEnd.sent(cf32(a, b)) + _frontEnd.loLeakage;
                 ring[at + int64_t(n)] = cf32(x.real() * turn.real() - x.imag() * turn.imag(), x.real() * turn.imag() + x.imag() * turn.real());
             }
             stream.last = std::max(stream.last, std::max(std::abs(re), std::abs(im)));
+            _converted += energy;
+            _ported += energy * std::norm(turn);
         }
+        _sentSamples += count;
         if (stream.last > 0 && (tick != stream.believed || !stream.skew.empty())) stream.displaced += int64_t(count);
         stream.believed += int64_t(count);
         _clipped += clipped;
@@ -915,7 +948,7 @@ private:
         _propagating = true;
         const std::string combiner = _combiner;
         lock.unlock();
-        const bool known = _air->propagate(from, size_t(block), _sent, _arrived);
+        const bool known = _air->propagate(from, _airShift, size_t(block), _sent, _arrived);
         const bool cabled = combiner == "cable" || (combiner[0] == '@' && !std::ifstream(combiner.substr(1)));
         if (known && (cabled || _leakage > 0))
             for (int64_t tick = from; tick < to; tick++)
@@ -1004,7 +1037,11 @@ private:
     Clock::time_point _epoch;
     // The stretch of samples under way. Time at _epoch; time while nobody moves it; first tick for which nothing was written; first that the air has not seen.
     std::pair<int64_t, int64_t> _segment;
-    int64_t _base = 0, _held = 0, _horizon = 0, _aired = 0;
+    int64_t _base = 0, _held = 0, _horizon = 0, _aired = 0, _airShift = 0;
+    const bool _airSkips = number(_args, "air_skips", 0) != 0;
+    // What was sent: samples per channel, their energy at the converters and at the ports.
+    uint64_t _sentSamples = 0;
+    double _converted = 0, _ported = 0;
     std::vector<Ring> _written, _sent, _arrived;
     bool _propagating = false, _stalled = false, _gone = false;
     std::vector<std::unique_ptr<VirtualStream>> _streams;

@@ -1,0 +1,200 @@
+//! Calibration that survives to the antennas: a reflector beside leakage, arrays as they are, clocks, and channels that move
+//! afterwards.
+
+use super::*;
+use issc::array::{direction_rad, steering_vector};
+use num_complex::Complex64;
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The last phase that a channel was given, by a journal.
+fn phase(journal: &str, side: &str, channel: usize) -> f64 {
+    let line = journal.lines().rfind(|line| line.starts_with(&format!("phase {side} {channel} "))).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn f04_a_reflector_beside_leakage_is_told_from_it_by_what_is_heard_without_it() {
+    let bench = with_random_phases();
+    // Leakage 20 dB above the echo, two samples before it.
+    let scene = include_str!("../../scenes/hall.toml")
+        .replace("timing_error_std_s = 1e-7\n", "timing_error_std_s = 1e-12\nleakage_db = -6.0\n");
+    assert!(scene.contains("leakage_db"));
+    let path = bench.path("scene.toml");
+    std::fs::write(&path, scene).unwrap();
+    let (profile, placed) = (bench.path("profile.toml"), bench.path("placed"));
+    let device = format!("seed=9,journal={},reflector=@{}", bench.path("journal").display(), placed.display());
+    let calibrate = |more: &[&str]| {
+        let more = [&["--scene", path.to_str().unwrap()], more].concat();
+        calibrate(profile.to_str().unwrap(), "reference", &device, &more)
+    };
+    let refused = calibrate(&[]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("accepted: 12 or more, or --placing"), "{}", said(&refused));
+    let place = format!("touch {}", placed.display());
+    let nothing = calibrate(&["--placing", "true"]);
+    assert!(said(&nothing).contains("no echo of the reflector"), "{}", said(&nothing));
+    std::fs::remove_file(bench.path("journal")).unwrap();
+    let made = report(&calibrate(&["--placing", &place]));
+    let journal = bench.journal();
+    for (side, first) in [("tx", 0), ("rx", 1)] {
+        for offset in &made[side].as_array().unwrap()[first..] {
+            let channel = offset["channel"].as_u64().unwrap() as usize;
+            let truth = phase(&journal, side, channel) - phase(&journal, side, first);
+            let error = turn_deg(number(&offset["phase_deg"]), truth);
+            assert!(error.abs() <= 0.5, "{side} {channel}: {error}°");
+        }
+    }
+}
+
+#[test]
+fn f04_a_device_whose_channels_are_all_the_array_s_is_calibrated_as_such_and_others_are_refused() {
+    let bench = Bench::new(
+        &[
+            ("rx=5,air=world", "rx=4,air=id"),
+            ("[0, 1, 2, 3, 4]", "[0, 1, 2, 3]"),
+            ("latency_samples = 1024", "latency_samples = 0"),
+        ],
+        &[],
+    );
+    // The paper's scene: the echo comes 223.6 m after what is sent, at 200 MS/s.
+    let [from, target, to] = [[0.0, 0.0], [100.0, 50.0], [0.0, 50.0]];
+    let departure = steering_vector(4, 0.5, direction_rad(from, target));
+    let arrival = steering_vector(4, 0.5, direction_rad(to, target));
+    let mut taps = String::new();
+    for rx in 0..4 {
+        for tx in 0..4 {
+            let gain: Complex64 = arrival[rx] * departure[tx].conj() * 0.2;
+            taps += &format!("{rx} {tx} 141 {} {}\n", gain.re, gain.im);
+            // And the direct path, 33 samples after what is sent, much stronger.
+            taps += &format!("{rx} {tx} 33 0.9 0\n");
+        }
+    }
+    let file = bench.path("echo.taps");
+    std::fs::write(&file, taps).unwrap();
+    let [tx, rx] = [[0.0, 40.0, -100.0, 170.0], [0.0, -75.0, 120.0, 10.0]];
+    let text = |phases: &[f64]| phases.iter().map(|phase| format!("0/{phase}/0")).collect::<Vec<_>>().join("+");
+    let device = format!("air=file:{},tx_errors={},rx_errors={}", file.display(), text(&tx), text(&rx));
+    let profile = bench.path("profile.toml");
+    let made = report(&calibrate(profile.to_str().unwrap(), "reference", &device, &[]));
+    for (side, truth) in [("tx", tx), ("rx", rx)] {
+        for (offset, phase) in made[side].as_array().unwrap().iter().zip(truth) {
+            assert!(turn_deg(number(&offset["phase_deg"]), phase).abs() < 0.3, "{side} {offset}");
+        }
+    }
+    let text = std::fs::read_to_string(&profile).unwrap();
+    std::fs::write(
+        &profile,
+        text.replace(
+            "[0, 1, 2, 3]\ngain_db = 0.0\nfull_scale_dbm = 20.0",
+            "[0, 1, 2]\ngain_db = 0.0\nfull_scale_dbm = 20.0",
+        ),
+    )
+    .unwrap();
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let text = text.replace(
+        "channels = [0, 1, 2, 3]              # the communication",
+        "channels = [0, 1, 2]              # the communication",
+    );
+    std::fs::write(&profile, text).unwrap();
+    let refused = calibrate(profile.to_str().unwrap(), "reference", &device, &[]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("3 RX channels; accepted with this scene: the array's 4, or all 5"),
+        "{}",
+        said(&refused)
+    );
+}
+
+#[test]
+fn a_calibration_holds_for_its_clock_and_is_drawn() {
+    let bench = Bench::new(&[], &[]);
+    let (file, folder) = (bench.path("calibration.toml"), bench.path("drawn"));
+    let (file, folder) = (file.to_str().unwrap(), folder.to_str().unwrap());
+    let errors = "tx_errors=0/0/0+1/50/0+-1/-60/0+0/150/0,master_clock=400e6";
+    let made = calibrate("virtual", "cable", &format!("air=sum,{errors}"), &["--out", file, "--draw", folder]);
+    report(&made);
+    let table = std::fs::read_to_string(bench.path("drawn/calibration.csv")).unwrap();
+    assert!(table.contains("TX 1") && table.contains("RX 4"), "{table}");
+    assert!(std::fs::metadata(bench.path("drawn/calibration.png")).unwrap().len() > 1000);
+    let other = errors.replace("400e6", "800e6");
+    for (device, refused) in [(errors, false), (other.as_str(), true)] {
+        let output = run_virtual(&["--frames", "4", "--calibration", file, "--device", device]);
+        assert_eq!(output.status.code(), Some(if refused { 2 } else { 0 }), "{}", said(&output));
+        let line = "it is for the clock internal, 400 MHz, the device has internal, 800 MHz";
+        assert_eq!(said(&output).contains(line), refused, "{}", said(&output));
+    }
+}
+
+/// The virtual radio beside a target that is known to stand still.
+fn beside_what_stands_still() -> Bench {
+    let profile = [("phase_after_retune = \"fixed\" ", "still_echo = true\nphase_after_retune = \"fixed\" ")];
+    Bench::new(&profile, &[])
+}
+
+#[test]
+fn f04_a_drift_is_warned_of_and_refused_at_the_stated_error() {
+    // Channel 3 drifts by 3 times this, 9° a minute: half a degree in 3.3 s, and one degree in 6.7 s.
+    for (stated, [least_s, most_s]) in [(None, [3.3, 9.0]), (Some("1.0"), [6.7, 14.0])] {
+        let bench = beside_what_stands_still();
+        let graph = bench.path("flowgraph.toml");
+        let mut all = vec!["run", graph.to_str().unwrap(), "--transmit", "--bands", BANDS, "--json", "--seconds", "16"];
+        all.extend(["--calibrate", "cable", "--device", "drift_deg_min=3"]);
+        all.extend(SLOW);
+        let stated = stated.map(|deg| format!("scene.array.phase_error_deg={deg}"));
+        all.extend(stated.iter().flat_map(|stated| ["--set", stated.as_str()]));
+        let output = issc(&all);
+        let report = report(&output);
+        let lines = said(&output);
+        let drifts: Vec<_> = lines.lines().filter(|line| line.contains("has drifted by")).collect();
+        assert_eq!(drifts.len(), 2, "{lines}");
+        let limit = if stated.is_some() { "1°" } else { "0.5°" };
+        assert!(drifts[0].contains(&format!("positions are refused from {limit} on")), "{lines}");
+        assert!(drifts[1].contains(&format!("accepted: {limit}")) && drifts[1].contains("TX channel 3"), "{lines}");
+        // Positions until then, none after; pictures all the time.
+        let target = &report["target"];
+        let frame_s = 16.0 / number(&report["frames_sent"]);
+        let until_s = number(&target["frames"]) * frame_s;
+        assert!((least_s..most_s).contains(&until_s), "{until_s} s: {target}");
+        assert!(number(&target["no_position"]) > 100.0, "{target}");
+        assert!(number(&report["block_error_rate"]) <= 2e-2, "{}", report["block_error_rate"]);
+    }
+}
+
+#[test]
+fn f04_a_turn_by_ninety_degrees_is_named_within_thirty_two_frames() {
+    let bench = beside_what_stands_still();
+    let (journal, file) = (bench.path("journal"), bench.path("calibration.toml"));
+    let made = calibrate(
+        bench.path("profile.toml").to_str().unwrap(),
+        "cable",
+        "label=alone",
+        &["--out", file.to_str().unwrap()],
+    );
+    report(&made);
+    std::fs::remove_file(&journal).ok();
+    let graph = bench.path("flowgraph.toml");
+    let run = |device: &str| {
+        let device = format!("journal={},{device}", journal.display());
+        let mut all = vec!["run", graph.to_str().unwrap(), "--transmit", "--bands", BANDS, "--json", "--frames", "700"];
+        all.extend(["--calibration", file.to_str().unwrap(), "--device", &device]);
+        issc(&all)
+    };
+    let quiet = run("label=quiet");
+    assert!(!said(&quiet).contains("has turned") && !said(&quiet).contains("has drifted"), "{}", said(&quiet));
+    let from =
+        bench.journal().lines().find_map(|line| line.strip_prefix("tx-air ")?.split(' ').next()?.parse::<u64>().ok());
+    // The driver turns its second channel by 90° before this frame.
+    let frame = 300;
+    let samples: usize = (0..frame).map(|frame| 2 * Layout::of(frame, 4, HeaderLength::Short).symbols()).sum();
+    let output = run(&format!("inject=jump@{}", from.unwrap() + samples as u64));
+    let lines = said(&output);
+    let line = lines.lines().find(|line| line.contains("has turned by")).unwrap_or_else(|| panic!("{lines}"));
+    assert!(line.contains("TX channel 1 has turned by 90° at once"), "{line}");
+    let named: u64 = line.split("before frame ").nth(1).unwrap().split(':').next().unwrap().parse().unwrap();
+    assert!((frame..=frame + 32).contains(&named), "{line}");
+    let target = &report(&output)["target"];
+    assert!(number(&target["no_position"]) > 300.0, "{target}");
+}
