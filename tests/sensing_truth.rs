@@ -24,7 +24,11 @@ struct Outcome {
 
 /// Trials of the paper's scene with this change to its text, and this impairment at the sensing receiver, or one of its rows.
 fn outcome(change: impl Fn(String) -> String, at: &str, impairment: &str) -> Outcome {
-    let mut text = change(include_str!("../scenes/paper.toml").to_owned());
+    outcome_in(change(include_str!("../scenes/paper.toml").to_owned()), at, impairment, TRIALS)
+}
+
+/// The same in any scene.
+fn outcome_in(mut text: String, at: &str, impairment: &str, trials_made: u64) -> Outcome {
     if !impairment.is_empty() {
         text += &format!("\n[[impairment]]\nat = \"sensing-receiver{at}\"\n{impairment}\n");
     }
@@ -34,10 +38,10 @@ fn outcome(change: impl Fn(String) -> String, at: &str, impairment: &str) -> Out
     let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
     let mut trials = Trials::new(&scene, &config, &beams, 7).unwrap();
     let mut outcome = Outcome::default();
-    for number in 0..TRIALS {
+    for number in 0..trials_made {
         let truth = trials.make(number, &estimator);
         let estimate = trials.estimate(&mut estimator);
-        outcome.noise_w += estimate.noise_power_w / TRIALS as f64;
+        outcome.noise_w += estimate.noise_power_w / trials_made as f64;
         match estimate.fix {
             Some(fix) => {
                 let error = fix.normalised_error(truth.position_m).expect("a covariance that is one");
@@ -125,4 +129,40 @@ fn a_posterior_that_no_ellipse_shows_gives_no_position() {
     let found = outcome(far, "", "");
     assert!(found.located == 0 || found.nees < 2.6, "{found:?}");
     assert_eq!(found.wrong, 0, "{found:?}");
+}
+
+#[test]
+fn a_limiter_that_bends_the_beams_ratio_gives_no_position() {
+    for impairment in [
+        "kind = \"clip\"\nover_rms_db = 4.0",
+        "kind = \"clip\"\nover_rms_db = 3.0",
+        "kind = \"clip\"\nover_rms_db = 0.0",
+        "kind = \"adc\"\nbits = 10\nfull_scale_db = 0.0",
+    ] {
+        let found = outcome(as_is, "", impairment);
+        assert!(found.wrong * 200 <= found.located && found.refused.contains_key("poor-fit"), "{impairment}: {found:?}");
+    }
+    // One row alone.
+    let found = outcome(as_is, ".2", "kind = \"clip\"\nover_rms_db = 2.0");
+    assert!(found.wrong * 200 <= found.located, "{found:?}");
+}
+
+#[test]
+fn a_clock_that_runs_away_is_followed_where_directions_alone_say_little() {
+    let outdoor = include_str!("../scenes/outdoor.toml");
+    let base = outcome_in(outdoor.to_owned(), "", "kind = \"level\"\ndb = 0.0", 600);
+    for ppm in [10.0, -10.0, 3.0] {
+        let found = outcome_in(outdoor.to_owned(), "", &format!("kind = \"clock-offset\"\nppm = {ppm:.1}"), 600);
+        assert!(found.located * 100 >= base.located * 97, "{ppm} ppm: {found:?}, {} without", base.located);
+        assert!(found.nees < 3.0 && found.wrong * 200 <= found.located, "{ppm} ppm: {found:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_known_exactly_and_one_that_is_not_known_at_all_are_limits_that_work() {
+    for std_s in ["0.0", "1e-9", "1e-5", "1.0"] {
+        let known = |text: String| text.replace("timing_error_std_s = 100e-9", &format!("timing_error_std_s = {std_s}"));
+        let found = outcome(known, "", "");
+        assert!(found.located == TRIALS && (1.4..2.6).contains(&found.nees), "{std_s} s: {found:?}");
+    }
 }

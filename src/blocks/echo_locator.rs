@@ -210,7 +210,9 @@ impl EchoLocator {
             let length = self.clock.header_length(reference.head.sequence);
             let layout = Layout::of(reference.head.sequence, self.antennas, length);
             let window = self.samples_per_symbol * (layout.sensing_window() + SPAN_SYMBOLS);
-            let first = reference.head.sample_time as i64 + window as i64 + self.first_lag;
+            // What stands still is learned by the clock as it is.
+            let late = if self.remover.is_some() { 0 } else { self.detector.estimator().late_samples() };
+            let first = reference.head.sample_time as i64 + window as i64 + self.first_lag + late as i64;
             let end = first + self.detector.estimator().echo_samples() as i64;
             if self.remover.is_some() && self.waiting.is_empty() {
                 self.waiting.extend(self.tap.read());
@@ -224,7 +226,7 @@ impl EchoLocator {
             if self.left_out.contains(sequence) {
                 self.pass_over(sequence);
             } else if first >= self.begin {
-                self.locate(&reference, (first - self.begin) as usize, window);
+                self.locate(&reference, (first - self.begin) as usize, window, late);
             } else {
                 self.telemetry.report(Event::Lost { frames: 1 });
                 self.pass_over(sequence);
@@ -250,7 +252,7 @@ impl EchoLocator {
     }
 
     /// Works on one frame's echo, and reports what came of it.
-    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) {
+    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize, late: isize) {
         let frame = reference.head.sequence;
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
         let estimator = self.detector.estimator();
@@ -266,6 +268,7 @@ impl EchoLocator {
             window_start: window,
             beams,
             time_s: self.clock.start_s(frame) + window as f64 * self.detector.estimator().config().sample_period_s(),
+            late_samples: late,
         };
         let mut left_part = 0.0;
         if let Some(remover) = &mut self.remover {

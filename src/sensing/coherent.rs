@@ -151,6 +151,11 @@ impl CoherentEstimator {
         self.estimator.echo_samples()
     }
 
+    /// As [`Estimator::late_samples`].
+    pub fn late_samples(&self) -> isize {
+        if self.search.is_none() { self.estimator.late_samples() } else { 0 }
+    }
+
     /// Frames taken in since the last estimate.
     pub fn held(&self) -> usize {
         self.times_s.len()

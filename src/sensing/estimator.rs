@@ -9,6 +9,7 @@ use num_complex::{Complex32, Complex64};
 mod mend;
 
 use super::align::{Alignment, Peak, energy_threshold};
+use super::clock::{ClockFollower, ClockReading};
 use super::estimate::{Estimate, Fix, Seen, Status};
 use super::fit::{Fit, RowSet, inner};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
@@ -20,7 +21,7 @@ use super::targets::View;
 use super::track::{MAX_TRACKS, Measurement, PathRate};
 use super::{EchoFrame, Planar, Reflection, STREAMS, SensingConfig};
 use crate::array::{Beams, distance_m};
-use crate::dsp::rotate;
+use crate::dsp::{FILTER_TAPS, rotate};
 use crate::scene::Point;
 use crate::{Error, Result};
 
@@ -102,6 +103,15 @@ pub struct Estimator {
     offset: f64,
     /// What the last fine stage came to, with a position or without.
     reached: Option<Reached>,
+    clock: ClockFollower,
+    /// By how many samples echoes are taken to be earlier than their rows show, after the clock; and whole samples by which
+    /// these rows were taken late.
+    early: f64,
+    late_samples: isize,
+    /// Both streams as the echo holds them, and what a row that is compressed adds to it.
+    delayed: Vec<Complex32>,
+    /// What the last fine stage says of the clock.
+    reading: Option<ClockReading>,
 }
 
 /// Where a target is expected, with the covariance.
@@ -188,6 +198,11 @@ impl Estimator {
             whole: vec![Complex32::default(); rows * (window + (last - first) as usize)],
             offset: 0.0,
             reached: None,
+            clock: ClockFollower::new(&config),
+            early: 0.0,
+            late_samples: 0,
+            delayed: vec![Complex32::default(); (STREAMS + 1) * window + FILTER_TAPS],
+            reading: None,
             config,
         })
     }
@@ -222,6 +237,7 @@ impl Estimator {
     /// looked for turned back and forth as well.
     pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
         self.use_beams(frame.beams);
+        self.follow_clock(frame);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
         self.offset = 0.0;
@@ -263,18 +279,56 @@ impl Estimator {
         self.spectra.load_echo(0, (0..rows).map(echo));
         let window = Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window };
         let mut result = self.locate_mended(window, frame, (0..rows).map(echo));
-        if self.is_noisy() && self.seen.rows == 0 {
-            let clipped = (0..rows).filter(|row| mend::is_clipped(&echo(*row)[..self.window]));
-            let clipped = clipped.fold(RowSet::default(), RowSet::with);
+        if self.seen.rows == 0 {
+            let clipped = self.clipped_rows(frame, peak.lag, echo);
             if clipped != RowSet::default() {
                 (self.seen.rows, result) = (clipped.0, Err(Status::Clipped));
             }
+        }
+        if let (Some(reading), Ok(_) | Err(Status::Incoherent)) = (self.reading, &result) {
+            self.clock.take_in(&reading);
         }
         let estimate = match result {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
             Err(status) => nothing(status),
         };
         (estimate.seen(self.seen), Some(peak))
+    }
+
+    /// Brings what is known of the clock to a frame.
+    fn follow_clock(&mut self, frame: &EchoFrame<'_>) {
+        self.clock.advance(frame.time_s);
+        let [offset, variance] = self.clock.offset();
+        self.late_samples = frame.late_samples;
+        self.early = offset - frame.late_samples as f64;
+        self.geometry.widen_clock(&self.config, variance);
+    }
+
+    /// By how many samples later a frame's rows should be taken than the scene's clock says: as [`EchoFrame::late_samples`].
+    pub fn late_samples(&self) -> isize {
+        self.clock.offset()[0].round() as isize
+    }
+
+    /// What a point of ℓ says of the clock, `reference` being where its correlations were taken.
+    fn read_clock(&self, likelihood: &Likelihood<'_>, point: &Parameters, reference: f64) -> ClockReading {
+        let delay = reference + point[2] + self.late_samples as f64;
+        let information = -likelihood.informed(&likelihood.evaluate(point).hessian);
+        let by_directions = information.try_inverse().and_then(|covariance| {
+            let spread = covariance.fixed_view::<2, 2>(0, 0).into_owned()
+                + Matrix2::from_diagonal(&Vector2::from(self.displacements(likelihood, point)));
+            self.geometry.path_by_directions([point[0], point[1]], &spread)
+        });
+        ClockReading { delay, by_directions }
+    }
+
+    /// Variances of sin θ and sin φ by errors of the arrays' elements.
+    fn displacements(&self, likelihood: &Likelihood<'_>, point: &Parameters) -> [f64; 2] {
+        if !self.config.declares_errors() {
+            return likelihood.displaced;
+        }
+        let [phase, gain] = [self.config.element_phase_std_rad, self.config.element_gain_std];
+        let declared = likelihood.displacement_variances(point, phase, gain);
+        [0, 1].map(|index| declared[index] + likelihood.displaced[index])
     }
 
     /// Whether the frame estimated last may hold another echo than that of `peak`: one that the delay search saw, or so
@@ -347,6 +401,7 @@ impl Estimator {
     /// The fine stage, on loaded spectra.
     pub(super) fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
         self.reached = None;
+        self.reading = None;
         self.seen = Seen::default();
         (self.arrival_part, self.displaced) = (1.0, [0.0; 2]);
         self.spectra.correlate(window.fraction, &mut self.correlations);
@@ -379,15 +434,19 @@ impl Estimator {
         if self.is_noise_of_its_beam(&likelihood, &points[0]) {
             return Err(Status::BelowThreshold);
         }
+        // From here on delays are those of a clock that is as declared.
+        let reference = reference - self.early;
         if self.is_direct(&likelihood, &points[0], reference) {
             return Err(Status::Leakage);
         }
         let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
         let point = self.own_point(&likelihood, &best, point);
+        let reading = Some(self.read_clock(&likelihood, &point, reference + self.early));
         let best = self.geometry.weigh(&likelihood, reference, best, &point).ok_or(Status::OutOfView)?;
         if !is_covariance(&best.covariance) || self.geometry.is_curved(&likelihood, reference, &best) {
             return Err(Status::Ambiguous);
         }
+        self.reading = reading;
         let late = reference + best.delta - self.geometry.arrival(best.position)[1];
         if late.abs() > CLOCK_DEVIATIONS * self.config.timing_error_std().max(1.0) {
             return Err(Status::Incoherent);
@@ -574,7 +633,7 @@ impl Estimator {
                     }
                 }),
             },
-            delay_s: (reference + best.delta) * self.config.sample_period_s(),
+            delay_s: (reference + self.early + self.late_samples as f64 + best.delta) * self.config.sample_period_s(),
             departure_rad: direction(self.config.transmitter),
             arrival_rad: direction(self.config.receiver),
             reflection: best.value.reflection,

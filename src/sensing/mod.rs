@@ -7,6 +7,7 @@
 
 mod align;
 pub mod cfar;
+mod clock;
 mod clutter;
 mod coherent;
 mod config;

@@ -28,6 +28,9 @@ pub(super) const MAX_TRACKS: usize = 64;
 /// Most fixes of one frame that are taken in.
 const MAX_FIXES: usize = super::MAX_TARGETS;
 
+/// A timing error of this deviation says nothing of a position any more.
+const UNKNOWN_CLOCK_M: f64 = 1e5;
+
 /// Linearisations of one update.
 const ITERATIONS: usize = 3;
 
@@ -377,7 +380,7 @@ impl Tracker {
         let arrays = Arrays {
             transmitter: config.transmitter,
             receiver: config.receiver,
-            timing_error_m: config.timing_error_std_s * SPEED_OF_LIGHT_M_S,
+            timing_error_m: (config.timing_error_std_s * SPEED_OF_LIGHT_M_S).min(UNKNOWN_CLOCK_M),
         };
         Self {
             settings,

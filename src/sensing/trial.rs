@@ -40,6 +40,8 @@ pub struct Trials {
     sent: Vec<Complex32>,
     delayed: Vec<Complex32>,
     echo: Vec<Complex32>,
+    /// As [`EchoFrame::late_samples`].
+    late_samples: isize,
     /// What is wrong with the transmitter and the receiver; `None` where nothing is.
     impaired: Option<Impaired>,
 }
@@ -106,6 +108,7 @@ impl Trials {
             sent: Vec::new(),
             delayed: Vec::new(),
             echo: Vec::new(),
+            late_samples: 0,
             impaired: Impaired::new(scene, seed),
             config: config.clone(),
         })
@@ -126,6 +129,8 @@ impl Trials {
         let mut random = self.random(number);
         self.send(number, &mut random);
         let (error_s, phase) = self.draw(&mut random);
+        let most = AROUND as isize / 2;
+        self.late_samples = estimator.late_samples().clamp(-most, most);
         let truth = self.truth(self.target, error_s);
         self.receive(&truth, self.reflection * Complex64::cis(phase), estimator.echo_samples(), &mut random);
         truth
@@ -167,7 +172,7 @@ impl Trials {
             Reflection::Unknown => random.random_range(0.0..TAU),
         };
         self.errors = ElementErrors::draw(&self.array, random);
-        (error * self.config.timing_error_std_s, phase)
+        (self.config.clock().error_s(error), phase)
     }
 
     fn truth(&self, position_m: Point, error_s: f64) -> Truth {
@@ -197,13 +202,16 @@ impl Trials {
 
     /// The frame made last, as one whose window began at `time_s`.
     pub fn frame(&self, time_s: f64) -> EchoFrame<'_> {
+        let before = self.impaired.as_ref().map_or(0, |impaired| impaired.passed[1]);
         EchoFrame {
             echo: Planar::new(&self.echo, self.echo.len() / self.config.receive_antennas),
             echo_start: 0,
             reference: self.reference(),
             window_start: self.window_start(),
             beams: &self.beams,
-            time_s,
+            // Impairments go on from trial to trial, and so does time.
+            time_s: time_s + before as f64 * self.config.sample_period_s(),
+            late_samples: self.late_samples,
         }
     }
 
@@ -277,8 +285,9 @@ impl Trials {
             }
             impaired.receiver.apply_front_end(&mut rows);
             self.echo.clear();
+            let begin = before.saturating_add_signed(self.late_samples);
             // Sample `before` was the window's first before it was delayed by the receiver's lag, which was made up for.
-            rows.iter().for_each(|row| self.echo.extend_from_slice(&row[before..before + count]));
+            rows.iter().for_each(|row| self.echo.extend_from_slice(&row[begin..begin + count]));
             return;
         }
         let from = first - taps.reach_back();
