@@ -140,7 +140,10 @@ fn a_limiter_that_bends_the_beams_ratio_gives_no_position() {
         "kind = \"adc\"\nbits = 10\nfull_scale_db = 0.0",
     ] {
         let found = outcome(as_is, "", impairment);
-        assert!(found.wrong * 200 <= found.located && found.refused.contains_key("poor-fit"), "{impairment}: {found:?}");
+        assert!(
+            found.wrong * 200 <= found.located && found.refused.contains_key("poor-fit"),
+            "{impairment}: {found:?}"
+        );
     }
     // One row alone.
     let found = outcome(as_is, ".2", "kind = \"clip\"\nover_rms_db = 2.0");
@@ -161,7 +164,8 @@ fn a_clock_that_runs_away_is_followed_where_directions_alone_say_little() {
 #[test]
 fn a_clock_that_is_known_exactly_and_one_that_is_not_known_at_all_are_limits_that_work() {
     for std_s in ["0.0", "1e-9", "1e-5", "1.0"] {
-        let known = |text: String| text.replace("timing_error_std_s = 100e-9", &format!("timing_error_std_s = {std_s}"));
+        let known =
+            |text: String| text.replace("timing_error_std_s = 100e-9", &format!("timing_error_std_s = {std_s}"));
         let found = outcome(known, "", "");
         assert!(found.located == TRIALS && (1.4..2.6).contains(&found.nees), "{std_s} s: {found:?}");
     }

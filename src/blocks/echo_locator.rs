@@ -286,8 +286,7 @@ impl EchoLocator {
         }
         // Beams may have the same echo from several places: the tracks tell them apart.
         let time_s = self.clock.middle_s([self.first_held, frame]);
-        let predictions = self.tracker.confirmed().map(|track| track.predict(time_s));
-        self.detector.estimator_mut().expect(predictions);
+        self.detector.estimator_mut().expect(self.tracker.expectations(time_s));
         let Some(found) = self.detector.take_in(&sent, left_part) else { return self.report_no_track(frame) };
         self.snapshot.offer(frame, |held| held.fill(&sent, found));
         let mut estimates = [Estimate::LEARNING; MAX_TARGETS];

@@ -20,7 +20,7 @@ const WALK_M: f64 = 100.0;
 /// Offsets that stand out by so many of their deviations count, ...
 const CLEAR: f64 = 3.5;
 /// ... if they are this part of the declared deviation.
-const MATTERS: f64 = 0.2;
+const MATTERS: f64 = 0.25;
 /// Where one timing error is declared for the whole run, offsets beyond so many of its deviations count.
 const HELD_CLEAR: f64 = 4.0;
 /// A delay that is so many deviations off what is expected is that of another target.
@@ -52,7 +52,7 @@ impl ClockFollower {
         let held = config.timing_error_held;
         let declared = config.clock().simulated_std_s() / config.sample_period_s();
         let mut covariance = Matrix3::zeros();
-        covariance[(1, 1)] = if held { declared * declared } else { 0.0 };
+        covariance[(1, 1)] = declared * declared;
         covariance[(2, 2)] = (RATE_STD / config.sample_period_s()).powi(2);
         Self {
             sample_period_s: config.sample_period_s(),
@@ -90,6 +90,11 @@ impl ClockFollower {
             (true, true) => [offset, 0.0],
             _ => [0.0; 2],
         }
+    }
+
+    /// The offset in samples as it was found, whether it counts or not.
+    pub fn found(&self) -> f64 {
+        self.state[1]
     }
 
     /// Takes in what a frame says, at the moment to which the clock was brought last.
@@ -160,6 +165,22 @@ mod tests {
             follower.take_in(&ClockReading { delay, by_directions });
         }
         (worst / follower.declared, shows)
+    }
+
+    #[test]
+    fn an_offset_that_no_declared_error_explains_is_found_from_directions() {
+        let config = SensingConfig::from_scene(&Scene::paper());
+        let mut follower = ClockFollower::new(&config);
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(3);
+        let mut normal = move || -> f64 { StandardNormal.sample(&mut random) };
+        let offset = 1.5 * follower.declared;
+        for frame in 0..100 {
+            follower.advance(f64::from(frame) * 1e-4);
+            let delay = 140.0 + offset + follower.declared * normal();
+            follower.take_in(&ClockReading { delay, by_directions: Some([140.0 + normal(), 1.0]) });
+        }
+        let [told, variance] = follower.offset();
+        assert!((told - offset).abs() < 4.0 * variance.sqrt() && variance.sqrt() < 0.3 * offset, "{told} of {offset}");
     }
 
     #[test]

@@ -218,7 +218,8 @@ impl CoherentEstimator {
         let begin_s = self.times_s[0];
         spectra.set_times(self.times_s.iter().map(|time_s| (time_s - begin_s) / period_s));
         let gram = if moving { spectra.turn(rate * period_s) } else { spectra.gram() };
-        match self.estimator.locate(Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window }) {
+        match self.estimator.locate(Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window }, None)
+        {
             Ok(fix) => nothing(Status::Located).map(|estimate| Estimate { fix: Some(fix), ..estimate }),
             Err(status) => nothing(status),
         }

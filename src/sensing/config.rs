@@ -3,7 +3,9 @@
 use num_complex::Complex64;
 
 use crate::array::distance_m;
-use crate::scene::{Point, ReceiverClock, Reflectivity, SEARCH_SYMBOLS, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w};
+use crate::scene::{
+    Point, ReceiverClock, Reflectivity, SEARCH_SYMBOLS, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w,
+};
 
 /// What is known of the reflection coefficient β_0.
 #[derive(Debug, Clone, Copy, PartialEq)]

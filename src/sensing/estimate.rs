@@ -98,6 +98,15 @@ pub struct Fix {
     pub arrival_rad: f64,
     /// β_0 as estimated, or as known.
     pub reflection: Complex64,
+    /// Variance of its error by noise.
+    #[serde(default)]
+    pub reflection_variance: f64,
+    /// As [`Estimate::noise_power_w`].
+    #[serde(default)]
+    pub noise_power_w: f64,
+    /// Whether a sounding has told the departure direction from those that the beams do not tell from it.
+    #[serde(default)]
+    pub sounded: bool,
 }
 
 impl Fix {
@@ -129,6 +138,9 @@ pub struct Estimate {
     /// Rows that have a constant in them, which is left out.
     #[serde(default)]
     pub constant_rows: u64,
+    /// By how many seconds the receiver's clock is late beyond its declared error, as the frames so far show it.
+    #[serde(default)]
+    pub clock_offset_s: f64,
     /// σ_s² as this frame shows it, in W: noise and whatever else no echo explains; 0 where nothing was looked for.
     #[serde(default)]
     pub noise_power_w: f64,
@@ -144,6 +156,7 @@ impl Estimate {
         frames: 1,
         rows: 0,
         constant_rows: 0,
+        clock_offset_s: 0.0,
         noise_power_w: 0.0,
     };
 
@@ -158,7 +171,13 @@ impl Estimate {
 
     /// With what the fit of its echo showed beside a position.
     pub(super) fn seen(self, seen: Seen) -> Self {
-        Self { rows: seen.rows, constant_rows: seen.constant_rows, noise_power_w: seen.noise_power_w, ..self }
+        Self {
+            rows: seen.rows,
+            constant_rows: seen.constant_rows,
+            clock_offset_s: seen.clock_offset_s,
+            noise_power_w: seen.noise_power_w,
+            ..self
+        }
     }
 }
 
@@ -167,5 +186,6 @@ impl Estimate {
 pub(super) struct Seen {
     pub rows: u64,
     pub constant_rows: u64,
+    pub clock_offset_s: f64,
     pub noise_power_w: f64,
 }

@@ -15,6 +15,7 @@ use super::fit::{Fit, RowSet, inner};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum, Posterior};
 use super::search::{CANDIDATES, Candidate, Search, climb};
+use super::sounding::{Sounded, SoundingEcho};
 use super::spectra::{Spectra, no_correlations};
 use super::spectrum::{Correlations, Gram};
 use super::targets::View;
@@ -29,6 +30,9 @@ use crate::{Error, Result};
 const NO_LEVERAGE: f64 = 1e-7;
 /// Correlations are taken again until T moves by less than this, in samples.
 const SETTLED: f64 = 2e-2;
+/// Most that a sounding counts against a candidate, and what it may have against the best one at most.
+const MOST_SOUNDED_NATS: f64 = 200.0;
+const CONTRADICTED_NATS: f64 = 40.0;
 /// Least log-probability that an expectation gives: a target may always be elsewhere.
 const SURPRISE_NATS: f64 = -50.0;
 /// A point whose direction is this part of a beam from a position's is not the one that belongs to it.
@@ -110,6 +114,9 @@ pub struct Estimator {
     late_samples: isize,
     /// Both streams as the echo holds them, and what a row that is compressed adds to it.
     delayed: Vec<Complex32>,
+    sounding: SoundingEcho,
+    /// What the frame's sounding says, where it has one.
+    sounded: Option<Sounded>,
     /// What the last fine stage says of the clock.
     reading: Option<ClockReading>,
 }
@@ -202,6 +209,8 @@ impl Estimator {
             early: 0.0,
             late_samples: 0,
             delayed: vec![Complex32::default(); (STREAMS + 1) * window + FILTER_TAPS],
+            sounding: SoundingEcho::new(&config),
+            sounded: None,
             reading: None,
             config,
         })
@@ -398,10 +407,11 @@ impl Estimator {
         }
     }
 
-    /// The fine stage, on loaded spectra.
-    pub(super) fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
+    /// The fine stage, on loaded spectra; `frame` may have a sounding.
+    pub(super) fn locate(&mut self, mut window: Window, frame: Option<&EchoFrame<'_>>) -> Result<Fix, Status> {
         self.reached = None;
         self.reading = None;
+        self.sounded = None;
         self.seen = Seen::default();
         (self.arrival_part, self.displaced) = (1.0, [0.0; 2]);
         self.spectra.correlate(window.fraction, &mut self.correlations);
@@ -433,6 +443,17 @@ impl Estimator {
         }
         if self.is_noise_of_its_beam(&likelihood, &points[0]) {
             return Err(Status::BelowThreshold);
+        }
+        if let Some(frame) = frame
+            && self.config.reflection == Reflection::Unknown
+        {
+            let rate = self.turned_by + self.offset + self.spectra.rate();
+            let of_sample = self.noise_variance / self.window as f64;
+            self.sounded =
+                self.sounding.read(frame, &self.config, &points[0], reference + points[0][2], [of_sample, rate]);
+            if let Some(sounded) = self.sounded {
+                count = with_start(&likelihood, &mut points, count, sounded.sine);
+            }
         }
         // From here on delays are those of a clock that is as declared.
         let reference = reference - self.early;
@@ -548,6 +569,7 @@ impl Estimator {
         self.seen = Seen {
             rows: fault.map_or(0, |fault| fault.rows.0),
             constant_rows: self.fit.constant.0,
+            clock_offset_s: self.clock.found() * self.config.sample_period_s(),
             noise_power_w: per_sample / self.config.samples_per_symbol as f64,
         };
         fault.map(|fault| fault.status)
@@ -637,6 +659,13 @@ impl Estimator {
             departure_rad: direction(self.config.transmitter),
             arrival_rad: direction(self.config.receiver),
             reflection: best.value.reflection,
+            // ℓ is |β_0|² over this variance.
+            reflection_variance: match self.config.reflection {
+                Reflection::Unknown => best.value.reflection.norm_sqr() / best.value.log_likelihood.max(1.0),
+                Reflection::Known(_) => 0.0,
+            },
+            noise_power_w: self.seen.noise_power_w,
+            sounded: self.sounded.is_some(),
         }
     }
 
@@ -662,19 +691,29 @@ impl Estimator {
                 if self.config.declares_errors() { f64::NEG_INFINITY } else { leading - self.config.ambiguity_nats };
             *maximum = self.geometry.climb(likelihood, reference, start, floor).map(|reached| {
                 let score =
-                    reached.log_posterior + self.forgiven(likelihood, &reached) + expected(expectation, &reached);
+                    reached.log_posterior + self.forgiven(likelihood, &reached) + expected(expectation, &reached)
+                        - self.missed_by_sounding(&reached).min(MOST_SOUNDED_NATS);
                 (score, reached, *point)
             });
             leading = maximum.map_or(leading, |(score, ..)| leading.max(score));
         }
         let (score, best, point) =
             maxima.iter().flatten().max_by(|a, b| a.0.total_cmp(&b.0)).copied().ok_or(Status::OutOfView)?;
+        if self.missed_by_sounding(&best) > CONTRADICTED_NATS {
+            return Err(Status::Ambiguous);
+        }
         let rival = maxima
             .iter()
             .flatten()
             .filter(|(_, other, _)| is_elsewhere(&best, other))
             .any(|(other, ..)| *other > score - self.config.ambiguity_nats);
         if rival { Err(Status::Ambiguous) } else { Ok((best, point)) }
+    }
+
+    /// By how many nats the frame's sounding is against a candidate.
+    fn missed_by_sounding(&self, reached: &Maximum) -> f64 {
+        let [departure, _] = self.geometry.sines(reached.position);
+        self.sounded.map_or(0.0, |sounded| self.sounding.missed(&sounded, departure))
     }
 
     /// What a candidate's log-posterior is too low by where elements may be off: of M nats by which its direction misses what is
@@ -702,6 +741,19 @@ impl Estimator {
         };
         self.expectations.iter().min_by(|a, b| apart(a).total_cmp(&apart(b))).copied()
     }
+}
+
+/// Adds the maximum near a departure direction to the candidates, where it is none of them yet; returns how many there are.
+fn with_start(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], count: usize, sine: f64) -> usize {
+    let added = climb(likelihood, Vector3::new(sine, points[0][1], points[0][2])).point;
+    let beam = OTHER_ROOT / likelihood.beams[0].len() as f64;
+    let is_there =
+        points[..count].iter().any(|point| (point[0] - added[0]).abs() < beam && (point[1] - added[1]).abs() < beam);
+    if is_there || count == CANDIDATES {
+        return count;
+    }
+    points[count] = added;
+    count + 1
 }
 
 /// Whether a matrix is a covariance: finite, symmetric and positive definite beyond rounding.

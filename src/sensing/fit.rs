@@ -117,11 +117,6 @@ impl Fit {
         middle(&mut self.sorted)
     }
 
-    /// What a row shows of both streams.
-    pub fn response(&self, row: usize) -> [Complex64; STREAMS] {
-        self.responses[row]
-    }
-
     /// Noise in a bin, in the mean of the rows.
     pub fn left(&self) -> f64 {
         self.noise.iter().sum::<f64>() / self.noise.len() as f64

@@ -20,6 +20,7 @@ mod likelihood;
 pub mod maps;
 mod position;
 mod search;
+mod sounding;
 mod spectra;
 mod spectrum;
 mod symbol_rate;
@@ -35,7 +36,7 @@ pub use estimate::{Estimate, Fix, Status};
 pub use estimator::{Estimator, Expectation};
 pub use frame::{EchoFrame, Planar};
 pub use targets::{MAX_TARGETS, TargetEcho, TargetSearch};
-pub use track::{Measurement, PathRate, Track, TrackSettings, Tracker};
+pub use track::{Measurement, PathRate, Track, TrackEcho, TrackSettings, Tracker};
 pub use trial::{Trials, Truth};
 
 /// The two streams: 0 = semantic (s_c), 1 = sensing (s_0).

@@ -11,7 +11,7 @@ use num_complex::{Complex32, Complex64};
 use super::likelihood::Parameters;
 use super::{EchoFrame, SensingConfig};
 use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, correlate, mean_power, tail_samples};
-use crate::modem::frame::{HeaderLength, Layout, PREAMBLE, SOUNDING_GUARD, UNIQUE_WORD};
+use crate::modem::frame::{HeaderLength, Layout, PREAMBLE, SOUNDING_GUARD};
 use crate::modem::words::Words;
 
 /// The part of the sounding's energy that even good antennas leave: their couplings, the waveform's own errors.
@@ -52,7 +52,7 @@ impl SoundingEcho {
         let words = Words::new(antennas);
         let mut shaped = vec![Complex32::default(); symbols * sps + tail_samples(sps)];
         PulseShaper::new(symbols, sps, config.roll_off).shape(&words.sounding[..symbols], &mut shaped);
-        let mut padded = vec![Complex32::default(); shaped.len() + 2 * FILTER_TAPS];
+        let mut padded = vec![Complex32::default(); shaped.len() + 3 * FILTER_TAPS];
         padded[FILTER_TAPS..][..shaped.len()].copy_from_slice(&shaped);
         Self {
             antennas,

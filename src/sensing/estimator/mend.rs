@@ -51,7 +51,7 @@ impl Estimator {
         echo: impl Iterator<Item = &'a [Complex32]> + Clone,
     ) -> Result<Fix, Status> {
         self.turned_by = 0.0;
-        let mut result = self.locate(window);
+        let mut result = self.locate(window, Some(frame));
         if self.excess_turning().is_none() && !self.is_noisy() {
             return result;
         }
@@ -64,7 +64,7 @@ impl Estimator {
             }
             self.mend(rate.unwrap_or(self.turned_by), echo.clone());
             let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
-            result = self.locate(Window { gram, ..window });
+            result = self.locate(Window { gram, ..window }, Some(frame));
         }
         self.turned_by = 0.0;
         result
@@ -171,5 +171,7 @@ fn is_piled_up(row: &[Complex32]) -> bool {
         let next = above(NEXT_TO);
         next > PILED_UP && next as f64 > PILED_PART * (above(BELOW) - next) as f64
     };
-    piled_up(|sample| sample.norm_sqr()) || piled_up(|sample| sample.re * sample.re) || piled_up(|sample| sample.im * sample.im)
+    piled_up(|sample| sample.norm_sqr())
+        || piled_up(|sample| sample.re * sample.re)
+        || piled_up(|sample| sample.im * sample.im)
 }
