@@ -68,6 +68,27 @@ impl Ambiguity {
     }
 }
 
+/// L(u) of directions, given by their sines: by how many nats a frame under these beams finds them less likely than the target's.
+pub fn nats_by_beams(scene: &Scene, target: &BelievedTarget, beams: &Beams, sines: &[f64]) -> Vec<f64> {
+    let echo = Echo::new(scene, target, beams);
+    sines.iter().map(|sine| echo.cost(*sine)).collect()
+}
+
+/// The same by a sounding in which every antenna sends so many symbols with the whole power: N_R |β_0|² P_T/σ_s² times the symbols
+/// and what one direction leaves of another's steering vector, N_T − |α(u)ᴴα|²/N_T.
+pub fn nats_by_sounding(scene: &Scene, target: &BelievedTarget, symbols: usize, sines: &[f64]) -> Vec<f64> {
+    let antennas = scene.array.transmit_antennas;
+    let own = direction_rad(scene.geometry.transmitter, target.position).sin();
+    let level = dbm_to_w(scene.constraints.power_dbm) / dbm_to_w(scene.channel.sensing_noise_dbm);
+    let scale = level * target.reflection_coefficient.powi(2) * (symbols * scene.array.receive_antennas) as f64;
+    let wavenumber = TAU * scene.array.spacing_wavelengths;
+    let left = |sine: &f64| {
+        let along: Complex64 = (0..antennas).map(|n| Complex64::cis(wavenumber * n as f64 * (sine - own))).sum();
+        scale * (antennas as f64 - along.norm_sqr() / antennas as f64).max(0.0)
+    };
+    sines.iter().map(left).collect()
+}
+
 /// The echo of a target.
 struct Echo<'a> {
     beams: &'a Beams,

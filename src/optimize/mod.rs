@@ -32,7 +32,7 @@ mod together;
 mod together_tests;
 
 pub use alternating::{Alternated, Alternation, alternate};
-pub use ambiguity::Ambiguity;
+pub use ambiguity::{Ambiguity, nats_by_beams, nats_by_sounding};
 pub use baseline::zero_forcing;
 pub use beams::{BelievedTarget, Effort, Problem, Solution, WarmStart, channel_vector};
 pub use bound::{BoundModel, FisherInformation, Unidentifiable};

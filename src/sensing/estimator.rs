@@ -10,7 +10,7 @@ mod mend;
 
 use super::align::{Alignment, Peak, energy_threshold};
 use super::clock::{ClockFollower, ClockReading};
-use super::estimate::{Estimate, Fix, Seen, Status};
+use super::estimate::{Estimate, Fix, Rivals, Seen, Status};
 use super::fit::{Fit, RowSet, inner};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum, Posterior};
@@ -33,6 +33,8 @@ const SETTLED: f64 = 2e-2;
 /// Most that a sounding counts against a candidate, and what it may have against the best one at most.
 const MOST_SOUNDED_NATS: f64 = 200.0;
 const CONTRADICTED_NATS: f64 = 40.0;
+/// Weight beside the best place below which another is not told of.
+const NEGLIGIBLE_RIVAL: f64 = 1e-6;
 /// Least log-probability that an expectation gives: a target may always be elsewhere.
 const SURPRISE_NATS: f64 = -50.0;
 /// A point whose direction is this part of a beam from a position's is not the one that belongs to it.
@@ -294,6 +296,12 @@ impl Estimator {
                 (self.seen.rows, result) = (clipped.0, Err(Status::Clipped));
             }
         }
+        // What rows are off by is the same in all frames.
+        if matches!(result, Ok(_) | Err(Status::Ambiguous))
+            && let Some(fault) = self.fit.remember()
+        {
+            (self.seen.rows, result) = (fault.rows.0, Err(fault.status));
+        }
         if let (Some(reading), Ok(_) | Err(Status::Incoherent)) = (self.reading, &result) {
             self.clock.take_in(&reading);
         }
@@ -460,7 +468,10 @@ impl Estimator {
         if self.is_direct(&likelihood, &points[0], reference) {
             return Err(Status::Leakage);
         }
-        let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
+        let mut rivals = Rivals::default();
+        let decided = self.decide(&likelihood, reference, &points[..count], &mut rivals);
+        self.seen.rivals = rivals;
+        let (best, point) = decided?;
         let point = self.own_point(&likelihood, &best, point);
         let reading = Some(self.read_clock(&likelihood, &point, reference + self.early));
         let best = self.geometry.weigh(&likelihood, reference, best, &point).ok_or(Status::OutOfView)?;
@@ -570,6 +581,7 @@ impl Estimator {
             rows: fault.map_or(0, |fault| fault.rows.0),
             constant_rows: self.fit.constant.0,
             clock_offset_s: self.clock.found() * self.config.sample_period_s(),
+            rivals: Rivals::default(),
             noise_power_w: per_sample / self.config.samples_per_symbol as f64,
         };
         fault.map(|fault| fault.status)
@@ -675,6 +687,7 @@ impl Estimator {
         likelihood: &Likelihood<'_>,
         reference: f64,
         points: &[Parameters],
+        rivals: &mut Rivals,
     ) -> Result<(Maximum, Parameters), Status> {
         // The highest start first: what is far below where that leads is given up soon.
         let mut starts = [None; CANDIDATES];
@@ -702,11 +715,13 @@ impl Estimator {
         if self.missed_by_sounding(&best) > CONTRADICTED_NATS {
             return Err(Status::Ambiguous);
         }
-        let rival = maxima
-            .iter()
-            .flatten()
-            .filter(|(_, other, _)| is_elsewhere(&best, other))
-            .any(|(other, ..)| *other > score - self.config.ambiguity_nats);
+        let others = || maxima.iter().flatten().filter(|(_, other, _)| is_elsewhere(&best, other));
+        for (other, place, _) in others() {
+            keep_rival(rivals, place.position, (other - score).exp());
+        }
+        let rival = others().any(|(other, ..)| *other > score - self.config.ambiguity_nats);
+        let sum = 1.0 + rivals.iter().flatten().map(|(_, share)| share).sum::<f64>();
+        rivals.iter_mut().flatten().for_each(|(_, share)| *share /= sum);
         if rival { Err(Status::Ambiguous) } else { Ok((best, point)) }
     }
 
@@ -782,6 +797,24 @@ fn reach(likelihood: &Likelihood<'_>, reference: f64, point: &Parameters) -> Rea
         sine: point[1],
         energy,
         misfit: energy - likelihood.evaluate(&here).log_likelihood,
+    }
+}
+
+/// Keeps a rival and its weight, if it is one of the most probable ones and no negligible one.
+fn keep_rival(rivals: &mut Rivals, position: Point, weight: f64) {
+    if weight.is_nan() || weight < NEGLIGIBLE_RIVAL {
+        return;
+    }
+    let mut entering = (position, weight);
+    for rival in rivals {
+        match rival {
+            Some(kept) if kept.1 >= entering.1 => {}
+            Some(kept) => std::mem::swap(kept, &mut entering),
+            None => {
+                *rival = Some(entering);
+                return;
+            }
+        }
     }
 }
 

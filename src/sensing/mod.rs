@@ -32,7 +32,7 @@ pub use clutter::StationaryEchoes;
 pub use coherent::{CoherentEstimator, CoherentFrames};
 pub use config::{Reflection, SensingConfig};
 pub use detector::Detector;
-pub use estimate::{Estimate, Fix, Status};
+pub use estimate::{Estimate, Fix, Rivals, Status};
 pub use estimator::{Estimator, Expectation};
 pub use frame::{EchoFrame, Planar};
 pub use targets::{MAX_TARGETS, TargetEcho, TargetSearch};
