@@ -79,7 +79,8 @@ fn estimates_of_one_and_of_several_frames_and_the_removal_of_stationary_echoes_a
         stationary.remove(&EchoFrame { echo: Planar::new(&echo, samples), ..trials.frame(0.0) }, &mut left);
         stationary.learn(&left);
     }
-    stationary.forget();
+    stationary.turn_to(&beams);
+    stationary.turn_to(&beams);
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "stationary echoes");
 }
 

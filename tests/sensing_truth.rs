@@ -24,7 +24,11 @@ struct Outcome {
 
 /// Trials of the paper's scene with this change to its text, and this impairment at the sensing receiver, or one of its rows.
 fn outcome(change: impl Fn(String) -> String, at: &str, impairment: &str) -> Outcome {
-    let mut text = change(include_str!("../scenes/paper.toml").to_owned());
+    outcome_in(change(include_str!("../scenes/paper.toml").to_owned()), at, impairment, TRIALS)
+}
+
+/// The same in any scene.
+fn outcome_in(mut text: String, at: &str, impairment: &str, trials_made: u64) -> Outcome {
     if !impairment.is_empty() {
         text += &format!("\n[[impairment]]\nat = \"sensing-receiver{at}\"\n{impairment}\n");
     }
@@ -34,10 +38,10 @@ fn outcome(change: impl Fn(String) -> String, at: &str, impairment: &str) -> Out
     let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
     let mut trials = Trials::new(&scene, &config, &beams, 7).unwrap();
     let mut outcome = Outcome::default();
-    for number in 0..TRIALS {
+    for number in 0..trials_made {
         let truth = trials.make(number, &estimator);
         let estimate = trials.estimate(&mut estimator);
-        outcome.noise_w += estimate.noise_power_w / TRIALS as f64;
+        outcome.noise_w += estimate.noise_power_w / trials_made as f64;
         match estimate.fix {
             Some(fix) => {
                 let error = fix.normalised_error(truth.position_m).expect("a covariance that is one");
@@ -125,4 +129,111 @@ fn a_posterior_that_no_ellipse_shows_gives_no_position() {
     let found = outcome(far, "", "");
     assert!(found.located == 0 || found.nees < 2.6, "{found:?}");
     assert_eq!(found.wrong, 0, "{found:?}");
+}
+
+#[test]
+fn a_limiter_that_bends_the_beams_ratio_gives_no_position() {
+    for impairment in [
+        "kind = \"clip\"\nover_rms_db = 4.0",
+        "kind = \"clip\"\nover_rms_db = 3.0",
+        "kind = \"clip\"\nover_rms_db = 0.0",
+        "kind = \"adc\"\nbits = 10\nfull_scale_db = 0.0",
+    ] {
+        let found = outcome(as_is, "", impairment);
+        assert!(
+            found.wrong * 200 <= found.located && found.refused.contains_key("poor-fit"),
+            "{impairment}: {found:?}"
+        );
+    }
+    // One row alone.
+    let found = outcome(as_is, ".2", "kind = \"clip\"\nover_rms_db = 2.0");
+    assert!(found.wrong * 200 <= found.located, "{found:?}");
+}
+
+#[test]
+fn a_clock_that_runs_away_is_followed_where_directions_alone_say_little() {
+    let outdoor = include_str!("../scenes/outdoor.toml");
+    let base = outcome_in(outdoor.to_owned(), "", "kind = \"level\"\ndb = 0.0", 600);
+    for ppm in [10.0, -10.0, 3.0] {
+        let found = outcome_in(outdoor.to_owned(), "", &format!("kind = \"clock-offset\"\nppm = {ppm:.1}"), 600);
+        assert!(found.located * 100 >= base.located * 97, "{ppm} ppm: {found:?}, {} without", base.located);
+        assert!(found.nees < 3.0 && found.wrong * 200 <= found.located, "{ppm} ppm: {found:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_known_exactly_and_one_that_is_not_known_at_all_are_limits_that_work() {
+    for std_s in ["0.0", "1e-9", "1e-5", "1.0"] {
+        let known =
+            |text: String| text.replace("timing_error_std_s = 100e-9", &format!("timing_error_std_s = {std_s}"));
+        let found = outcome(known, "", "");
+        assert!(found.located == TRIALS && (1.4..2.6).contains(&found.nees), "{std_s} s: {found:?}");
+    }
+}
+
+/// Trials of random targets (±60° from the broadside of both arrays, 20 to 150 m) with arrays of so many antennas and the
+/// threshold max(5e-5, twice the smallest): how many gave a position, how many of them lie beyond six deviations, and of how
+/// many.
+fn of_random_targets(antennas: usize, targets: usize, is_sounded: bool) -> [u64; 3] {
+    use rand::{RngExt, SeedableRng};
+    let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(antennas as u64);
+    let (mut found, mut wrong, mut made) = (0, 0, 0);
+    for seed in 0..targets {
+        let mut scene = Scene::paper();
+        scene.array.transmit_antennas = antennas;
+        scene.array.receive_antennas = antennas;
+        scene.geometry.target = loop {
+            let (range, angle) = (random.random_range(20.0..150.0), random.random_range(-60f64..60.0).to_radians());
+            let place: [f64; 2] = [range * angle.cos(), range * angle.sin()];
+            let [x, y] = [place[0], place[1] - scene.geometry.sensing_receiver[1]];
+            if y.atan2(x).abs() < 60f64.to_radians() && (20.0..150.0).contains(&x.hypot(y)) {
+                break place;
+            }
+        };
+        scene.constraints.hcrb_max_m2 = 1e3;
+        let smallest_m2 = Problem::from_scene(&scene).solve().smallest_hcrb_trace_m2;
+        scene.constraints.hcrb_max_m2 = (2.0 * smallest_m2).max(5e-5);
+        let beams = Problem::from_scene(&scene).solve().beams;
+        let config = SensingConfig::from_scene(&scene);
+        let mut estimator = Estimator::new(config.clone(), Trials::window_samples(&config)).unwrap();
+        let mut trials =
+            if is_sounded { Trials::sounded } else { Trials::new }(&scene, &config, &beams, seed as u64).unwrap();
+        for number in 0..30 {
+            let truth = trials.make(number, &estimator);
+            let estimate = trials.estimate(&mut estimator);
+            made += 1;
+            if let Some(fix) = estimate.fix {
+                found += 1;
+                wrong += u64::from(fix.normalised_error(truth.position_m).unwrap() > 36.0);
+            } else if estimate.status == issc::sensing::Status::Ambiguous {
+                let shares: f64 = estimate.rivals.iter().flatten().map(|(_, share)| share).sum();
+                assert!(shares > 0.0 && shares <= 1.0, "{:?}", estimate.rivals);
+            }
+        }
+    }
+    [found, wrong, made]
+}
+
+#[test]
+fn a_sounding_tells_the_directions_apart_that_beams_confuse() {
+    for antennas in [4, 8, 16] {
+        let [found, wrong, made] = of_random_targets(antennas, 12, true);
+        assert!(found * 100 >= made * 99 && wrong == 0, "{antennas} antennas: {found} of {made}, {wrong} wrong");
+    }
+    // Without, most frames of large arrays have rivals and say so.
+    let [found, wrong, made] = of_random_targets(16, 12, false);
+    assert!(found * 2 < made && wrong == 0, "{found} of {made}, {wrong} wrong");
+}
+
+#[test]
+fn a_row_that_is_off_is_named_after_some_frames_where_one_frame_is_too_weak_to_show_it() {
+    let outdoor = include_str!("../scenes/outdoor.toml").to_owned();
+    for (row, degrees) in [(1, 90.0), (2, -90.0), (3, 40.0)] {
+        let found =
+            outcome_in(outdoor.clone(), &format!(".{row}"), &format!("kind = \"row\"\nphase_deg = {degrees:.1}"), 400);
+        let phase = found.refused.get("phase").copied().unwrap_or(0);
+        assert!(phase > 200 && found.wrong * 200 <= found.located.max(200), "{degrees}°: {found:?}");
+    }
+    let found = outcome_in(outdoor, "", "kind = \"level\"\ndb = 0.0", 2000);
+    assert!(!found.refused.contains_key("phase"), "{found:?}");
 }

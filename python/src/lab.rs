@@ -26,9 +26,9 @@ fn value(part: Part) -> issc::Result<Value> {
 /// The position estimator against its bound, by Monte Carlo: the dictionary that `issc sense --json` prints.
 ///
 /// w_c, w_0: beams [N_T], √W; those of `optimize` where absent. trials: each with fresh symbols, timing error, phase and
-/// noise. frames: added up in phase in each. shard: (i, n) runs the i-th of n shares, and gives what `merge` adds up.
+/// noise. frames: added up in phase in each. sounded: a sounding before each trial tells directions apart. shard: (i, n) runs the i-th of n shares, and gives what `merge` adds up.
 #[pyfunction]
-#[pyo3(signature = (scene, w_c = None, w_0 = None, *, trials = 1000, frames = 1, moving = false, seed = 1, shard = None))]
+#[pyo3(signature = (scene, w_c = None, w_0 = None, *, trials = 1000, frames = 1, moving = false, sounded = false, seed = 1, shard = None))]
 #[expect(clippy::too_many_arguments, reason = "named in Python")]
 pub fn sense<'py>(
     py: Python<'py>,
@@ -38,11 +38,12 @@ pub fn sense<'py>(
     trials: u64,
     frames: usize,
     moving: bool,
+    sounded: bool,
     seed: u64,
     shard: OfShard,
 ) -> PyResult<Bound<'py, PyAny>> {
     let scene = scene.inner();
-    let sampling = sensing::Sampling { trials, frames, moving, seed };
+    let sampling = sensing::Sampling { trials, frames, moving, sounded, seed };
     sensing::check(scene, sampling).map_err(wrong)?;
     let given = match (w_c, w_0) {
         (Some(w_c), Some(w_0)) => Some(beams(&w_c, &w_0, scene.array.transmit_antennas)?),

@@ -214,7 +214,9 @@ impl EchoLocator {
             let length = self.clock.header_length(reference.head.sequence);
             let layout = Layout::of(reference.head.sequence, self.antennas, length);
             let window = self.samples_per_symbol * (layout.sensing_window() + SPAN_SYMBOLS);
-            let first = reference.head.sample_time as i64 + window as i64 + self.first_lag;
+            // What stands still is learned by the clock as it is.
+            let late = if self.remover.is_some() { 0 } else { self.detector.estimator().late_samples() };
+            let first = reference.head.sample_time as i64 + window as i64 + self.first_lag + late as i64;
             let end = first + self.detector.estimator().echo_samples() as i64;
             if self.remover.is_some() && self.waiting.is_empty() {
                 self.waiting.extend(self.tap.read());
@@ -232,7 +234,7 @@ impl EchoLocator {
                 self.interrupt();
                 self.conclude([sequence; 2], &[Estimate { status: Status::Phase, ..Estimate::LEARNING }]);
             } else if first >= self.begin {
-                self.locate(&reference, (first - self.begin) as usize, window);
+                self.locate(&reference, (first - self.begin) as usize, window, late);
             } else {
                 self.telemetry.report(Event::Lost { frames: 1 });
                 self.pass_over(sequence);
@@ -258,7 +260,7 @@ impl EchoLocator {
     }
 
     /// Works on one frame's echo, and reports what came of it.
-    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize) {
+    fn locate(&mut self, reference: &Frame<Complex32>, echo_start: usize, window: usize, late: isize) {
         let frame = reference.head.sequence;
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
         let estimator = self.detector.estimator();
@@ -274,6 +276,7 @@ impl EchoLocator {
             window_start: window,
             beams,
             time_s: self.clock.start_s(frame) + window as f64 * self.detector.estimator().config().sample_period_s(),
+            late_samples: late,
         };
         let mut left_part = 0.0;
         if let Some(remover) = &mut self.remover {
@@ -281,6 +284,7 @@ impl EchoLocator {
             let next = next.map(|next| (&**next, &self.next_plans.of_epoch(next.head.epoch).beams));
             left_part = remover.left_part();
             let Some(left) = remover.clean(&sent, reference, next) else {
+                remover.learn(&[], false);
                 self.interrupt();
                 return self.conclude([frame; 2], &[Estimate::LEARNING]);
             };
@@ -291,14 +295,22 @@ impl EchoLocator {
         }
         // Beams may have the same echo from several places: the tracks tell them apart.
         let time_s = self.clock.middle_s([self.first_held, frame]);
-        let predictions = self.tracker.confirmed().map(|track| track.predict(time_s));
-        self.detector.estimator_mut().expect(predictions);
-        let Some(found) = self.detector.take_in(&sent, left_part) else { return self.report_no_track(frame) };
+        self.detector.estimator_mut().expect(self.tracker.expectations(time_s));
+        let Some(found) = self.detector.take_in(&sent, left_part) else {
+            if let Some(remover) = &mut self.remover {
+                remover.learn(&[], false);
+            }
+            return self.report_no_track(frame);
+        };
         self.snapshot.offer(frame, |held| held.fill(&sent, found));
         let mut estimates = [Estimate::LEARNING; MAX_TARGETS];
         let count = found.len().min(MAX_TARGETS);
         estimates[..count].copy_from_slice(&found[..count]);
         self.conclude([self.first_held, frame], &estimates[..count]);
+        if let Some(remover) = &mut self.remover {
+            let misses_one = self.tracker.confirmed().any(|track| track.since_hit_s() > 0.0);
+            remover.learn(&self.fixes, misses_one);
+        }
     }
 
     /// Gives up on the frames that wait for others.

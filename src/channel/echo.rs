@@ -16,7 +16,7 @@ use super::path::{Course, Path, StationaryPath};
 use super::{MAX_ANTENNAS, Noise, RECEIVE_LAG};
 use crate::array::{ElementErrors, direction_rad, distance_m, path_rate_m_s};
 use crate::dsp::FILTER_LATENCY;
-use crate::scene::{MAX_PATH_M, Point, SPEED_OF_LIGHT_M_S, Target};
+use crate::scene::{MAX_PATH_M, Point, ReceiverClock, SPEED_OF_LIGHT_M_S, Target};
 
 /// One target of a simulated world.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,8 +50,8 @@ pub struct EchoPathSettings {
     pub stationary: Vec<StationaryPath>,
     /// Whether ψ is drawn at all, and fresh in each frame.
     pub phase: PhaseDraw,
-    /// σ_Δ.
-    pub timing_error_std_s: f64,
+    /// What Δτ follows from.
+    pub clock: ReceiverClock,
     /// One Δτ for the run instead of one per frame.
     pub hold_timing_error: bool,
     /// Samples after a frame's start at which its Δτ and ψ take over.
@@ -143,8 +143,9 @@ fn check_in_front(key: &str, point: Point, transmitter: Point, receiver: Point) 
 }
 
 /// Longest delay that is simulated, in samples, [`RECEIVE_LAG`] included.
-pub(super) fn longest_delay(sample_rate_hz: f64, timing_error_std_s: f64) -> usize {
-    let longest = RECEIVE_LAG as f64 + (MAX_PATH_M / SPEED_OF_LIGHT_M_S + 8.0 * timing_error_std_s) * sample_rate_hz;
+pub(super) fn longest_delay(sample_rate_hz: f64, clock: ReceiverClock) -> usize {
+    let late_s = 8.0 * clock.simulated_std_s();
+    let longest = RECEIVE_LAG as f64 + (MAX_PATH_M / SPEED_OF_LIGHT_M_S + late_s) * sample_rate_hz;
     longest.ceil() as usize + 2
 }
 
@@ -188,7 +189,7 @@ impl EchoPath {
         for target in &settings.targets {
             check_simulated_target(target.position_m, settings.transmitter, settings.receiver)?;
         }
-        let longest = longest_delay(settings.sample_rate_hz, settings.timing_error_std_s);
+        let longest = longest_delay(settings.sample_rate_hz, settings.clock);
         let path = || Path::new(&settings.errors, settings.spacing_wavelengths, longest, chunk);
         let reflectors = settings.targets.iter().map(|target| Reflector {
             origin: target.position_m,
@@ -232,7 +233,7 @@ impl EchoPath {
     pub fn begin_frame(&mut self, number: u64, time: u64, seconds: f64) {
         let settings = &self.settings;
         let normal: f64 = StandardNormal.sample(&mut draw(settings, settings.hold_timing_error, 0x7e, number));
-        let timing_error_s = settings.timing_error_std_s * normal;
+        let timing_error_s = settings.clock.error_s(normal);
         for (salt, reflector) in (0..).map(target_salt).zip(&mut self.reflectors) {
             let phase_rad = match settings.phase {
                 PhaseDraw::Zero => 0.0,
@@ -373,7 +374,7 @@ mod tests {
             sample_rate_hz: 200e6,
             stationary: Vec::new(),
             phase: PhaseDraw::PerFrame,
-            timing_error_std_s: 100e-9,
+            clock: ReceiverClock { std_s: 100e-9, most_s: 400e-9 },
             hold_timing_error: false,
             switch_samples: 512,
             lags: [0, 0],

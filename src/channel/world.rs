@@ -92,7 +92,7 @@ impl World {
             .map(|receiver| path_samples(delay_s(scene, receiver) * rate_hz))
             .max()
             .unwrap_or(0);
-        let paths = flush_samples(direct).max(longest_delay(rate_hz, scene.channel.timing_error_std_s) + FILTER_TAPS);
+        let paths = flush_samples(direct).max(longest_delay(rate_hz, scene.receiver_clock()) + FILTER_TAPS);
         let receivers = scene.receivers();
         let lags =
             receivers.iter().map(|receiver| Impairments::of_receiver(scene, &receiver.id, receiver.antennas, 0).lag());
@@ -308,7 +308,7 @@ fn echo_settings(
         sample_rate_hz: scene.sample_rate_hz(),
         stationary: stationary_paths(scene, receiver),
         phase,
-        timing_error_std_s: scene.channel.timing_error_std_s,
+        clock: scene.receiver_clock(),
         hold_timing_error: scene.channel.timing_error_hold == TimingErrorHold::Run,
         switch_samples: preamble * scene.waveform.samples_per_symbol,
         lags: [0, 0],

@@ -43,6 +43,9 @@ struct SamplingArguments {
     /// must say (timing_error_hold = "run", reflection_phase = "random-per-run").
     #[arg(long, default_value_t = 1)]
     frames: usize,
+    /// Let each frame have a sounding, as every 64th of a run has: it tells directions apart that the beams confuse.
+    #[arg(long)]
+    sounded: bool,
     /// Let the receiver estimate the Doppler shift, as it must where targets move.
     #[arg(long)]
     moving: bool,
@@ -52,8 +55,8 @@ struct SamplingArguments {
 }
 
 impl From<SamplingArguments> for Sampling {
-    fn from(SamplingArguments { trials, frames, moving, seed }: SamplingArguments) -> Self {
-        Self { trials, frames, moving, seed }
+    fn from(SamplingArguments { trials, frames, sounded, moving, seed }: SamplingArguments) -> Self {
+        Self { trials, frames, moving, sounded, seed }
     }
 }
 

@@ -14,14 +14,16 @@ use crate::sensing::Track;
 /// The sensing receiver's tracks, as far as they may be used.
 #[derive(Debug)]
 pub(super) struct Follower {
-    /// Frames from plan to plan.
-    pub every_frames: u64,
+    /// Frames from plan to plan; absent where beams do not follow, and tracks only tell what is believed wrongly.
+    pub every_frames: Option<u64>,
     /// Tracks by frame that came in and whose time has not come.
     waiting: VecDeque<(u64, Vec<Track>)>,
     /// The tracks of a frame of which more are to come.
     gathered: Vec<Track>,
     /// The newest that may be used, the one with most fixes first.
     tracks: Vec<Track>,
+    /// The frame that they are of.
+    tracked: Option<u64>,
     /// Frames below this one have come in.
     pub seen: u64,
     /// The believed targets.
@@ -46,12 +48,13 @@ struct Followed {
 impl Follower {
     /// For these targets by their places among the scene's, each where it is first believed to be; with a plan every so
     /// many frames.
-    pub fn new(every_frames: u64, targets: impl Iterator<Item = (usize, Point)>) -> Self {
+    pub fn new(every_frames: Option<u64>, targets: impl Iterator<Item = (usize, Point)>) -> Self {
         Self {
             every_frames,
             waiting: VecDeque::new(),
             gathered: Vec::new(),
             tracks: Vec::new(),
+            tracked: None,
             seen: 0,
             targets: targets.map(|(index, place)| Followed { index, place, track: None }).collect(),
             busy: Duration::ZERO,
@@ -71,8 +74,19 @@ impl Follower {
     /// Lets the tracks of the frames below `end` be used: those are in whatever the timing of threads.
     pub fn advance(&mut self, end: u64) {
         while self.waiting.front().is_some_and(|(frame, _)| *frame < end) {
-            self.tracks = self.waiting.pop_front().map(|(_, tracks)| tracks).unwrap_or_default();
+            if let Some((frame, tracks)) = self.waiting.pop_front() {
+                (self.tracked, self.tracks) = (Some(frame), tracks);
+            }
         }
+    }
+
+    /// Believed targets with their tracks, as far as those had fixes within the last `seconds`, and the frame that they are of.
+    pub fn seen_lately(&mut self, seconds: f64) -> Option<(u64, Vec<(usize, Track)>)> {
+        let all = self.tracks.clone();
+        self.tracks.retain(|track| track.since_hit_s() <= seconds);
+        let assigned = self.assigned();
+        self.tracks = all;
+        Some((self.tracked?, assigned))
     }
 
     /// The track of every believed target that has one, by the target's place among the scene's.

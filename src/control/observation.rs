@@ -8,6 +8,7 @@ use num_complex::Complex32;
 use super::Command;
 use crate::modem::frame::BLOCKS;
 use crate::scene::{Point, decibel};
+use crate::sensing::TrackEcho;
 use crate::stream::{Plan, PlanBoard};
 
 /// Something that an optimizer learns between two plans.
@@ -33,6 +34,22 @@ pub enum Observation<'a> {
         position_m: Point,
         /// Covariance of the position in m².
         covariance_m2: Matrix2<f64>,
+    },
+    /// Where a track sees a believed target although nobody asked the beams to follow it: what is believed may be wrong.
+    Seen {
+        /// Its place among the believed targets.
+        index: usize,
+        /// Position in metres.
+        position_m: Point,
+        /// Covariance of the position in m².
+        covariance_m2: Matrix2<f64>,
+    },
+    /// What a believed target's echoes show in the mean.
+    Echo {
+        /// Its place among the believed targets.
+        index: usize,
+        /// By its track.
+        echo: &'a TrackEcho,
     },
     /// What the served receiver made of the frames that were sent under a plan.
     Link {

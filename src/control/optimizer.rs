@@ -35,6 +35,8 @@ impl Optimizer for Planner {
             Observation::Command(command) => return self.apply(command),
             Observation::Sounding { frame, gains, amplitude } => self.sound(frame, gains, amplitude),
             Observation::Target { index, position_m, covariance_m2 } => self.expect(index, position_m, covariance_m2),
+            Observation::Seen { index, position_m, covariance_m2 } => self.see(index, position_m, covariance_m2),
+            Observation::Echo { index, echo } => self.hear(index, echo),
             Observation::Link { plan, seen } => self.see_link(plan, &seen),
         }
         Ok(())

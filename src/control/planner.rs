@@ -11,7 +11,7 @@ use super::Command;
 use super::believed_channel::BelievedChannel;
 use super::observation::LinkSeen;
 use super::outer_loop::OuterLoop;
-use crate::array::Beams;
+use crate::array::{Beams, distance_m};
 use crate::coding::{self, BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockErrorLaw};
 use crate::modem::frame::HeaderLength;
 use crate::optimize::{
@@ -20,6 +20,7 @@ use crate::optimize::{
 };
 use crate::scene::{Point, Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
+use crate::sensing::TrackEcho;
 use crate::stream::{LinkBelief, PictureBudget, Plan};
 use crate::{Error, Result};
 
@@ -29,6 +30,17 @@ const SPREAD_DEVIATIONS: f64 = 2.0;
 const TIGHTENINGS: usize = 3;
 /// How much further than asked it is tightened, so that the next place mostly needs one solution only.
 const SHARE_RESERVE: f64 = 0.99;
+
+/// A place seen is another than the one believed in from this part of its range on, ...
+const MOVED_PART: f64 = 5e-3;
+/// ... or from this on where the bound there is so many times the threshold, ...
+const MOVED_PART_MISSED: f64 = 1e-3;
+const MISSED_PART: f64 = 1.005;
+/// ... and by so many deviations of what is seen.
+const SEEN_DEVIATIONS: f64 = 3.0;
+/// A reflection, and noise, are others from so many decibels on.
+const HEARD_DB: f64 = 0.1;
+const HEARD_NOISE_DB: f64 = 0.15;
 
 /// Everything that a plan follows from.
 #[derive(Clone)]
@@ -53,6 +65,9 @@ pub struct Planner {
     outer_loop: OuterLoop,
     /// Frames below this one were seen by the receiver.
     seen_until: u64,
+    /// The last plan's beams, and whether echoes have shown since then that it was made for other targets or noise.
+    beams: Option<Beams>,
+    is_stale: bool,
     /// Time that a solution may take; without it every solution is exact and depends on nothing but its inputs.
     pub time_limit: Option<Duration>,
 }
@@ -95,6 +110,8 @@ impl Planner {
             warm: None,
             codes: HashMap::new(),
             seen_until: 0,
+            beams: None,
+            is_stale: false,
             outer_loop: OuterLoop::new(BlockErrorLaw::from_scene(scene).margin_db()),
             time_limit: None,
             models,
@@ -163,6 +180,48 @@ impl Planner {
         }
     }
 
+    /// Takes in where a track sees the scene's target `index`: another place than the one believed in takes its place, where it
+    /// is clearly another, or the last plan's beams miss the threshold there.
+    pub fn see(&mut self, index: usize, position: Point, covariance_m2: Matrix2<f64>) {
+        let [from, to] = [self.scene.geometry.transmitter, self.scene.geometry.sensing_receiver];
+        let range_m = distance_m(from, position).min(distance_m(to, position));
+        let Some(belief) = self.beliefs.iter_mut().find(|belief| belief.index == index) else { return };
+        let apart_m = distance_m(position, belief.target.position);
+        let spread_m = covariance_m2.trace().max(0.0).sqrt();
+        let target = BelievedTarget { position, ..belief.target };
+        let missed = self.beams.as_ref().is_some_and(|beams| {
+            let model = BoundModel::of_target(&self.scene, &target, self.scene.waveform.frame_symbols);
+            let trace_m2 = model.of_beams(beams).trace_m2().unwrap_or(f64::INFINITY);
+            trace_m2 > MISSED_PART * self.scene.constraints.hcrb_max_m2
+        });
+        let least_m = range_m * if missed { MOVED_PART_MISSED } else { MOVED_PART };
+        if apart_m > least_m + SEEN_DEVIATIONS * spread_m {
+            (belief.target.position, belief.spread) = (position, Some(covariance_m2));
+            self.is_stale = true;
+        }
+    }
+
+    /// Takes in what the echoes of the scene's target `index` show: its reflection and the noise beside it take the place of
+    /// what was believed, where they are clearly others.
+    pub fn hear(&mut self, index: usize, echo: &TrackEcho) {
+        let Some(belief) = self.beliefs.iter_mut().find(|belief| belief.index == index) else { return };
+        if let Some(measured) = echo.reflection_coefficient() {
+            let off_db = 20.0 * (measured / belief.target.reflection_coefficient).log10();
+            let unsure_db = 20.0 / std::f64::consts::LN_10 * SEEN_DEVIATIONS * echo.reflection_part();
+            if off_db.abs() > HEARD_DB + unsure_db {
+                belief.target.reflection_coefficient = measured;
+                self.is_stale = true;
+            }
+        }
+        if let Some(measured_w) = echo.noise_power_w() {
+            let believed_dbm = &mut self.scene.channel.sensing_noise_dbm;
+            if (w_to_dbm(measured_w) - *believed_dbm).abs() > HEARD_NOISE_DB {
+                *believed_dbm = w_to_dbm(measured_w);
+                self.is_stale = true;
+            }
+        }
+    }
+
     /// Takes in the sounding of a frame: per-antenna gains at transmit amplitude `amplitude`.
     pub fn sound(&mut self, frame: u64, gains: &[Complex32], amplitude: f64) {
         self.channel.sound(frame, gains, amplitude);
@@ -189,8 +248,11 @@ impl Planner {
         decibel(Problem::for_targets(&self.scene, self.channel.at(frame), &targets).sinr(beams).max(f64::MIN_POSITIVE))
     }
 
-    /// Whether the newest plan is off what is known of the link now.
+    /// Whether the newest plan is off what is known of the link and of the echoes now.
     pub fn wants_plan(&self, newest: &Plan) -> bool {
+        if self.is_stale {
+            return true;
+        }
         let now_db = self.predicted_db(&newest.beams, self.seen_until) + self.outer_loop.offset_db;
         self.outer_loop.wants_plan(newest.link.snr_margin_db, now_db - decibel(newest.predicted_sinr))
     }
@@ -232,6 +294,7 @@ impl Planner {
                 solution.beams
             }
         };
+        (self.beams, self.is_stale) = (Some(beams.clone()), false);
         let hcrb_trace_m2 = problem.hcrb_trace_m2(&beams).ok();
         if self.weights.is_some() && hcrb_trace_m2.is_none_or(|trace| trace > problem.hcrb_max_m2() * (1.0 + 1e-6)) {
             reasons.push("the weights miss hcrb_max_m2".into());

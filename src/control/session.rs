@@ -30,6 +30,11 @@ pub const DECISION_FRAMES: u64 = 32;
 /// Frames after a sounded one at which a feedback that did not come is given up.
 const FEEDBACK_FRAMES: u64 = 12;
 
+/// Frames without a fix after which a track says nothing of what is believed.
+const SEEN_FRAMES: f64 = 16.0;
+/// Frames after a command that tells a target's place in which tracks may still be of the place before.
+const TOLD_FRAMES: u64 = 16;
+
 /// Commands that may wait for their frames.
 const MOST_SCHEDULED: usize = 4096;
 
@@ -145,6 +150,8 @@ pub struct Session {
     watch: Watch,
     /// Whether the last plan that the link asked for could not be met.
     link_refused: bool,
+    /// The frame of the last command that told where a target is.
+    target_told: Option<u64>,
     log: FirstLast<Retune>,
     /// How many changes of plan there were, for whoever asks while it runs.
     retunes: Arc<AtomicU64>,
@@ -189,6 +196,7 @@ impl Session {
             follower: None,
             watch: Watch::default(),
             link_refused: false,
+            target_told: None,
             log: FirstLast::default(),
             retunes: Arc::default(),
             decisions: Arc::default(),
@@ -218,8 +226,8 @@ impl Session {
         self.log.push(retune);
     }
 
-    /// Lets the beams follow the track, with a new plan every so many frames.
-    pub fn follow(&mut self, every_frames: u64) {
+    /// Lets the beams follow the track, with a new plan every so many frames; without, tracks only tell what is believed wrongly.
+    pub fn follow(&mut self, every_frames: Option<u64>) {
         let believed = self.scene.targets().into_iter().enumerate().filter(|(_, target)| target.believed);
         self.follower = Some(Follower::new(every_frames, believed.map(|(index, target)| (index, target.position_m))));
     }
@@ -291,7 +299,7 @@ impl Session {
     }
 
     fn ended(self, took: Duration) -> SessionLog {
-        let follow = self.follower.map(|follower| {
+        let follow = self.follower.filter(|follower| follower.every_frames.is_some()).map(|follower| {
             let retunes = follower.report.retunes as f64;
             FollowReport {
                 retunes_per_s: retunes / took.as_secs_f64().max(1e-9),
@@ -354,8 +362,13 @@ impl Session {
             drop(self.optimizer.observe(Observation::Link { plan, seen: *seen }));
         }
         let sounded = sounded.filter(|_| !self.holds_beams);
-        if sounded.is_none() && seen.is_some() && self.optimizer.wants_plan(&self.plans.newest()) {
-            let retune = self.retune(boundary, "link");
+        if let Some(follower) = &mut self.follower {
+            follower.advance(boundary.saturating_sub(DECISION_FRAMES));
+        }
+        let measured = !self.holds_beams && self.observe_echoes(boundary);
+        let told = seen.is_some() || measured;
+        if sounded.is_none() && told && self.optimizer.wants_plan(&self.plans.newest()) {
+            let retune = self.retune(boundary, if measured { "echo" } else { "link" });
             // What cannot be met is asked for again and again; it is said once.
             if retune.feasible || !std::mem::replace(&mut self.link_refused, true) {
                 self.link_refused = !retune.feasible;
@@ -384,9 +397,6 @@ impl Session {
             drop(answered);
             self.note(retune, Some(&command));
         }
-        if let Some(follower) = &mut self.follower {
-            follower.advance(boundary.saturating_sub(DECISION_FRAMES));
-        }
         for frame in boundary..boundary + DECISION_FRAMES {
             let due = self.scheduled.partition_point(|(at, _)| *at <= frame);
             let now: Vec<_> = self.scheduled.drain(..due).collect();
@@ -398,10 +408,31 @@ impl Session {
         }
     }
 
+    /// Tells the optimizer what the believed targets' echoes show, and where they are if beams do not follow them anyway; says
+    /// whether it wants another plan now.
+    fn observe_echoes(&mut self, boundary: u64) -> bool {
+        let Some(follower) = &mut self.follower else { return false };
+        let follows = follower.every_frames.is_some();
+        let lately_s = SEEN_FRAMES * self.clock.frame_s();
+        let Some((frame, seen)) = follower.seen_lately(lately_s) else { return false };
+        // A place that was told is right until frames sent after it say otherwise.
+        let is_after = self.target_told.is_none_or(|told| frame >= told + TOLD_FRAMES);
+        for (index, track) in &seen {
+            drop(self.optimizer.observe(Observation::Echo { index: *index, echo: track.echo() }));
+            let (position_m, covariance_m2) = track.predict(self.clock.start_s(boundary + DECISION_FRAMES / 2));
+            let geometry = &self.scene.geometry;
+            let can_be = check_target(position_m, geometry.transmitter, geometry.sensing_receiver).is_ok();
+            if !follows && is_after && can_be {
+                drop(self.optimizer.observe(Observation::Seen { index: *index, position_m, covariance_m2 }));
+            }
+        }
+        !seen.is_empty() && self.optimizer.wants_plan(&self.plans.newest())
+    }
+
     /// Points the beams of the frames from `frame` on at where the tracks foresee the targets.
     fn follow_tracks(&mut self, frame: u64) {
         let Some(follower) = &mut self.follower else { return };
-        if !frame.is_multiple_of(follower.every_frames) {
+        if !follower.every_frames.is_some_and(|every| frame.is_multiple_of(every)) {
             return;
         }
         let assigned = follower.assigned();
@@ -456,6 +487,9 @@ impl Session {
                 return refused(what);
             }
             self.power_w = dbm_to_w(*power_dbm);
+        }
+        if matches!(command, Command::Target { .. }) {
+            self.target_told = Some(frame);
         }
         let retune = match self.optimizer.observe(Observation::Command(command)) {
             Ok(()) => self.retune(frame, &command.key()),

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::decibel;
 use crate::array::Beams;
 use crate::coding::BlockErrorLaw;
+use crate::modem::frame::{HeaderLength, Layout, SOUNDING_PERIOD};
 use crate::optimize::{
-    Alternation, BelievedTarget, BlockErrorModel, Effort, Problem, RateLimits, SourceModel, WarmStart, alternate,
-    approximate_choice, block_error_rate, channel_vector, select_rate, zero_forcing,
+    Alternation, Ambiguity, BelievedTarget, BlockErrorModel, Effort, Problem, RateLimits, SourceModel, WarmStart,
+    alternate, approximate_choice, block_error_rate, channel_vector, select_rate, zero_forcing,
 };
 use crate::scene::Scene;
 use crate::semantic::Bank;
@@ -89,6 +90,9 @@ pub fn solve(scene: &Scene, request: &Request<'_>) -> (Value, WarmStart) {
     let models: Vec<_> =
         bank.planned(scene.model.metric.name()).iter().map(|model| model.source_model(PIXELS)).collect();
     let rates = rates(scene, method, &models, sinr);
+    let ambiguity = Ambiguity::of(scene, &BelievedTarget::of_scene(scene)[0], &found.beams);
+    // Without rivals nothing needs to be told apart.
+    let price_db = if ambiguity.directions_rad.is_empty() { 0.0 } else { sounding_price_db(scene) };
     let finite = |value: f64| value.is_finite().then_some(value);
     let pairs = |beam: &DVector<Complex64>| beam.iter().map(|z| [z.re, z.im]).collect::<Vec<_>>();
     let report = json!({
@@ -102,6 +106,9 @@ pub fn solve(scene: &Scene, request: &Request<'_>) -> (Value, WarmStart) {
         "smallest_hcrb_trace_m2": finite(found.smallest_hcrb_trace_m2),
         "upper_bound_sinr_db": decibel(found.upper_bound_sinr),
         "gap_db": (found.feasible && least_sinr.is_none()).then(|| decibel(found.upper_bound_sinr / sinr)),
+        "ambiguous_directions_rad": ambiguity.directions_rad,
+        "wrong_root_probability": ambiguity.wrong_probability,
+        "ambiguity_price_db": price_db,
         "w_c": pairs(&found.beams.w_c),
         "w_0": pairs(&found.beams.w_0),
         "iterations": found.iterations,
@@ -115,6 +122,15 @@ pub fn solve(scene: &Scene, request: &Request<'_>) -> (Value, WarmStart) {
         "predicted_mse": rates.as_ref().map(|rates| rates.predicted_mse),
     });
     (report, found.warm)
+}
+
+/// What soundings cost the link, as a loss of SINR of the same airtime, in dB: they tell all directions apart, and beams stay the
+/// best ones.
+pub fn sounding_price_db(scene: &Scene) -> f64 {
+    let length = HeaderLength::Short;
+    let sounding = Layout::with_sounding(scene.array.transmit_antennas, length).sounding as f64;
+    let all = SOUNDING_PERIOD as f64 * Layout::plain(length).symbols() as f64 + sounding;
+    -10.0 * (1.0 - sounding / all).log10()
 }
 
 /// Source model and channel rate for given beams.
@@ -187,4 +203,17 @@ fn find(scene: &Scene, request: &Request<'_>, problem: &Problem, begin: Instant)
     }
     found.solve_time_s = begin.elapsed().as_secs_f64();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn soundings_cost_hundredths_of_a_db() {
+        let mut scene = Scene::paper();
+        assert!((sounding_price_db(&scene) - 0.0114).abs() < 2e-4, "{}", sounding_price_db(&scene));
+        scene.array.transmit_antennas = 16;
+        assert!((sounding_price_db(&scene) - 0.0452).abs() < 1e-3, "{}", sounding_price_db(&scene));
+    }
 }

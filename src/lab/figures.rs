@@ -6,7 +6,11 @@ use super::{code_figures, similarity};
 use crate::Result;
 use crate::array::direction_rad;
 use crate::coding::BlockErrorLaw;
-use crate::optimize::{Effort, Problem, RateLimits, SourceModel, channel_vector, select_rate, zero_forcing};
+use crate::modem::frame::{HeaderLength, Layout, SOUNDING_GUARD};
+use crate::optimize::{
+    BelievedTarget, Effort, Problem, RateLimits, SourceModel, channel_vector, nats_by_beams, nats_by_sounding,
+    select_rate, zero_forcing,
+};
 use crate::plot::patterns::beam_patterns;
 use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::scene::{Frequencies, Model, Reflectivity, Scene, decibel};
@@ -17,11 +21,15 @@ const PIXELS: usize = 256 * 256;
 /// What stands for no timing error: 3 µm of path.
 const NO_TIMING_ERROR_S: f64 = 1e-14;
 
+/// What is drawn of log-likelihood ratios.
+const LEAST_NATS: f64 = 0.1;
+const MOST_NATS: f64 = 1e8;
+
 /// All of them by file name, starting from a scene; Fig. 3 sends these pictures.
 ///
 /// # Errors
 /// Where a picture cannot be encoded.
-pub fn charts(scene: &Scene, pictures: &[RgbImage]) -> Result<[(&'static str, Chart); 8]> {
+pub fn charts(scene: &Scene, pictures: &[RgbImage]) -> Result<[(&'static str, Chart); 9]> {
     let bank = Bank::shipped();
     let models: Vec<_> = bank.planned("mse").iter().map(|model| model.source_model(PIXELS)).collect();
     let [over_power, over_ratio] = similarity::charts(scene, &bank, pictures)?;
@@ -31,6 +39,7 @@ pub fn charts(scene: &Scene, pictures: &[RgbImage]) -> Result<[(&'static str, Ch
         over_ratio,
         ("fig4-hcrb", bound_over_power(scene, &models)),
         ("trade-off", trade_off(scene)),
+        ("ambiguity", ambiguity(scene)),
         ("beam-patterns", patterns(scene)),
         ("block-errors", code_figures::block_errors()),
         ("code-gap", code_figures::gap()),
@@ -89,7 +98,10 @@ fn bound_over_power(scene: &Scene, models: &[SourceModel]) -> Chart {
             let rival = |power_dbm: f64| {
                 let scene = at(power_dbm);
                 let problem = Problem::from_scene(&scene);
-                problem.hcrb_trace_m2(&zero_forcing(&scene, &problem)).unwrap_or(f64::NAN)
+                let beams = zero_forcing(&scene, &problem);
+                // Where no model's rate fits the SINR there is no such scheme.
+                let has_rate = problem.sinr(&beams) >= needed;
+                if has_rate { problem.hcrb_trace_m2(&beams).unwrap_or(f64::NAN) } else { f64::NAN }
             };
             for (kind, name, bound) in
                 [(0, "ours", &ours as &dyn Fn(f64) -> f64), (1, "WF–ZF", &rival as &dyn Fn(f64) -> f64)]
@@ -151,6 +163,46 @@ fn trade_off(scene: &Scene) -> Chart {
         y_label: "SINR, dB".into(),
         x_log: true,
         y_log: false,
+        legend: Corner::LowerRight,
+        series,
+    }
+}
+
+/// Directions that one frame does not tell from the target's: by how many nats each is less likely, by the beams of the optimum
+/// and by a sounding, for three numbers of transmit antennas.
+fn ambiguity(scene: &Scene) -> Chart {
+    let angles: Vec<f64> = steps(-90.0, 90.0, 0.05).collect();
+    let sines: Vec<f64> = angles.iter().map(|angle| angle.to_radians().sin()).collect();
+    let mut series = Vec::new();
+    for (colour, antennas) in [4, 8, 16].into_iter().enumerate() {
+        let mut scene = scene.clone();
+        scene.array.transmit_antennas = antennas;
+        let problem = Problem::from_scene(&scene);
+        let solution = problem.solve();
+        // Twice the smallest bound, where the scene's cannot be met.
+        let most_m2 = problem.hcrb_max_m2().max(2.0 * solution.smallest_hcrb_trace_m2);
+        let beams = problem.with_hcrb_max_m2(most_m2).solve().beams;
+        let target = BelievedTarget::of_scene(&scene)[0];
+        let (_, slot) = Layout::with_sounding(antennas, HeaderLength::Short).sounding_slot(0, antennas);
+        for (name, stroke, nats) in [
+            ("a frame", Stroke::Solid, nats_by_beams(&scene, &target, &beams, &sines)),
+            ("a sounding", Stroke::Dashed, nats_by_sounding(&scene, &target, slot - 2 * SOUNDING_GUARD, &sines)),
+        ] {
+            let points = angles.iter().zip(nats).map(|(angle, nats)| (*angle, nats.clamp(LEAST_NATS, MOST_NATS)));
+            series.push(Series {
+                name: format!("{name}, {antennas} antennas"),
+                points: points.collect(),
+                stroke,
+                colour,
+            });
+        }
+    }
+    Chart {
+        title: "What tells a departure direction from the target's".into(),
+        x_label: "departure direction, °".into(),
+        y_label: "log-likelihood ratio, nats".into(),
+        x_log: false,
+        y_log: true,
         legend: Corner::LowerRight,
         series,
     }

@@ -24,6 +24,8 @@ pub struct Sampling {
     pub frames: usize,
     /// Let the receiver estimate the Doppler shift, as it must where targets move.
     pub moving: bool,
+    /// Whether each frame has a sounding.
+    pub sounded: bool,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -113,6 +115,9 @@ pub fn check(scene: &Scene, sampling: Sampling) -> std::result::Result<(), Strin
     if sampling.trials == 0 {
         return Err("--trials = 0 says nothing; accepted: 1 or more".into());
     }
+    if sampling.sounded && sampling.frames > 1 {
+        return Err(format!("--sounded with --frames = {}; accepted: 1", sampling.frames));
+    }
     scene.check_air()?;
     if let Some(clutter) = scene.clutter.first() {
         return Err(format!(
@@ -133,7 +138,10 @@ pub fn check(scene: &Scene, sampling: Sampling) -> std::result::Result<(), Strin
 /// The trials, and the receiver that works on them.
 pub fn trials(scene: &Scene, beams: &Beams, sampling: Sampling) -> Result<(Trials, CoherentEstimator)> {
     let config = SensingConfig { moving: sampling.moving, ..SensingConfig::from_scene(scene) };
-    let source = Trials::new(scene, &config, beams, sampling.seed)?;
+    let source = match sampling.sounded {
+        true => Trials::sounded(scene, &config, beams, sampling.seed)?,
+        false => Trials::new(scene, &config, beams, sampling.seed)?,
+    };
     let window = Trials::window_samples(&config);
     let frames = CoherentFrames::of_scene(scene, sampling.frames)?;
     Ok((source, CoherentEstimator::new(config, window, frames)?))
@@ -288,6 +296,7 @@ pub fn report(study: &Study, sampling: Sampling) -> Value {
         "path_rate_normalised_error": of_rate(sums.rate_errors[1]),
         "trials": sampling.trials,
         "frames": sampling.frames,
+        "sounded": sampling.sounded,
         "median_time_per_frame_s": sums.median_time_s,
     })
 }
@@ -327,7 +336,7 @@ mod tests {
         let entry = "[[impairment]]\nat = \"sensing-receiver\"\nkind = \"phase-noise\"\nrms_deg = 2.0\n";
         for scene in [Scene::paper(), Scene::from_toml(&format!("{PAPER_TOML}\n{entry}"), "noisy").unwrap()] {
             let beams = Problem::from_scene(&scene).solve().beams;
-            let sampling = Sampling { trials: 2 * CHUNK + 100, frames: 1, moving: false, seed: 3 };
+            let sampling = Sampling { trials: 2 * CHUNK + 100, frames: 1, moving: false, sounded: false, seed: 3 };
             let mut whole = report(&study(&scene, &beams, sampling).unwrap(), sampling);
             let parts = [2, 1, 3].map(|index| {
                 let part = part(&scene, &beams, sampling, Shard::new(index, 3).unwrap()).unwrap();

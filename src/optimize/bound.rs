@@ -22,6 +22,9 @@ const TEST_ORDER: [usize; 5] = [3, 4, 2, 1, 0];
 /// Smallest share of a parameter's information that must be its own.
 const SINGULAR: f64 = 1e-12;
 
+/// A clock that is known exactly is known to that.
+const KNOWN_CLOCK_S: f64 = 1e-14;
+
 /// The information as a linear function of the moments, in one gauge of the nuisance parameters.
 #[derive(Debug, Clone)]
 struct Form {
@@ -100,7 +103,7 @@ impl BoundModel {
                 [-phi.sin() / back, phi.cos() / back],
                 [theta.cos() + phi.cos(), theta.sin() + phi.sin()],
             ],
-            prior: (SPEED_OF_LIGHT_M_S * scene.channel.timing_error_std_s).powi(-2),
+            prior: (SPEED_OF_LIGHT_M_S * scene.channel.timing_error_std_s.max(KNOWN_CLOCK_S)).powi(-2),
         }
     }
 

@@ -10,6 +10,7 @@
 //! | P_T | power budget, in W |
 
 mod alternating;
+mod ambiguity;
 mod barrier;
 mod baseline;
 mod beams;
@@ -31,6 +32,7 @@ mod together;
 mod together_tests;
 
 pub use alternating::{Alternated, Alternation, alternate};
+pub use ambiguity::{Ambiguity, nats_by_beams, nats_by_sounding};
 pub use baseline::zero_forcing;
 pub use beams::{BelievedTarget, Effort, Problem, Solution, WarmStart, channel_vector};
 pub use bound::{BoundModel, FisherInformation, Unidentifiable};

@@ -12,6 +12,7 @@ pub mod keys;
 mod list_tests;
 mod nodes;
 
+pub use air::ReceiverClock;
 pub use check::{MAX_PATH_M, SEARCH_SYMBOLS};
 
 use serde::{Deserialize, Serialize};

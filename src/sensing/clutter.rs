@@ -9,17 +9,23 @@
 //! A frame is cleaned by what the frames before it taught, and learned from afterwards: its own noise and target are
 //! not fitted away.
 //!
-//! Phase and timing must hold over the frames. A target that moves turns through all phases and is averaged out where
-//! the frames cover many turns: at v m/s they should span many times λ/(2v), and the turn from one to the next should
-//! not be a whole one. New beams mean learning anew.
+//! Timing must hold over the frames, and phase but for what all rows share: a frame's phase and gain against what was learned
+//! are found and taken out. A target that moves turns through all phases and is averaged out where the frames cover many
+//! turns: at v m/s they should span many times λ/(2v), and the turn from one to the next should not be a whole one. A
+//! target that is seen is taken out of what is learned from ([`StationaryEchoes::leave_out`]): it may rest.
+//!
+//! What beams show of the background is W g, W being the two beams and g the responses of the single antennas. What was learned
+//! under beams is the least change of g that explains it, g += W⁺(G − W g), and new beams begin with what g says of
+//! them: where they are near those before, only the difference has to be learned.
 
 use std::sync::Arc;
 
 use num_complex::{Complex32, Complex64};
 use rustfft::{Fft, FftPlanner};
 
-use super::{EchoFrame, Planar, STREAMS, SensingConfig};
-use crate::dsp::{correlate, dispatched, mean_power, smooth_length};
+use super::{EchoFrame, Fix, Planar, STREAMS, SensingConfig};
+use crate::array::Beams;
+use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, dispatched, mean_power, scale_add, smooth_length};
 
 /// Step of the first frames.
 const FIRST_STEP: f32 = 0.5;
@@ -27,6 +33,17 @@ const FIRST_STEP: f32 = 0.5;
 const FIRST_FRAMES: usize = 24;
 /// Part of the spectrum's peak below which a bin is hardly learned: outside the band there is nothing to learn from.
 const FLOOR: f32 = 0.02;
+/// After new beams learning goes on as if there had been so many frames, ...
+const TURNED_FRAMES: usize = 48;
+/// ... and so many of them are not used.
+const TURNING_FRAMES: usize = 8;
+/// A frame's phase and gain are taken out once so many frames were learned from, where they are within this of one ...
+const COMMON_FRAMES: usize = 24;
+const MOST_COMMON: f64 = 0.3;
+/// ... and off it by so many deviations.
+const COMMON_DEVIATIONS: f64 = 5.0;
+/// Part of both beams' power below which one of them shows nothing.
+const NO_BEAM: f64 = 1e-9;
 /// What is left after removal must not look like what was removed: at most this part of its power, ...
 const LEFT_PART: f64 = 1e-3;
 /// ... or no more than noise and a target show by chance, which is 1 in the mean and exponentially distributed.
@@ -50,6 +67,20 @@ pub struct StationaryEchoes {
     step: Vec<Complex32>,
     /// Samples from the window's first on for which the streams were given.
     known: usize,
+    /// Spectra of the single antennas' responses, `[row][antenna][bin]`.
+    antennas: Vec<Complex32>,
+    beams: [Vec<Complex64>; STREAMS],
+    wavenumber: f64,
+    first_lag: isize,
+    sample_period_s: f64,
+    /// A frame's factor beside what was learned.
+    common: Complex32,
+    /// Frames learned from since the beams changed, or the first ones were used.
+    since_turned: usize,
+    has_turned: bool,
+    /// Room for a target's echo.
+    delayed: Vec<Complex32>,
+    section: Vec<Complex32>,
     frames: usize,
     /// Whether what was left of the last frame did not look like what was removed.
     unlike: bool,
@@ -81,16 +112,120 @@ impl StationaryEchoes {
             work: vec![Complex32::default(); length],
             step: vec![Complex32::default(); length],
             known: 0,
+            antennas: vec![Complex32::default(); config.receive_antennas * config.transmit_antennas * length],
+            beams: std::array::from_fn(|_| vec![Complex64::ZERO; config.transmit_antennas]),
+            wavenumber: std::f64::consts::TAU * config.spacing_wavelengths,
+            first_lag,
+            sample_period_s: config.sample_period_s(),
+            common: Complex32::ONE,
+            since_turned: 0,
+            has_turned: false,
+            delayed: vec![Complex32::default(); count],
+            section: vec![Complex32::default(); count + FILTER_TAPS],
             frames: 0,
             unlike: false,
         }
     }
 
-    /// Forgets everything, as new beams demand.
-    pub fn forget(&mut self) {
+    /// Goes over to other beams: what was learned is kept as the antennas', and says what these beams will show. The first beams
+    /// are those that are learned under from then on.
+    pub fn turn_to(&mut self, beams: &Beams) {
+        let new = [&beams.w_c, &beams.w_0];
+        if self.frames > 0 {
+            self.keep();
+        }
+        self.beams.iter_mut().zip(new).for_each(|(own, beam)| own.copy_from_slice(beam.as_slice()));
+        if self.frames > 0 {
+            self.recall();
+            self.frames = self.frames.min(TURNED_FRAMES);
+        }
+        self.since_turned = 0;
+        self.has_turned |= self.frames > 0;
+    }
+
+    /// g += W⁺(G − W g).
+    fn keep(&mut self) {
+        let inner = |a: usize, b: usize| -> Complex64 {
+            self.beams[a].iter().zip(&self.beams[b]).map(|(x, y)| x * y.conj()).sum()
+        };
+        let power = inner(0, 0).re + inner(1, 1).re;
+        let least = NO_BEAM * power;
+        let (c, o, cross) = (inner(0, 0).re + least, inner(1, 1).re + least, inner(0, 1));
+        let determinant = c * o - cross.norm_sqr();
+        if determinant <= NO_BEAM * c * o {
+            return;
+        }
+        let antennas = self.beams[0].len();
+        let (length, rows) = (self.length, self.responses.len() / (STREAMS * self.length));
+        let single = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
+        for row in 0..rows {
+            let own = &mut self.antennas[row * antennas * length..][..antennas * length];
+            let learned = &self.responses[row * STREAMS * length..][..STREAMS * length];
+            for bin in 0..length {
+                // G − W g, and (W Wᴴ)⁻¹ of that.
+                let rest: [Complex64; STREAMS] = std::array::from_fn(|stream| {
+                    let told: Complex64 = self.beams[stream]
+                        .iter()
+                        .enumerate()
+                        .map(|(antenna, weight)| {
+                            let g = own[antenna * length + bin];
+                            weight * Complex64::new(g.re.into(), g.im.into())
+                        })
+                        .sum();
+                    let now = learned[stream * length + bin];
+                    Complex64::new(now.re.into(), now.im.into()) - told
+                });
+                let shares = [
+                    (rest[0] * o - rest[1] * cross) / determinant,
+                    (rest[1] * c - rest[0] * cross.conj()) / determinant,
+                ];
+                for antenna in 0..antennas {
+                    let more = self.beams[0][antenna].conj() * shares[0] + self.beams[1][antenna].conj() * shares[1];
+                    own[antenna * length + bin] += single(more);
+                }
+            }
+        }
+    }
+
+    /// G = W g.
+    fn recall(&mut self) {
+        let antennas = self.beams[0].len();
+        let length = self.length;
         self.responses.fill(Complex32::default());
-        self.power.fill(0.0);
-        self.frames = 0;
+        for (row, responses) in self.responses.chunks_exact_mut(STREAMS * length).enumerate() {
+            for (beam, response) in self.beams.iter().zip(responses.chunks_exact_mut(length)) {
+                for (antenna, weight) in beam.iter().enumerate() {
+                    let own = &self.antennas[(row * antennas + antenna) * length..][..length];
+                    scale_add(Complex32::new(weight.re as f32, weight.im as f32), own, response);
+                }
+            }
+        }
+    }
+
+    /// Takes the echo of a target that was found in the last frame out of what [`Self::remove`] left of it, so that it is not
+    /// learned. `reference` and `window_start` are that frame's.
+    pub fn leave_out(&mut self, fix: &Fix, reference: Planar<'_>, window_start: usize, left: &mut [Complex32]) {
+        let [departure, arrival, _] = fix.measurement.values;
+        let taps = DelayTaps::new(fix.delay_s / self.sample_period_s);
+        let from = window_start as i64 + self.first_lag as i64 - taps.reach_back();
+        let step = Complex64::cis(-self.wavenumber * departure);
+        for stream in 0..STREAMS {
+            let mut phase = Complex64::ONE;
+            let mut response = Complex64::ZERO;
+            for weight in &self.beams[stream] {
+                response += weight * phase;
+                phase *= step;
+            }
+            let row = reference.row(stream);
+            for (to, index) in self.section.iter_mut().zip(from..) {
+                *to = usize::try_from(index).ok().and_then(|index| row.get(index)).copied().unwrap_or_default();
+            }
+            taps.apply(&self.section[..self.count + FILTER_TAPS - 1], &mut self.delayed);
+            for (row, left) in left.chunks_exact_mut(self.count).enumerate() {
+                let gain = fix.reflection * response * Complex64::cis(self.wavenumber * row as f64 * arrival);
+                scale_add(Complex32::new(-gain.re as f32, -gain.im as f32), &self.delayed, left);
+            }
+        }
     }
 
     /// Frames learned from.
@@ -122,20 +257,23 @@ impl StationaryEchoes {
     /// Whether the frame cleaned last may be used: enough was learned before, and what is left does not look like what
     /// was removed, as it would where phase or timing do not hold.
     pub fn is_settled(&self) -> bool {
-        self.frames >= Self::READY_FRAMES && self.unlike
+        let learned = self.frames >= if self.has_turned { TURNED_FRAMES } else { Self::READY_FRAMES };
+        learned && self.unlike && (!self.has_turned || self.since_turned >= TURNING_FRAMES)
     }
 
     /// Writes one frame's echo without what was learned to `left`, [`Self::echo_samples`] a row. The frame's reference
     /// should go on with the next frame's samples as far as there are some.
     pub fn remove(&mut self, frame: &EchoFrame<'_>, left: &mut [Complex32]) {
         self.load(frame.reference, frame.window_start);
+        self.common = self.find_common(frame);
+        let common = self.common;
         let (mut likeness, mut removed, mut rest) = (Complex64::default(), 0.0, 0.0);
         for (row, left) in left.chunks_exact_mut(self.count).enumerate() {
             self.predict(row);
             let predicted = &self.work[self.lags - 1..][..self.count];
             let received = &frame.echo_row(row)[..self.count];
             for ((left, sample), predicted) in left.iter_mut().zip(received).zip(predicted) {
-                *left = sample - predicted;
+                *left = sample - common * predicted;
             }
             likeness += correlate(left, predicted);
             removed += mean_power(predicted) * self.count as f64;
@@ -146,9 +284,40 @@ impl StationaryEchoes {
         self.unlike = likeness.norm_sqr() <= by_chance.max(LEFT_PART * removed * removed);
     }
 
+    /// By what a frame's background differs from what was learned, in all rows alike: a phase and a gain of its own.
+    fn find_common(&mut self, frame: &EchoFrame<'_>) -> Complex32 {
+        if self.frames < COMMON_FRAMES {
+            return Complex32::ONE;
+        }
+        let (mut along, mut removed, mut heard) = (Complex64::ZERO, 0.0, 0.0);
+        let rows = self.responses.len() / (STREAMS * self.length);
+        for row in 0..rows {
+            self.predict(row);
+            let predicted = &self.work[self.lags - 1..][..self.count];
+            let received = &frame.echo_row(row)[..self.count];
+            along += correlate(received, predicted);
+            removed += mean_power(predicted) * self.count as f64;
+            heard += mean_power(received) * self.count as f64;
+        }
+        if removed <= 0.0 {
+            return Complex32::ONE;
+        }
+        let common = along / removed;
+        let rest = (heard - common.norm_sqr() * removed).max(0.0);
+        let deviation = (rest / (rows * self.count) as f64 / removed).sqrt();
+        let off = (common - 1.0).norm();
+        if off > MOST_COMMON || off < COMMON_DEVIATIONS * deviation {
+            return Complex32::ONE;
+        }
+        Complex32::new(common.re as f32, common.im as f32)
+    }
+
     /// Learns from what [`Self::remove`] left of the last frame. Samples for which no stream was given are left out.
     pub fn learn(&mut self, left: &[Complex32]) {
         self.frames += 1;
+        self.since_turned += 1;
+        // What all rows share of a frame is not the background's.
+        let turned = self.common.conj() / self.common.norm_sqr();
         let share = 1.0 / self.frames as f32;
         for (bin, power) in self.power.iter_mut().enumerate() {
             let now: f32 = (0..STREAMS).map(|stream| self.streams[stream * self.length + bin].norm_sqr()).sum();
@@ -164,7 +333,7 @@ impl StationaryEchoes {
             for stream in 0..STREAMS {
                 conjugate_product(&self.work, &self.streams[stream * self.length..][..self.length], &mut self.step);
                 for (step, power) in self.step.iter_mut().zip(&self.power) {
-                    *step *= size / (power + floor);
+                    *step *= turned * (size / (power + floor));
                 }
                 self.confine();
                 let response = &mut self.responses[(row * STREAMS + stream) * self.length..][..self.length];

@@ -151,6 +151,11 @@ impl CoherentEstimator {
         self.estimator.echo_samples()
     }
 
+    /// As [`Estimator::late_samples`].
+    pub fn late_samples(&self) -> isize {
+        if self.search.is_none() { self.estimator.late_samples() } else { 0 }
+    }
+
     /// Frames taken in since the last estimate.
     pub fn held(&self) -> usize {
         self.times_s.len()
@@ -213,7 +218,8 @@ impl CoherentEstimator {
         let begin_s = self.times_s[0];
         spectra.set_times(self.times_s.iter().map(|time_s| (time_s - begin_s) / period_s));
         let gram = if moving { spectra.turn(rate * period_s) } else { spectra.gram() };
-        match self.estimator.locate(Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window }) {
+        match self.estimator.locate(Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window }, None)
+        {
             Ok(fix) => nothing(Status::Located).map(|estimate| Estimate { fix: Some(fix), ..estimate }),
             Err(status) => nothing(status),
         }

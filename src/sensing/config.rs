@@ -3,7 +3,9 @@
 use num_complex::Complex64;
 
 use crate::array::distance_m;
-use crate::scene::{Point, Reflectivity, SEARCH_SYMBOLS, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
+use crate::scene::{
+    Point, ReceiverClock, Reflectivity, SEARCH_SYMBOLS, SPEED_OF_LIGHT_M_S, Scene, TimingErrorHold, dbm_to_w,
+};
 
 /// What is known of the reflection coefficient β_0.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +37,10 @@ pub struct SensingConfig {
     pub noise_power_w: f64,
     /// σ_Δ.
     pub timing_error_std_s: f64,
+    /// Largest deviation of Δτ that delays are searched for: above it the clock is unknown.
+    pub timing_error_most_s: f64,
+    /// Whether all frames share one Δτ.
+    pub timing_error_held: bool,
     /// Δt.
     pub symbol_period_s: f64,
     /// λ in metres.
@@ -73,6 +79,8 @@ impl SensingConfig {
             element_gain_std: scene.array.gain_error_db * std::f64::consts::LN_10 / 20.0 / 3f64.sqrt(),
             noise_power_w: dbm_to_w(scene.channel.sensing_noise_dbm),
             timing_error_std_s: scene.channel.timing_error_std_s,
+            timing_error_most_s: scene.receiver_clock().most_s,
+            timing_error_held: scene.channel.timing_error_hold == TimingErrorHold::Run,
             symbol_period_s: scene.symbol_period_s(),
             wavelength_m: scene.wavelength_m(),
             moving: false,
@@ -114,6 +122,11 @@ impl SensingConfig {
         (1.0 + self.roll_off) / 2.0 / self.samples_per_symbol as f64
     }
 
+    /// How well the clock is known.
+    pub(super) fn clock(&self) -> ReceiverClock {
+        ReceiverClock { std_s: self.timing_error_std_s, most_s: self.timing_error_most_s }
+    }
+
     /// σ_Δ in samples.
     pub(super) fn timing_error_std(&self) -> f64 {
         self.timing_error_std_s / self.sample_period_s()
@@ -122,7 +135,7 @@ impl SensingConfig {
     /// First and last delay that is searched, in samples behind the transmitter's clock; the first may be negative.
     pub fn lag_range(&self) -> [isize; 2] {
         let [near, far] = self.path_range_m.map(|path_m| path_m / self.sample_path_m());
-        let margin = 5.0 * self.timing_error_std();
+        let margin = 5.0 * self.clock().simulated_std_s() / self.sample_period_s();
         [(near - margin).floor() as isize, (far + margin).ceil() as isize]
     }
 }

@@ -66,7 +66,7 @@ impl Air {
             sample_rate_hz: scene.sample_rate_hz(),
             stationary: Vec::new(),
             phase: PhaseDraw::PerFrame,
-            timing_error_std_s: config.timing_error_std_s,
+            clock: config.clock(),
             hold_timing_error: false,
             switch_samples: SWITCH * sps,
             lags: [0, 0],
@@ -144,6 +144,7 @@ impl Air {
             window_start: self.trials.window_start(),
             beams: &self.beams,
             time_s,
+            late_samples: 0,
         };
         look(&frame, &self.truths, time_s)
     }

@@ -98,6 +98,15 @@ pub struct Fix {
     pub arrival_rad: f64,
     /// β_0 as estimated, or as known.
     pub reflection: Complex64,
+    /// Variance of its error by noise.
+    #[serde(default)]
+    pub reflection_variance: f64,
+    /// As [`Estimate::noise_power_w`].
+    #[serde(default)]
+    pub noise_power_w: f64,
+    /// Whether a sounding has told the departure direction from those that the beams do not tell from it.
+    #[serde(default)]
+    pub sounded: bool,
 }
 
 impl Fix {
@@ -109,6 +118,10 @@ impl Fix {
         Some((error.transpose() * covariance.try_inverse()? * error)[0])
     }
 }
+
+/// Places that explain an echo beside the one that was found, with their shares of the posterior probability: the most probable
+/// of them, none where their share is negligible.
+pub type Rivals = [Option<(Point, f64)>; 3];
 
 /// What one frame's echo says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -129,6 +142,12 @@ pub struct Estimate {
     /// Rows that have a constant in them, which is left out.
     #[serde(default)]
     pub constant_rows: u64,
+    /// Other places that explain the echo.
+    #[serde(default)]
+    pub rivals: Rivals,
+    /// By how many seconds the receiver's clock is late beyond its declared error, as the frames so far show it.
+    #[serde(default)]
+    pub clock_offset_s: f64,
     /// σ_s² as this frame shows it, in W: noise and whatever else no echo explains; 0 where nothing was looked for.
     #[serde(default)]
     pub noise_power_w: f64,
@@ -144,6 +163,8 @@ impl Estimate {
         frames: 1,
         rows: 0,
         constant_rows: 0,
+        rivals: [None; 3],
+        clock_offset_s: 0.0,
         noise_power_w: 0.0,
     };
 
@@ -158,7 +179,8 @@ impl Estimate {
 
     /// With what the fit of its echo showed beside a position.
     pub(super) fn seen(self, seen: Seen) -> Self {
-        Self { rows: seen.rows, constant_rows: seen.constant_rows, noise_power_w: seen.noise_power_w, ..self }
+        let Seen { rows, constant_rows, rivals, clock_offset_s, noise_power_w } = seen;
+        Self { rows, constant_rows, rivals, clock_offset_s, noise_power_w, ..self }
     }
 }
 
@@ -167,5 +189,7 @@ impl Estimate {
 pub(super) struct Seen {
     pub rows: u64,
     pub constant_rows: u64,
+    pub rivals: Rivals,
+    pub clock_offset_s: f64,
     pub noise_power_w: f64,
 }

@@ -9,18 +9,20 @@ use num_complex::{Complex32, Complex64};
 mod mend;
 
 use super::align::{Alignment, Peak, energy_threshold};
-use super::estimate::{Estimate, Fix, Seen, Status};
+use super::clock::{ClockFollower, ClockReading};
+use super::estimate::{Estimate, Fix, Rivals, Seen, Status};
 use super::fit::{Fit, RowSet, inner};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
 use super::position::{Geometry, Maximum, Posterior};
 use super::search::{CANDIDATES, Candidate, Search, climb};
+use super::sounding::{Sounded, SoundingEcho};
 use super::spectra::{Spectra, no_correlations};
 use super::spectrum::{Correlations, Gram};
 use super::targets::View;
 use super::track::{MAX_TRACKS, Measurement, PathRate};
 use super::{EchoFrame, Planar, Reflection, STREAMS, SensingConfig};
 use crate::array::{Beams, distance_m};
-use crate::dsp::rotate;
+use crate::dsp::{FILTER_TAPS, rotate};
 use crate::scene::Point;
 use crate::{Error, Result};
 
@@ -28,6 +30,11 @@ use crate::{Error, Result};
 const NO_LEVERAGE: f64 = 1e-7;
 /// Correlations are taken again until T moves by less than this, in samples.
 const SETTLED: f64 = 2e-2;
+/// Most that a sounding counts against a candidate, and what it may have against the best one at most.
+const MOST_SOUNDED_NATS: f64 = 200.0;
+const CONTRADICTED_NATS: f64 = 40.0;
+/// Weight beside the best place below which another is not told of.
+const NEGLIGIBLE_RIVAL: f64 = 1e-6;
 /// Least log-probability that an expectation gives: a target may always be elsewhere.
 const SURPRISE_NATS: f64 = -50.0;
 /// A point whose direction is this part of a beam from a position's is not the one that belongs to it.
@@ -102,6 +109,18 @@ pub struct Estimator {
     offset: f64,
     /// What the last fine stage came to, with a position or without.
     reached: Option<Reached>,
+    clock: ClockFollower,
+    /// By how many samples echoes are taken to be earlier than their rows show, after the clock; and whole samples by which
+    /// these rows were taken late.
+    early: f64,
+    late_samples: isize,
+    /// Both streams as the echo holds them, and what a row that is compressed adds to it.
+    delayed: Vec<Complex32>,
+    sounding: SoundingEcho,
+    /// What the frame's sounding says, where it has one.
+    sounded: Option<Sounded>,
+    /// What the last fine stage says of the clock.
+    reading: Option<ClockReading>,
 }
 
 /// Where a target is expected, with the covariance.
@@ -188,6 +207,13 @@ impl Estimator {
             whole: vec![Complex32::default(); rows * (window + (last - first) as usize)],
             offset: 0.0,
             reached: None,
+            clock: ClockFollower::new(&config),
+            early: 0.0,
+            late_samples: 0,
+            delayed: vec![Complex32::default(); (STREAMS + 1) * window + FILTER_TAPS],
+            sounding: SoundingEcho::new(&config),
+            sounded: None,
+            reading: None,
             config,
         })
     }
@@ -222,6 +248,7 @@ impl Estimator {
     /// looked for turned back and forth as well.
     pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
         self.use_beams(frame.beams);
+        self.follow_clock(frame);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
         self.offset = 0.0;
@@ -263,18 +290,62 @@ impl Estimator {
         self.spectra.load_echo(0, (0..rows).map(echo));
         let window = Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window };
         let mut result = self.locate_mended(window, frame, (0..rows).map(echo));
-        if self.is_noisy() && self.seen.rows == 0 {
-            let clipped = (0..rows).filter(|row| mend::is_clipped(&echo(*row)[..self.window]));
-            let clipped = clipped.fold(RowSet::default(), RowSet::with);
+        if self.seen.rows == 0 {
+            let clipped = self.clipped_rows(frame, peak.lag, echo);
             if clipped != RowSet::default() {
                 (self.seen.rows, result) = (clipped.0, Err(Status::Clipped));
             }
+        }
+        // What rows are off by is the same in all frames.
+        if matches!(result, Ok(_) | Err(Status::Ambiguous))
+            && let Some(fault) = self.fit.remember()
+        {
+            (self.seen.rows, result) = (fault.rows.0, Err(fault.status));
+        }
+        if let (Some(reading), Ok(_) | Err(Status::Incoherent)) = (self.reading, &result) {
+            self.clock.take_in(&reading);
         }
         let estimate = match result {
             Ok(fix) => Estimate { fix: Some(fix), ..nothing(Status::Located) },
             Err(status) => nothing(status),
         };
         (estimate.seen(self.seen), Some(peak))
+    }
+
+    /// Brings what is known of the clock to a frame.
+    fn follow_clock(&mut self, frame: &EchoFrame<'_>) {
+        self.clock.advance(frame.time_s);
+        let [offset, variance] = self.clock.offset();
+        self.late_samples = frame.late_samples;
+        self.early = offset - frame.late_samples as f64;
+        self.geometry.widen_clock(&self.config, variance);
+    }
+
+    /// By how many samples later a frame's rows should be taken than the scene's clock says: as [`EchoFrame::late_samples`].
+    pub fn late_samples(&self) -> isize {
+        self.clock.offset()[0].round() as isize
+    }
+
+    /// What a point of ℓ says of the clock, `reference` being where its correlations were taken.
+    fn read_clock(&self, likelihood: &Likelihood<'_>, point: &Parameters, reference: f64) -> ClockReading {
+        let delay = reference + point[2] + self.late_samples as f64;
+        let information = -likelihood.informed(&likelihood.evaluate(point).hessian);
+        let by_directions = information.try_inverse().and_then(|covariance| {
+            let spread = covariance.fixed_view::<2, 2>(0, 0).into_owned()
+                + Matrix2::from_diagonal(&Vector2::from(self.displacements(likelihood, point)));
+            self.geometry.path_by_directions([point[0], point[1]], &spread)
+        });
+        ClockReading { delay, by_directions }
+    }
+
+    /// Variances of sin θ and sin φ by errors of the arrays' elements.
+    fn displacements(&self, likelihood: &Likelihood<'_>, point: &Parameters) -> [f64; 2] {
+        if !self.config.declares_errors() {
+            return likelihood.displaced;
+        }
+        let [phase, gain] = [self.config.element_phase_std_rad, self.config.element_gain_std];
+        let declared = likelihood.displacement_variances(point, phase, gain);
+        [0, 1].map(|index| declared[index] + likelihood.displaced[index])
     }
 
     /// Whether the frame estimated last may hold another echo than that of `peak`: one that the delay search saw, or so
@@ -344,9 +415,11 @@ impl Estimator {
         }
     }
 
-    /// The fine stage, on loaded spectra.
-    pub(super) fn locate(&mut self, mut window: Window) -> Result<Fix, Status> {
+    /// The fine stage, on loaded spectra; `frame` may have a sounding.
+    pub(super) fn locate(&mut self, mut window: Window, frame: Option<&EchoFrame<'_>>) -> Result<Fix, Status> {
         self.reached = None;
+        self.reading = None;
+        self.sounded = None;
         self.seen = Seen::default();
         (self.arrival_part, self.displaced) = (1.0, [0.0; 2]);
         self.spectra.correlate(window.fraction, &mut self.correlations);
@@ -379,15 +452,33 @@ impl Estimator {
         if self.is_noise_of_its_beam(&likelihood, &points[0]) {
             return Err(Status::BelowThreshold);
         }
+        if let Some(frame) = frame
+            && self.config.reflection == Reflection::Unknown
+        {
+            let rate = self.turned_by + self.offset + self.spectra.rate();
+            let of_sample = self.noise_variance / self.window as f64;
+            self.sounded =
+                self.sounding.read(frame, &self.config, &points[0], reference + points[0][2], [of_sample, rate]);
+            if let Some(sounded) = self.sounded {
+                count = with_start(&likelihood, &mut points, count, sounded.sine);
+            }
+        }
+        // From here on delays are those of a clock that is as declared.
+        let reference = reference - self.early;
         if self.is_direct(&likelihood, &points[0], reference) {
             return Err(Status::Leakage);
         }
-        let (best, point) = self.decide(&likelihood, reference, &points[..count])?;
+        let mut rivals = Rivals::default();
+        let decided = self.decide(&likelihood, reference, &points[..count], &mut rivals);
+        self.seen.rivals = rivals;
+        let (best, point) = decided?;
         let point = self.own_point(&likelihood, &best, point);
+        let reading = Some(self.read_clock(&likelihood, &point, reference + self.early));
         let best = self.geometry.weigh(&likelihood, reference, best, &point).ok_or(Status::OutOfView)?;
         if !is_covariance(&best.covariance) || self.geometry.is_curved(&likelihood, reference, &best) {
             return Err(Status::Ambiguous);
         }
+        self.reading = reading;
         let late = reference + best.delta - self.geometry.arrival(best.position)[1];
         if late.abs() > CLOCK_DEVIATIONS * self.config.timing_error_std().max(1.0) {
             return Err(Status::Incoherent);
@@ -489,6 +580,8 @@ impl Estimator {
         self.seen = Seen {
             rows: fault.map_or(0, |fault| fault.rows.0),
             constant_rows: self.fit.constant.0,
+            clock_offset_s: self.clock.found() * self.config.sample_period_s(),
+            rivals: Rivals::default(),
             noise_power_w: per_sample / self.config.samples_per_symbol as f64,
         };
         fault.map(|fault| fault.status)
@@ -574,10 +667,17 @@ impl Estimator {
                     }
                 }),
             },
-            delay_s: (reference + best.delta) * self.config.sample_period_s(),
+            delay_s: (reference + self.early + self.late_samples as f64 + best.delta) * self.config.sample_period_s(),
             departure_rad: direction(self.config.transmitter),
             arrival_rad: direction(self.config.receiver),
             reflection: best.value.reflection,
+            // ℓ is |β_0|² over this variance.
+            reflection_variance: match self.config.reflection {
+                Reflection::Unknown => best.value.reflection.norm_sqr() / best.value.log_likelihood.max(1.0),
+                Reflection::Known(_) => 0.0,
+            },
+            noise_power_w: self.seen.noise_power_w,
+            sounded: self.sounded.is_some(),
         }
     }
 
@@ -587,6 +687,7 @@ impl Estimator {
         likelihood: &Likelihood<'_>,
         reference: f64,
         points: &[Parameters],
+        rivals: &mut Rivals,
     ) -> Result<(Maximum, Parameters), Status> {
         // The highest start first: what is far below where that leads is given up soon.
         let mut starts = [None; CANDIDATES];
@@ -603,19 +704,31 @@ impl Estimator {
                 if self.config.declares_errors() { f64::NEG_INFINITY } else { leading - self.config.ambiguity_nats };
             *maximum = self.geometry.climb(likelihood, reference, start, floor).map(|reached| {
                 let score =
-                    reached.log_posterior + self.forgiven(likelihood, &reached) + expected(expectation, &reached);
+                    reached.log_posterior + self.forgiven(likelihood, &reached) + expected(expectation, &reached)
+                        - self.missed_by_sounding(&reached).min(MOST_SOUNDED_NATS);
                 (score, reached, *point)
             });
             leading = maximum.map_or(leading, |(score, ..)| leading.max(score));
         }
         let (score, best, point) =
             maxima.iter().flatten().max_by(|a, b| a.0.total_cmp(&b.0)).copied().ok_or(Status::OutOfView)?;
-        let rival = maxima
-            .iter()
-            .flatten()
-            .filter(|(_, other, _)| is_elsewhere(&best, other))
-            .any(|(other, ..)| *other > score - self.config.ambiguity_nats);
+        if self.missed_by_sounding(&best) > CONTRADICTED_NATS {
+            return Err(Status::Ambiguous);
+        }
+        let others = || maxima.iter().flatten().filter(|(_, other, _)| is_elsewhere(&best, other));
+        for (other, place, _) in others() {
+            keep_rival(rivals, place.position, (other - score).exp());
+        }
+        let rival = others().any(|(other, ..)| *other > score - self.config.ambiguity_nats);
+        let sum = 1.0 + rivals.iter().flatten().map(|(_, share)| share).sum::<f64>();
+        rivals.iter_mut().flatten().for_each(|(_, share)| *share /= sum);
         if rival { Err(Status::Ambiguous) } else { Ok((best, point)) }
+    }
+
+    /// By how many nats the frame's sounding is against a candidate.
+    fn missed_by_sounding(&self, reached: &Maximum) -> f64 {
+        let [departure, _] = self.geometry.sines(reached.position);
+        self.sounded.map_or(0.0, |sounded| self.sounding.missed(&sounded, departure))
     }
 
     /// What a candidate's log-posterior is too low by where elements may be off: of M nats by which its direction misses what is
@@ -645,6 +758,19 @@ impl Estimator {
     }
 }
 
+/// Adds the maximum near a departure direction to the candidates, where it is none of them yet; returns how many there are.
+fn with_start(likelihood: &Likelihood<'_>, points: &mut [Parameters; CANDIDATES], count: usize, sine: f64) -> usize {
+    let added = climb(likelihood, Vector3::new(sine, points[0][1], points[0][2])).point;
+    let beam = OTHER_ROOT / likelihood.beams[0].len() as f64;
+    let is_there =
+        points[..count].iter().any(|point| (point[0] - added[0]).abs() < beam && (point[1] - added[1]).abs() < beam);
+    if is_there || count == CANDIDATES {
+        return count;
+    }
+    points[count] = added;
+    count + 1
+}
+
 /// Whether a matrix is a covariance: finite, symmetric and positive definite beyond rounding.
 fn is_covariance(matrix: &Matrix2<f64>) -> bool {
     let [a, b, c, d] = [matrix[(0, 0)], matrix[(0, 1)], matrix[(1, 0)], matrix[(1, 1)]];
@@ -671,6 +797,24 @@ fn reach(likelihood: &Likelihood<'_>, reference: f64, point: &Parameters) -> Rea
         sine: point[1],
         energy,
         misfit: energy - likelihood.evaluate(&here).log_likelihood,
+    }
+}
+
+/// Keeps a rival and its weight, if it is one of the most probable ones and no negligible one.
+fn keep_rival(rivals: &mut Rivals, position: Point, weight: f64) {
+    if weight.is_nan() || weight < NEGLIGIBLE_RIVAL {
+        return;
+    }
+    let mut entering = (position, weight);
+    for rival in rivals {
+        match rival {
+            Some(kept) if kept.1 >= entering.1 => {}
+            Some(kept) => std::mem::swap(kept, &mut entering),
+            None => {
+                *rival = Some(entering);
+                return;
+            }
+        }
     }
 }
 

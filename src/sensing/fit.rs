@@ -8,7 +8,8 @@
 //!
 //! The responses themselves ought to be a_r(φ) g with one g. Of what they are beside it, the part across g says that more than
 //! one echo is there; that along g is an error of the row: Q-weighted, g_r = γ_r a_r g, of which the phase of γ_r, without the
-//! mean and slope that β_0 and φ take up, moves φ.
+//! mean and slope that β_0 and φ take up, moves φ. Such an error is the same in all frames: where a frame's echo is too weak to
+//! show it, the mean of many does ([`Fit::remember`]).
 
 use num_complex::Complex64;
 
@@ -42,6 +43,11 @@ const GRID: usize = 32;
 const DECLARED: f64 = 20.0;
 /// A constant with more than this part of a row's energy is named.
 const CONSTANT_PART: f64 = 0.05;
+
+/// Frames that the mean of rows' errors reaches back, after how many it says something, and how many deviations count.
+const REMEMBERED: f64 = 512.0;
+const LEAST_REMEMBERED: f64 = 16.0;
+const REMEMBERED_DEVIATIONS: f64 = 6.0;
 
 /// Rows of an array, the first 64 of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -88,6 +94,13 @@ pub(super) struct Fit {
     /// Rows with a constant in them.
     pub constant: RowSet,
     limit: f64,
+    /// γ_r of the last echo without mean and slope of its phases, its energy and its noise.
+    ratios: Vec<Complex64>,
+    shown: [f64; 2],
+    /// Sums of them over frames: energy times γ_r, energy, and energy times noise.
+    sums: Vec<Complex64>,
+    weights: [f64; 2],
+    frames: f64,
 }
 
 impl Fit {
@@ -108,6 +121,11 @@ impl Fit {
             looked_at: spectra.looked_at() as f64,
             constant: RowSet::default(),
             limit: energy_threshold(rows, MISFIT_PROBABILITY),
+            ratios: vec![Complex64::ZERO; rows],
+            shown: [0.0; 2],
+            sums: vec![Complex64::ZERO; rows],
+            weights: [0.0; 2],
+            frames: 0.0,
         }
     }
 
@@ -188,9 +206,11 @@ impl Fit {
             return Some(self.name_loud(spectra, fraction, noise));
         }
         let (common, power) = self.common(gram, None);
+        self.shown = [power, noise];
         if power <= 0.0 {
             return None;
         }
+        self.keep_ratios(gram, common, power);
         let allowed = DECLARED * self.declared * power / noise;
         let mut across = 0.0;
         let rows = self.responses.len();
@@ -214,6 +234,52 @@ impl Fit {
             return None;
         }
         Some(self.name_row(gram, noise, allowed))
+    }
+
+    /// Notes γ_r down, without the mean and the slope of its phases.
+    fn keep_ratios(&mut self, gram: &Gram, common: [Complex64; STREAMS], power: f64) {
+        let mut ratios = std::mem::take(&mut self.ratios);
+        ratios.iter_mut().zip(self.ratios(gram, common, power)).for_each(|(to, ratio)| *to = ratio);
+        level(&mut ratios);
+        self.ratios = ratios;
+    }
+
+    /// Takes the last echo into the mean of the rows' errors, and names a row whose phase is off in that.
+    pub fn remember(&mut self) -> Option<Fault> {
+        let [power, noise] = self.shown;
+        if power > 0.0 {
+            let keep = if self.frames < REMEMBERED { 1.0 } else { 1.0 - 1.0 / REMEMBERED };
+            self.frames = self.frames * keep + 1.0;
+            self.weights = [self.weights[0] * keep + power, self.weights[1] * keep + power * noise];
+            self.sums.iter_mut().zip(&self.ratios).for_each(|(sum, ratio)| *sum = *sum * keep + ratio * power);
+        }
+        if self.frames < LEAST_REMEMBERED || self.sums.len() < 4 {
+            return None;
+        }
+        self.ratios.copy_from_slice(&self.sums);
+        level(&mut self.ratios);
+        let squares = |ratios: &[Complex64]| ratios.iter().map(|ratio| ratio.arg().powi(2)).sum::<f64>();
+        let deviation = (0.5 * self.weights[1]).sqrt() / self.weights[0];
+        let shown = 1.0 - self.edge_lever() - 1.0 / self.sums.len() as f64;
+        let limit = PHASE_LIMIT_RAD * PHASE_LIMIT_RAD * shown
+            + DECLARED * self.declared_phase * self.declared_phase
+            + (REMEMBERED_DEVIATIONS * deviation).powi(2);
+        if squares(&self.ratios) <= limit {
+            return None;
+        }
+        // The row without which the others fit best.
+        let off = |row: usize| {
+            let others = || (0..self.sums.len()).filter(move |other| *other != row);
+            let count = others().count() as f64;
+            let centre = others().sum::<usize>() as f64 / count;
+            let phase = |row: usize| self.ratios[row].arg();
+            let mean = others().map(phase).sum::<f64>() / count;
+            let lever: f64 = others().map(|other| (other as f64 - centre).powi(2)).sum();
+            let slope = others().map(|other| phase(other) * (other as f64 - centre)).sum::<f64>() / lever;
+            others().map(|other| (phase(other) - mean - slope * (other as f64 - centre)).powi(2)).sum::<f64>()
+        };
+        let row = (0..self.sums.len()).min_by(|a, b| off(*a).total_cmp(&off(*b)))?;
+        Some(Fault { status: Status::Phase, rows: RowSet::default().with(row) })
     }
 
     /// The mean of a_r* g_r over all rows but one, and its energy.
@@ -398,6 +464,23 @@ impl Fit {
             }
         }
         (all - explained(0.5 * (low + high))).max(0.0)
+    }
+}
+
+/// Takes mean and slope of their phases from numbers, twice: the first time phases may be far off.
+fn level(ratios: &mut [Complex64]) {
+    let rows = ratios.len() as f64;
+    let centre = 0.5 * (rows - 1.0);
+    let lever = rows * (rows * rows - 1.0) / 12.0;
+    for _ in 0..2 {
+        let (mut mean, mut slope) = (0.0, 0.0);
+        for (row, ratio) in ratios.iter().enumerate() {
+            mean += ratio.arg() / rows;
+            slope += if lever > 0.0 { ratio.arg() * (row as f64 - centre) / lever } else { 0.0 };
+        }
+        for (row, ratio) in ratios.iter_mut().enumerate() {
+            *ratio *= Complex64::cis(-mean - slope * (row as f64 - centre));
+        }
     }
 }
 

@@ -21,8 +21,10 @@ pub struct EchoFrame<'a> {
     pub window_start: usize,
     /// The beams that sent it.
     pub beams: &'a Beams,
-    /// When the window begins, in seconds from any origin; it matters where frames are added up.
+    /// When the window begins, in seconds from any origin; it matters where frames are added up, and to a clock that is off.
     pub time_s: f64,
+    /// By how many samples later the rows are taken, for a receiver's clock that is known to be late.
+    pub late_samples: isize,
 }
 
 impl<'a> EchoFrame<'a> {

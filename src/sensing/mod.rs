@@ -7,6 +7,7 @@
 
 mod align;
 pub mod cfar;
+mod clock;
 mod clutter;
 mod coherent;
 mod config;
@@ -19,6 +20,7 @@ mod likelihood;
 pub mod maps;
 mod position;
 mod search;
+mod sounding;
 mod spectra;
 mod spectrum;
 mod symbol_rate;
@@ -30,11 +32,11 @@ pub use clutter::StationaryEchoes;
 pub use coherent::{CoherentEstimator, CoherentFrames};
 pub use config::{Reflection, SensingConfig};
 pub use detector::Detector;
-pub use estimate::{Estimate, Fix, Status};
+pub use estimate::{Estimate, Fix, Rivals, Status};
 pub use estimator::{Estimator, Expectation};
 pub use frame::{EchoFrame, Planar};
 pub use targets::{MAX_TARGETS, TargetEcho, TargetSearch};
-pub use track::{Measurement, PathRate, Track, TrackSettings, Tracker};
+pub use track::{Measurement, PathRate, Track, TrackEcho, TrackSettings, Tracker};
 pub use trial::{Trials, Truth};
 
 /// The two streams: 0 = semantic (s_c), 1 = sensing (s_0).

@@ -32,6 +32,8 @@ const RANGES: i32 = 64;
 const NEAREST_M: f64 = 0.05;
 const RANGE_STEP: f64 = 1.17;
 const RIVAL_NATS: f64 = 5.0;
+/// Directions say how long a path is to this part of it, or nothing.
+const CERTAIN_PATH: f64 = 0.25;
 /// Logarithm of the ratio of two noises that makes no difference.
 const EVEN_NOISE: f64 = 0.2;
 
@@ -97,11 +99,26 @@ impl Geometry {
             transmitter: config.transmitter,
             receiver: config.receiver,
             sample_path_m: config.sample_path_m(),
-            // A clock that is known exactly is known to a hundred-thousandth of a sample.
-            timing_error_std: config.timing_error_std().max(1e-5),
+            timing_error_std: clock_std(config),
             element_errors: Some([config.element_phase_std_rad, config.element_gain_std])
                 .filter(|deviations| deviations.iter().any(|deviation| *deviation > 0.0)),
         }
+    }
+
+    /// Lets the clock's error have this variance, in samples, beside what is declared.
+    pub fn widen_clock(&mut self, config: &SensingConfig, variance: f64) {
+        self.timing_error_std = clock_std(config).hypot(variance.sqrt());
+    }
+
+    /// The delay in samples of where two directions meet, with its variance if theirs is `spread` (sin θ, sin φ); `None` where
+    /// they do not say much.
+    pub fn path_by_directions(&self, [u, v]: [f64; 2], spread: &Matrix2<f64>) -> Option<[f64; 2]> {
+        let path = |u: f64, v: f64| self.crossing(u, v).map(|point| self.see(point).delay);
+        let here = path(u, v)?;
+        let step = 1e-6;
+        let slope = Vector2::new((path(u + step, v)? - here) / step, (path(u, v + step)? - here) / step);
+        let variance = (slope.transpose() * spread * slope)[0];
+        (variance >= 0.0 && variance < (CERTAIN_PATH * here).powi(2)).then_some([here, variance])
     }
 
     /// Whether both arrays look at a position.
@@ -379,6 +396,11 @@ impl Geometry {
             maximum.displacement_m2 += by.norm_squared() * variance;
         }
     }
+}
+
+/// A clock that is known exactly is known to a hundred-thousandth of a sample.
+fn clock_std(config: &SensingConfig) -> f64 {
+    config.timing_error_std().max(1e-5)
 }
 
 /// The inverse of an information matrix, equilibrated first; `None` where it is not positive definite.

@@ -11,10 +11,10 @@ use super::spectrum::Gram;
 use super::{Reflection, STREAMS};
 use crate::dsp::dispatched;
 
-/// Candidates that are followed to the end, at most.
-pub(super) const CANDIDATES: usize = 8;
+/// Candidates that are followed to the end, at most: any ratio of two beams of N_T antennas is that of N_T − 1 directions.
+pub(super) const CANDIDATES: usize = 64;
 /// Local maxima that are refined for one arrival direction, at most.
-const MAXIMA: usize = 16;
+const MAXIMA: usize = 64;
 /// Arrival directions that are followed, at most.
 const ARRIVALS: usize = 4;
 /// An arrival direction is followed if its energy is this part of the best, or within [`ARRIVAL_NATS`] of it: on the

@@ -292,6 +292,7 @@ mod tests {
             window_start: 0,
             beams: &Beams { w_c, w_0 },
             time_s: 0.0,
+            late_samples: 0,
         };
         let mut spectrum = Spectrum::new(window, 1, 2, ROLL_OFF);
         spectrum.load_streams((0..STREAMS).map(|stream| reference.row(stream)));

@@ -28,6 +28,13 @@ pub(super) const MAX_TRACKS: usize = 64;
 /// Most fixes of one frame that are taken in.
 const MAX_FIXES: usize = super::MAX_TARGETS;
 
+/// A timing error of this deviation says nothing of a position any more.
+const UNKNOWN_CLOCK_M: f64 = 1e5;
+
+/// Echoes that a track's means reach back, and after how many they say something.
+const ECHOES: f64 = 128.0;
+const LEAST_ECHOES: f64 = 8.0;
+
 /// Linearisations of one update.
 const ITERATIONS: usize = 3;
 
@@ -93,6 +100,46 @@ impl Default for TrackSettings {
     }
 }
 
+/// What a track's echoes show, in the mean.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct TrackEcho {
+    /// |β_0|², without what noise adds to it, and the variance of that.
+    reflection_power: f64,
+    variance: f64,
+    /// σ_s² in W.
+    noise_power_w: f64,
+    /// Echoes that it is the mean of.
+    echoes: f64,
+}
+
+impl TrackEcho {
+    fn take_in(&mut self, fix: &Fix) {
+        let power = fix.reflection.norm_sqr() - fix.reflection_variance;
+        self.echoes = (self.echoes + 1.0).min(ECHOES);
+        let share = 1.0 / self.echoes;
+        self.reflection_power += share * (power - self.reflection_power);
+        // |β + n|² has the variance 2 |β|² ν + ν².
+        let own = (2.0 * fix.reflection.norm_sqr() + fix.reflection_variance) * fix.reflection_variance;
+        self.variance = (1.0 - share).powi(2) * self.variance + share * share * own;
+        self.noise_power_w += share * (fix.noise_power_w - self.noise_power_w);
+    }
+
+    /// |β_0|; nothing where its echoes do not show it yet.
+    pub fn reflection_coefficient(&self) -> Option<f64> {
+        (self.reflection_power > 0.0 && self.echoes >= LEAST_ECHOES).then(|| self.reflection_power.sqrt())
+    }
+
+    /// Deviation of |β_0|, as a part of it.
+    pub fn reflection_part(&self) -> f64 {
+        0.5 * self.variance.sqrt() / self.reflection_power.max(f64::MIN_POSITIVE)
+    }
+
+    /// σ_s² in W.
+    pub fn noise_power_w(&self) -> Option<f64> {
+        (self.noise_power_w > 0.0 && self.echoes >= LEAST_ECHOES).then_some(self.noise_power_w)
+    }
+}
+
 /// One target's track.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Track {
@@ -102,6 +149,12 @@ pub struct Track {
     pub hits: usize,
     /// Whether enough fixes have been seen.
     pub confirmed: bool,
+    /// Whether a sounding told its departure direction from those that beams confuse with it.
+    #[serde(default)]
+    sounded: bool,
+    /// What its echoes show in the mean of the last [`ECHOES`] of them.
+    #[serde(default)]
+    echo: TrackEcho,
     time_s: f64,
     last_hit_s: f64,
     state: State,
@@ -152,6 +205,16 @@ impl Track {
         self.covariance.fixed_view::<2, 2>(0, 0).into()
     }
 
+    /// What its echoes show.
+    pub fn echo(&self) -> &TrackEcho {
+        &self.echo
+    }
+
+    /// Seconds since the last fix, at the last step.
+    pub fn since_hit_s(&self) -> f64 {
+        self.time_s - self.last_hit_s
+    }
+
     /// Δτ in seconds, as learned.
     pub fn timing_error_s(&self) -> f64 {
         self.state[4] / SPEED_OF_LIGHT_M_S
@@ -173,9 +236,20 @@ impl Track {
         let mut state = State::zeros();
         (state[0], state[1]) = (fix.position_m[0], fix.position_m[1]);
         let acceleration_density = settings.acceleration_density;
-        let mut track =
-            Self { id, hits: 0, confirmed: false, time_s, last_hit_s: time_s, state, covariance, acceleration_density };
+        let mut track = Self {
+            id,
+            hits: 0,
+            confirmed: false,
+            sounded: fix.sounded,
+            echo: TrackEcho::default(),
+            time_s,
+            last_hit_s: time_s,
+            state,
+            covariance,
+            acceleration_density,
+        };
         track.update(&fix.measurement, settings, arrays);
+        track.echo.take_in(fix);
         track
     }
 
@@ -377,7 +451,7 @@ impl Tracker {
         let arrays = Arrays {
             transmitter: config.transmitter,
             receiver: config.receiver,
-            timing_error_m: config.timing_error_std_s * SPEED_OF_LIGHT_M_S,
+            timing_error_m: (config.timing_error_std_s * SPEED_OF_LIGHT_M_S).min(UNKNOWN_CLOCK_M),
         };
         Self {
             settings,
@@ -398,6 +472,13 @@ impl Tracker {
     /// The confirmed track with most fixes.
     pub fn best(&self) -> Option<&Track> {
         self.tracks.iter().filter(|track| track.confirmed).max_by_key(|track| track.hits)
+    }
+
+    /// Where targets are expected at `time_s`, with the covariances: by confirmed tracks, and by those whose departure direction
+    /// was sounded.
+    pub fn expectations(&self, time_s: f64) -> impl Iterator<Item = (Point, Matrix2<f64>)> + '_ {
+        let told = self.tracks.iter().filter(|track| track.confirmed || track.sounded);
+        told.map(move |track| track.predict(time_s))
     }
 
     /// The confirmed tracks, the one with most fixes ([`Self::best`]) first.
@@ -432,6 +513,8 @@ impl Tracker {
         for (fix, track) in fixes.iter().zip(&self.assignment.of_fix) {
             self.given.push(track.map(|track| {
                 self.tracks[track].update(&fix.measurement, &self.settings, &self.arrays);
+                self.tracks[track].sounded |= fix.sounded;
+                self.tracks[track].echo.take_in(fix);
                 self.tracks[track].id
             }));
         }
@@ -530,6 +613,9 @@ mod tests {
                 departure_rad: u.asin(),
                 arrival_rad: v.asin(),
                 reflection: Complex64::ONE,
+                reflection_variance: 0.0,
+                noise_power_w: 1e-8,
+                sounded: false,
             }
         }
     }

@@ -12,8 +12,10 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::{CoherentEstimator, EchoFrame, Estimate, Estimator, Planar, Reflection, SensingConfig};
 use crate::array::{Beams, ElementErrors, direction_rad, distance_m, path_rate_m_s, steering_vector};
 use crate::channel::Impairments;
-use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, rotate, scale_add, tail_samples};
-use crate::modem::frame::{Content, HeaderLength, Layout, PAYLOAD, SENSING_SYMBOLS, SENSING_WINDOW, assemble};
+use crate::dsp::{DelayTaps, FILTER_TAPS, PulseShaper, SPAN_SYMBOLS, rotate, scale_add, tail_samples};
+use crate::modem::frame::{
+    Content, HeaderLength, Layout, PAYLOAD, PREAMBLE, SENSING_SYMBOLS, SENSING_WINDOW, SOUNDING_GUARD, assemble,
+};
 use crate::modem::words::{SensingSequence, Words};
 use crate::scene::{Array, Point, SPEED_OF_LIGHT_M_S, Scene};
 use crate::{Error, Result};
@@ -36,10 +38,14 @@ pub struct Trials {
     symbols: [Vec<Complex32>; 3],
     /// s_c and s_0 as shaped.
     reference: Vec<Complex32>,
+    /// The sounding as shaped, of whichever antenna's turn it is; empty without one.
+    sounding: Vec<Complex32>,
     /// α(θ)ᴴ x with silence on either side.
     sent: Vec<Complex32>,
     delayed: Vec<Complex32>,
     echo: Vec<Complex32>,
+    /// As [`EchoFrame::late_samples`].
+    late_samples: isize,
     /// What is wrong with the transmitter and the receiver; `None` where nothing is.
     impaired: Option<Impaired>,
 }
@@ -60,6 +66,13 @@ struct Impaired {
 /// Samples before and after a window that impairments see: what filters and level meters need.
 const AROUND: usize = 2048;
 
+/// The antenna whose word passes at symbol `symbol` of a shaped frame.
+fn sounding_antenna(layout: Layout, antennas: usize, symbol: usize) -> Option<usize> {
+    let (first, slot) = layout.sounding_slot(0, antennas);
+    let since = symbol.checked_sub(first + SOUNDING_GUARD)?;
+    (slot > 0 && since / slot < antennas).then(|| since / slot)
+}
+
 /// The truth of one trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Truth {
@@ -74,6 +87,16 @@ pub struct Truth {
 impl Trials {
     /// Trials of `scene` with these beams. Fails where the target is behind an array or outside the delay search.
     pub fn new(scene: &Scene, config: &SensingConfig, beams: &Beams, seed: u64) -> Result<Self> {
+        Self::of_layout(scene, config, beams, seed, Layout::plain(HeaderLength::Short))
+    }
+
+    /// The same of frames that have a sounding each.
+    pub fn sounded(scene: &Scene, config: &SensingConfig, beams: &Beams, seed: u64) -> Result<Self> {
+        let layout = Layout::with_sounding(config.transmit_antennas, HeaderLength::Short);
+        Self::of_layout(scene, config, beams, seed, layout)
+    }
+
+    fn of_layout(scene: &Scene, config: &SensingConfig, beams: &Beams, seed: u64, layout: Layout) -> Result<Self> {
         scene.check_air().map_err(Error::input)?;
         let geometry = &scene.geometry;
         let target = geometry.target;
@@ -87,7 +110,6 @@ impl Trials {
             )));
         }
         let sps = config.samples_per_symbol;
-        let layout = Layout::plain(HeaderLength::Short);
         let shaped = layout.symbols() * sps + tail_samples(sps);
         Ok(Self {
             reflection: scene.channel.reflection_coefficient,
@@ -103,9 +125,11 @@ impl Trials {
             shaper: PulseShaper::new(layout.symbols(), sps, config.roll_off),
             symbols: std::array::from_fn(|_| vec![Complex32::default(); layout.symbols()]),
             reference: vec![Complex32::default(); 2 * shaped],
+            sounding: vec![Complex32::default(); if layout.sounding > 0 { shaped } else { 0 }],
             sent: Vec::new(),
             delayed: Vec::new(),
             echo: Vec::new(),
+            late_samples: 0,
             impaired: Impaired::new(scene, seed),
             config: config.clone(),
         })
@@ -126,6 +150,8 @@ impl Trials {
         let mut random = self.random(number);
         self.send(number, &mut random);
         let (error_s, phase) = self.draw(&mut random);
+        let most = AROUND as isize / 2;
+        self.late_samples = estimator.late_samples().clamp(-most, most);
         let truth = self.truth(self.target, error_s);
         self.receive(&truth, self.reflection * Complex64::cis(phase), estimator.echo_samples(), &mut random);
         truth
@@ -167,7 +193,7 @@ impl Trials {
             Reflection::Unknown => random.random_range(0.0..TAU),
         };
         self.errors = ElementErrors::draw(&self.array, random);
-        (error * self.config.timing_error_std_s, phase)
+        (self.config.clock().error_s(error), phase)
     }
 
     fn truth(&self, position_m: Point, error_s: f64) -> Truth {
@@ -197,13 +223,16 @@ impl Trials {
 
     /// The frame made last, as one whose window began at `time_s`.
     pub fn frame(&self, time_s: f64) -> EchoFrame<'_> {
+        let before = self.impaired.as_ref().map_or(0, |impaired| impaired.passed[1]);
         EchoFrame {
             echo: Planar::new(&self.echo, self.echo.len() / self.config.receive_antennas),
-            echo_start: 0,
+            echo_start: self.lead(),
             reference: self.reference(),
             window_start: self.window_start(),
             beams: &self.beams,
-            time_s,
+            // Impairments go on from trial to trial, and so does time.
+            time_s: time_s + before as f64 * self.config.sample_period_s(),
+            late_samples: self.late_samples,
         }
     }
 
@@ -225,6 +254,17 @@ impl Trials {
         for (symbols, samples) in self.symbols.iter().zip(self.reference.chunks_exact_mut(shaped)) {
             self.shaper.shape(symbols, samples);
         }
+        if !self.sounding.is_empty() {
+            self.shaper.shape(&self.symbols[2], &mut self.sounding);
+        }
+    }
+
+    /// Samples of the echo before those of the window and its delays: the sounding.
+    fn lead(&self) -> usize {
+        match self.layout.sounding {
+            0 => 0,
+            _ => (self.layout.sensing_window() - PREAMBLE + SPAN_SYMBOLS) * self.config.samples_per_symbol,
+        }
     }
 
     /// The echo rows over the `count` samples that the estimator reads.
@@ -242,10 +282,21 @@ impl Trials {
         let deviation = (config.samples_per_symbol as f64 * config.noise_power_w / 2.0).sqrt();
         let taps = DelayTaps::new(truth.delay_s / config.sample_period_s());
         // Output sample 0 is the frame's sample `window_start + first lag`; the filter reads from `reach_back` earlier.
-        let first = self.window_start() as i64 + config.lag_range()[0] as i64;
+        let lead = self.lead();
+        let (first, count) = (self.window_start() as i64 + config.lag_range()[0] as i64 - lead as i64, count + lead);
+        // Each antenna sounds with the whole power.
+        let amplitude = self.beams.power_w().sqrt();
+        let sent_towards: Vec<Complex32> = departure.iter().map(|element| single(element.conj())).collect();
+        let (words, layout) = (&self.sounding, self.layout);
+        let (antennas, samples_per_symbol) = (config.transmit_antennas, config.samples_per_symbol);
+        let sounding = move |index: usize| {
+            let own = words.get(index)?;
+            let antenna = sounding_antenna(layout, antennas, index / samples_per_symbol)?;
+            Some((antenna, own * amplitude as f32))
+        };
         let (s_c, s_0) = self.reference.split_at(self.reference.len() / 2);
         if let Some(impaired) = &mut self.impaired {
-            impaired.send(&self.beams, departure.iter().map(|element| single(element.conj())), s_c, s_0);
+            impaired.send(&self.beams, &sent_towards, s_c, s_0, sounding);
             let (before, after) = (impaired.receiver.lag() + AROUND, AROUND);
             let length = before + count + after;
             // The transmitter's impairments have delayed what was sent by their lag.
@@ -277,17 +328,18 @@ impl Trials {
             }
             impaired.receiver.apply_front_end(&mut rows);
             self.echo.clear();
+            let begin = before.saturating_add_signed(self.late_samples);
             // Sample `before` was the window's first before it was delayed by the receiver's lag, which was made up for.
-            rows.iter().for_each(|row| self.echo.extend_from_slice(&row[before..before + count]));
+            rows.iter().for_each(|row| self.echo.extend_from_slice(&row[begin..begin + count]));
             return;
         }
         let from = first - taps.reach_back();
         self.sent.clear();
         self.sent.extend((from..from + (count + FILTER_TAPS) as i64).map(|index| {
-            usize::try_from(index)
-                .ok()
-                .filter(|index| *index < s_c.len())
-                .map_or(Complex32::default(), |index| g_c * s_c[index] + g_0 * s_0[index])
+            usize::try_from(index).ok().filter(|index| *index < s_c.len()).map_or(Complex32::default(), |index| {
+                let beams = g_c * s_c[index] + g_0 * s_0[index];
+                sounding(index).map_or(beams, |(antenna, own)| beams + sent_towards[antenna] * own)
+            })
         }));
         self.delayed.resize(count, Complex32::default());
         taps.apply(&self.sent, &mut self.delayed);
@@ -325,9 +377,10 @@ impl Impaired {
     fn send(
         &mut self,
         beams: &Beams,
-        departure: impl Iterator<Item = Complex32>,
+        departure: &[Complex32],
         s_c: &[Complex32],
         s_0: &[Complex32],
+        sounding: impl Fn(usize) -> Option<(usize, Complex32)>,
     ) {
         let length = s_c.len() + AROUND;
         let single = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
@@ -337,6 +390,9 @@ impl Impaired {
             antenna.extend(s_c.iter().zip(s_0).map(|(c, o)| w_c * c + w_0 * o));
             antenna.resize(length, Complex32::default());
         }
+        for (index, (antenna, own)) in (0..s_c.len()).filter_map(|index| Some((index, sounding(index)?))) {
+            self.antennas[antenna][index] += own;
+        }
         let mut antennas: Vec<&mut [Complex32]> = self.antennas.iter_mut().map(|antenna| &mut antenna[..]).collect();
         self.transmitter.begin_frame(self.frames, self.passed[0]);
         self.transmitter.apply(&mut antennas);
@@ -344,7 +400,7 @@ impl Impaired {
         self.sent.clear();
         self.sent.resize(length, Complex32::default());
         for (antenna, element) in self.antennas.iter().zip(departure) {
-            scale_add(element, antenna, &mut self.sent);
+            scale_add(*element, antenna, &mut self.sent);
         }
     }
 }

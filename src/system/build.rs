@@ -365,7 +365,9 @@ impl SystemSpec {
                     "{name}: follow_frames needs a stage of kind `echo-locator`, or a sensing receiver in link.peers"
                 )));
             }
-            session.follow(every_frames);
+            session.follow(Some(every_frames));
+        } else if graph.has(registry, BlockRole::Locates) {
+            session.follow(None);
         }
         Ok(session)
     }

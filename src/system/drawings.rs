@@ -172,6 +172,7 @@ fn delay_angle_map(report: &Report, frame: u64, snapshot: &Echo) -> Option<Heat>
         window_start: 0,
         beams,
         time_s: 0.0,
+        late_samples: 0,
     });
     let angles: Vec<f64> = (-90..=90).map(f64::from).collect();
     let sines: Vec<f64> = angles.iter().map(|degrees| degrees.to_radians().sin()).collect();

@@ -62,6 +62,8 @@ pub enum Event {
         epoch: u64,
         /// Targets found, the strongest first.
         detections: Vec<Detection>,
+        /// Where there is no position, places that explain the echo beside the most probable one.
+        rivals: Vec<Rival>,
         /// Why there is no position, where there is none.
         refused: Option<&'static str>,
         /// Rows of the array that do not fit, from 0.
@@ -337,6 +339,7 @@ mod tests {
             signal_s: 0.0,
             epoch: 0,
             detections: Vec::new(),
+            rivals: Vec::new(),
             refused: Some("too-weak"),
             rows: Vec::new(),
         };

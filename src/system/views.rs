@@ -204,6 +204,7 @@ fn map(node: &str, frame: u64, held: &Echo) -> Option<View> {
         window_start: 0,
         beams,
         time_s: 0.0,
+        late_samples: 0,
     });
     let angles: Vec<f32> = (-45..=45).map(|step| 2.0 * step as f32).collect();
     let sines: Vec<f64> = angles.iter().map(|degrees| f64::from(*degrees).to_radians().sin()).collect();

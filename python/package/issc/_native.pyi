@@ -354,6 +354,7 @@ def sense(
     trials: int = 1000,
     frames: int = 1,
     moving: bool = False,
+    sounded: bool = False,
     seed: int = 1,
     shard: _Shard = None,
 ) -> dict[str, Any]: ...

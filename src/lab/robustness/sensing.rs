@@ -18,7 +18,7 @@ const DEVIATIONS: f64 = 6.0;
 pub fn measure(case: &Case, (name, toml): (&'static str, &str), study: &Study) -> Result<Row> {
     let scene = case.in_scene(toml, "sensing-receiver")?;
     let beams = Problem::from_scene(&scene).solve().beams;
-    let sampling = Sampling { trials: study.frames, frames: 1, moving: false, seed: study.seed };
+    let sampling = Sampling { trials: study.frames, frames: 1, moving: false, sounded: false, seed: study.seed };
     let (mut source, mut estimator) = trials(&scene, &beams, sampling)?;
     let window_symbols = Trials::window_samples(estimator.config()) / estimator.config().samples_per_symbol;
     let bound = BoundModel::new(&scene, scene.geometry.target, window_symbols).of_beams(&beams).position_covariance();

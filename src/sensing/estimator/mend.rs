@@ -3,8 +3,10 @@
 use num_complex::{Complex32, Complex64};
 
 use super::{Estimator, Window};
-use crate::dsp::rotate;
-use crate::sensing::{EchoFrame, Fix, Status};
+use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, rotate};
+use crate::sensing::fit::RowSet;
+use crate::sensing::spectrum::Gram;
+use crate::sensing::{EchoFrame, Fix, STREAMS, Status};
 
 /// An echo that turns by more than so many deviations within the window is turned back, ...
 const TURNING_DEVIATIONS: f64 = 5.0;
@@ -14,9 +16,16 @@ const FIRST_ORDER_RAD: f64 = 0.05;
 const MENDED: usize = 4;
 /// Noise in the streams' band that is so many times that beyond it is not noise alone.
 const NOISY: f64 = 1.3;
-/// Part of a row's samples within [`NEAR_LARGEST`] of the largest from which on it counts as clipped.
-const CLIPPED_PART: f64 = 0.1;
-const NEAR_LARGEST: f32 = 0.85;
+/// A row may be clipped if more samples than this are next to the largest, and as many of them as this part of those below.
+const PILED_UP: usize = 8;
+const PILED_PART: f64 = 0.25;
+/// Next to the largest, and below, as parts of it.
+const NEXT_TO: f32 = 0.98;
+const BELOW: f32 = 0.85;
+/// It is, if what a third power of the echo explains of the rest exceeds what it does of noise: an exponential number.
+const COMPRESSED: f64 = 25.0;
+/// Weaker echoes, as a part of a row's power, suffer from that as noise does.
+const STRONG_PART: f64 = 0.05;
 
 impl Estimator {
     /// How fast the echo of one frame turns beyond what the fine stage has taken into account, if that is more than noise or
@@ -42,7 +51,7 @@ impl Estimator {
         echo: impl Iterator<Item = &'a [Complex32]> + Clone,
     ) -> Result<Fix, Status> {
         self.turned_by = 0.0;
-        let mut result = self.locate(window);
+        let mut result = self.locate(window, Some(frame));
         if self.excess_turning().is_none() && !self.is_noisy() {
             return result;
         }
@@ -55,7 +64,7 @@ impl Estimator {
             }
             self.mend(rate.unwrap_or(self.turned_by), echo.clone());
             let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
-            result = self.locate(Window { gram, ..window });
+            result = self.locate(Window { gram, ..window }, Some(frame));
         }
         self.turned_by = 0.0;
         result
@@ -85,15 +94,84 @@ impl Estimator {
         self.turned_by = rate;
         self.spectra.load_echo(0, self.turned.chunks_exact(self.window));
     }
+
+    /// Rows that are clipped, where one echo is a good part of them. A limiter lets less through of a weak stream beside a
+    /// strong one, so the beams' ratio that it leaves is another direction's, however little noise there is. What shows it is
+    /// the third power of the echo in what the streams leave.
+    pub(super) fn clipped_rows<'a>(
+        &mut self,
+        frame: &EchoFrame<'_>,
+        lag: isize,
+        echo: impl Fn(usize) -> &'a [Complex32],
+    ) -> RowSet {
+        let Some(reached) = self.reached else { return RowSet::default() };
+        let window = self.window;
+        let mut clipped = RowSet::default();
+        let mut gram = None;
+        for row in (0..self.config.receive_antennas).filter(|row| is_piled_up(&echo(*row)[..window])) {
+            let gram = *gram.get_or_insert_with(|| self.delay_streams(frame, reached.delay - lag as f64));
+            if self.is_compressed(&gram, &echo(row)[..window]) {
+                clipped = clipped.with(row);
+            }
+        }
+        clipped
+    }
+
+    /// Writes both streams as a window that begins `delay` samples before they come; returns their inner products.
+    fn delay_streams(&mut self, frame: &EchoFrame<'_>, delay: f64) -> Gram {
+        let taps = DelayTaps::new(delay);
+        let window = self.window;
+        let from = frame.window_start as i64 - taps.reach_back();
+        let (delayed, scratch) = self.delayed.split_at_mut(STREAMS * window);
+        for (stream, delayed) in delayed.chunks_exact_mut(window).enumerate() {
+            let row = frame.reference.row(stream);
+            for (to, index) in scratch.iter_mut().zip(from..) {
+                *to = usize::try_from(index).ok().and_then(|index| row.get(index)).copied().unwrap_or_default();
+            }
+            taps.apply(&scratch[..window + FILTER_TAPS - 1], delayed);
+        }
+        Gram::of_samples(&delayed[..window], &delayed[window..])
+    }
+
+    /// Whether the third power of what the streams make of a row is in what they leave of it.
+    fn is_compressed(&mut self, gram: &Gram, row: &[Complex32]) -> bool {
+        let window = self.window;
+        let (streams, cube) = self.delayed.split_at_mut(STREAMS * window);
+        let [first, second] = [&streams[..window], &streams[window..]];
+        let cube = &mut cube[..window];
+        let explain = |signal: &[Complex32]| gram.response([correlate(signal, first), correlate(signal, second)]);
+        let single = |g: Complex64| Complex32::new(g.re as f32, g.im as f32);
+        let [g_c, g_0] = explain(row).map(single);
+        for ((cube, a), b) in cube.iter_mut().zip(first).zip(second) {
+            let echo = g_c * a + g_0 * b;
+            *cube = echo * echo.norm_sqr();
+        }
+        let [q_c, q_0] = explain(cube).map(single);
+        let (mut along, mut power, mut rest, mut heard) = (Complex64::ZERO, 0.0, 0.0, 0.0);
+        for (((sample, cube), a), b) in row.iter().zip(&*cube).zip(first).zip(second) {
+            let left = sample - g_c * a - g_0 * b;
+            let cube = cube - q_c * a - q_0 * b;
+            let product = left * cube.conj();
+            along += Complex64::new(product.re.into(), product.im.into());
+            power += f64::from(cube.norm_sqr());
+            rest += f64::from(left.norm_sqr());
+            heard += f64::from(sample.norm_sqr());
+        }
+        // Streams have half the band, and so have the independent samples of noise that is in it.
+        let independent = self.spectra.bins() as f64;
+        heard - rest > STRONG_PART * heard && along.norm_sqr() * independent > COMPRESSED * power * rest
+    }
 }
 
-/// Whether too many samples of a row are as large as the largest, by magnitude or by a part.
-pub(super) fn is_clipped(row: &[Complex32]) -> bool {
-    let most = CLIPPED_PART * row.len() as f64;
+/// Whether many samples of a row are as large as the largest, by magnitude or by a part: it may be clipped.
+fn is_piled_up(row: &[Complex32]) -> bool {
     let piled_up = |size: fn(&Complex32) -> f32| {
         let largest = row.iter().map(size).fold(0.0, f32::max);
-        let near = row.iter().filter(|sample| size(sample) > NEAR_LARGEST * largest).count();
-        largest > 0.0 && near as f64 > most
+        let above = |part: f32| row.iter().filter(|sample| size(sample) > part * part * largest).count();
+        let next = above(NEXT_TO);
+        next > PILED_UP && next as f64 > PILED_PART * (above(BELOW) - next) as f64
     };
-    piled_up(|sample| sample.norm()) || piled_up(|sample| sample.re.abs()) || piled_up(|sample| sample.im.abs())
+    piled_up(|sample| sample.norm_sqr())
+        || piled_up(|sample| sample.re * sample.re)
+        || piled_up(|sample| sample.im * sample.im)
 }

@@ -19,7 +19,7 @@ use crate::scene::{Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
 use crate::sensing::{Estimate, Track};
 use crate::stream::{Event as Reported, Plan, PlanBoard, Told};
-use crate::system::events::{Detection, Event};
+use crate::system::events::{Detection, Event, Rival};
 
 /// Frames, places and pictures that may wait for what receivers make of them; the oldest go first.
 const WAITING: usize = 1 << 16;
@@ -384,6 +384,7 @@ impl Collector {
                 predicted: (index == 0 && sent.frames > 0).then(|| decibel(sent.predicted_sinr / sent.frames as f64)),
             }),
             noise_dbm: self.noise(index),
+            delay_offset_s: None,
             images: Some(match span {
                 Span::Whole => state.images.lines(),
                 Span::Recent => state.images.recent(),
@@ -406,6 +407,7 @@ impl Collector {
             wrong_blocks: None,
             sinr_db: None,
             noise_dbm: BelievedMeasured { believed: state.noise_dbm, measured: state.receiver.noise_dbm(span) },
+            delay_offset_s: Some(BelievedMeasured { believed: 0.0, measured: state.receiver.delay_offset_s(span) }),
             images: None,
             data: None,
             header: None,
@@ -511,7 +513,7 @@ fn detections_event(state: &Sensing, frame: u64, signal_s: f64, epoch: u64) -> E
     let found = state.estimates.iter().filter_map(|(estimate, track)| {
         let fix = estimate.fix.as_ref()?;
         let (position_m, covariance_m2) = (fix.position_m, fix.covariance_m2);
-        Some(Detection { position_m, covariance_m2, track: *track, rivals: Vec::new() })
+        Some(Detection { position_m, covariance_m2, track: *track, rivals: rivals(estimate) })
     });
     Event::Detections {
         node: Arc::clone(&state.id),
@@ -519,11 +521,25 @@ fn detections_event(state: &Sensing, frame: u64, signal_s: f64, epoch: u64) -> E
         signal_s,
         epoch,
         detections: found.collect(),
+        rivals: match state.estimates.first() {
+            Some((estimate, _)) if estimate.fix.is_none() => rivals(estimate),
+            _ => Vec::new(),
+        },
         refused: state.estimates.first().and_then(|(estimate, _)| estimate.status.refusal()),
         rows: state.estimates.first().map_or_else(Vec::new, |(estimate, _)| {
             (0..64).filter(|row| (estimate.rows | estimate.constant_rows) >> row & 1 == 1).collect()
         }),
     }
+}
+
+/// Other places that explain an echo.
+fn rivals(estimate: &Estimate) -> Vec<Rival> {
+    estimate
+        .rivals
+        .iter()
+        .flatten()
+        .map(|(position_m, posterior)| Rival { position_m: *position_m, posterior: *posterior })
+        .collect()
 }
 
 /// Resident memory of this process, where the system says (Linux).

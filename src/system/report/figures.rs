@@ -232,6 +232,8 @@ impl Sums for LocatedSums {
 pub(super) struct ArrayRecord {
     /// σ_s² in W; 0 where nothing was looked for.
     pub noise_w: f64,
+    /// By how many seconds the clock is late, as found.
+    pub clock_offset_s: f64,
     /// Rows that do not fit, a bit each, and why.
     pub rows: (u64, &'static str),
     /// Rows with a constant in them.
@@ -243,6 +245,8 @@ pub(super) struct ArrayRecord {
 pub(super) struct ArraySums {
     pub frames: u64,
     pub noise_w: f64,
+    /// As found last.
+    pub clock_offset_s: f64,
     /// Frames by row and fault.
     pub faults: BTreeMap<(u32, &'static str), u64>,
 }
@@ -254,6 +258,7 @@ impl Sums for ArraySums {
         if record.noise_w > 0.0 {
             self.frames += 1;
             self.noise_w += record.noise_w;
+            self.clock_offset_s = record.clock_offset_s;
         }
         for (rows, fault) in [record.rows, (record.constant_rows, "constant")] {
             for row in (0..64).filter(|row| rows >> row & 1 == 1) {

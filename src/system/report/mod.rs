@@ -261,6 +261,8 @@ pub struct ReceiverFigures {
     pub sinr_db: Option<SinrReport>,
     /// Noise power per symbol.
     pub noise_dbm: BelievedMeasured,
+    /// By how many seconds a sensing receiver's clock is late beyond its declared error: believed 0.
+    pub delay_offset_s: Option<BelievedMeasured>,
     /// Pictures as this receiver shows them: the first and the last thousand; in a status the last few.
     pub images: Option<Vec<ImageReport>>,
     /// User data beside the pictures.

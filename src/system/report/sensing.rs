@@ -205,6 +205,7 @@ impl SensingReceiver {
         if let Some(first) = estimates.first() {
             self.array.add(ArrayRecord {
                 noise_w: first.noise_power_w,
+                clock_offset_s: first.clock_offset_s,
                 rows: (first.rows, first.status.row_fault()),
                 constant_rows: first.constant_rows,
             });
@@ -253,6 +254,12 @@ impl SensingReceiver {
     pub fn noise_dbm(&self, span: Span) -> Option<f64> {
         let sums = self.array.over(span);
         (sums.frames > 0).then(|| w_to_dbm(sums.noise_w / sums.frames as f64))
+    }
+
+    /// By how many seconds its clock is late, as found last.
+    pub fn delay_offset_s(&self, span: Span) -> Option<f64> {
+        let sums = self.array.over(span);
+        (sums.frames > 0).then_some(sums.clock_offset_s)
     }
 
     /// The rows that are not as the others are.
