@@ -52,8 +52,8 @@ fn a_scene_that_is_wrong_gets_the_plan_of_the_true_one() {
         truth.channel.reflection_coefficient = reflection;
         truth.channel.sensing_noise_dbm += noise_db;
         // So that the threshold can be met in all of them.
-        truth.constraints.hcrb_max_m2 = 5e-4;
-        let threshold = ("scene.constraints.hcrb_max_m2", 5e-4);
+        truth.constraints.hcrb_max_m2 = 2e-3;
+        let threshold = ("scene.constraints.hcrb_max_m2", 2e-3);
         let known = [
             threshold,
             ("scene.channel.reflection_coefficient", reflection),

@@ -284,7 +284,6 @@ impl EchoLocator {
             let next = next.map(|next| (&**next, &self.next_plans.of_epoch(next.head.epoch).beams));
             left_part = remover.left_part();
             let Some(left) = remover.clean(&sent, reference, next) else {
-                remover.learn(&[], false);
                 self.interrupt();
                 return self.conclude([frame; 2], &[Estimate::LEARNING]);
             };
@@ -296,21 +295,12 @@ impl EchoLocator {
         // Beams may have the same echo from several places: the tracks tell them apart.
         let time_s = self.clock.middle_s([self.first_held, frame]);
         self.detector.estimator_mut().expect(self.tracker.expectations(time_s));
-        let Some(found) = self.detector.take_in(&sent, left_part) else {
-            if let Some(remover) = &mut self.remover {
-                remover.learn(&[], false);
-            }
-            return self.report_no_track(frame);
-        };
+        let Some(found) = self.detector.take_in(&sent, left_part) else { return self.report_no_track(frame) };
         self.snapshot.offer(frame, |held| held.fill(&sent, found));
         let mut estimates = [Estimate::LEARNING; MAX_TARGETS];
         let count = found.len().min(MAX_TARGETS);
         estimates[..count].copy_from_slice(&found[..count]);
         self.conclude([self.first_held, frame], &estimates[..count]);
-        if let Some(remover) = &mut self.remover {
-            let misses_one = self.tracker.confirmed().any(|track| track.since_hit_s() > 0.0);
-            remover.learn(&self.fixes, misses_one);
-        }
     }
 
     /// Gives up on the frames that wait for others.

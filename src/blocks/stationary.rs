@@ -10,7 +10,7 @@ use crate::array::Beams;
 use crate::dsp::SPAN_SYMBOLS;
 use crate::modem::frame::{HeaderLength, Layout, SOUNDING_PERIOD};
 use crate::scene::Scene;
-use crate::sensing::{EchoFrame, Fix, Planar, SensingConfig, StationaryEchoes};
+use crate::sensing::{EchoFrame, Planar, SensingConfig, StationaryEchoes};
 use crate::stream::Frame;
 use crate::{Error, Result};
 
@@ -62,8 +62,6 @@ impl StationaryKeys {
             length,
             streams: vec![Complex32::default(); STREAMS * length],
             left: vec![Complex32::default(); config.receive_antennas * echoes.echo_samples()],
-            learnable: false,
-            window_start: 0,
             echoes,
         }))
     }
@@ -82,9 +80,6 @@ pub(super) struct StationaryRemover {
     streams: Vec<Complex32>,
     /// The echo without what stands still.
     left: Vec<Complex32>,
-    /// Whether the last frame can be learned from, and where its window begins.
-    learnable: bool,
-    window_start: usize,
 }
 
 impl StationaryRemover {
@@ -109,22 +104,10 @@ impl StationaryRemover {
         let sounds = |frame: &Frame<Complex32>| frame.head.sequence.is_multiple_of(SOUNDING_PERIOD);
         let learnable = is_whole && !sounds(frame) && !next.is_some_and(|(next, _)| sounds(next));
         let settled = is_whole && self.echoes.is_settled();
-        self.learnable = learnable;
-        self.window_start = sent.window_start;
+        if learnable && self.echoes.frames() < self.learn_frames {
+            self.echoes.learn(&self.left);
+        }
         settled.then(|| Planar::new(&self.left, self.echoes.echo_samples()))
-    }
-
-    /// Learns from the last frame. Targets that were found in it are not the background's; where one that is tracked was not
-    /// found, nothing is learned.
-    pub fn learn(&mut self, fixes: &[Fix], misses_one: bool) {
-        if !std::mem::take(&mut self.learnable) || misses_one || self.echoes.frames() >= self.learn_frames {
-            return;
-        }
-        for fix in fixes {
-            let reference = Planar::new(&self.streams, self.length);
-            self.echoes.leave_out(fix, reference, self.window_start, &mut self.left);
-        }
-        self.echoes.learn(&self.left);
     }
 
     /// As [`StationaryEchoes::left_part`].

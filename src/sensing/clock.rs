@@ -2,7 +2,7 @@
 //!
 //! Echoes come with T = τ + o + Δτ, of which Δτ is declared. A sampling clock that is 10 ppm off carries o by 10 ns in a
 //! millisecond, so out of any declared error before long. Two things tell o from τ: directions give a position by
-//! themselves, and τ with it; and no target moves as fast as such a clock (10 ppm of the speed of light are 3 km/s). Both are
+//! themselves, and τ with it, where they are good; and no target moves as fast as such a clock (10 ppm of the speed of light are 3 km/s). Both are
 //! in one Kalman filter with the states τ, o and the rate of o.
 //!
 //! A clock that holds is left alone: o counts only where it stands out of its own uncertainty, so that nothing changes
@@ -23,6 +23,8 @@ const CLEAR: f64 = 3.5;
 const MATTERS: f64 = 0.25;
 /// Where one timing error is declared for the whole run, offsets beyond so many of its deviations count.
 const HELD_CLEAR: f64 = 4.0;
+/// Directions count where they say τ to this part of the declared deviation.
+const GOOD: f64 = 0.3;
 /// A delay that is so many deviations off what is expected is that of another target.
 const OTHER: f64 = 6.0;
 
@@ -44,6 +46,8 @@ pub(super) struct ClockFollower {
     state: Vector3<f64>,
     covariance: Matrix3<f64>,
     last_s: Option<f64>,
+    /// Whether nothing was read yet.
+    is_new: bool,
 }
 
 impl ClockFollower {
@@ -52,7 +56,7 @@ impl ClockFollower {
         let held = config.timing_error_held;
         let declared = config.clock().simulated_std_s() / config.sample_period_s();
         let mut covariance = Matrix3::zeros();
-        covariance[(1, 1)] = declared * declared;
+        covariance[(1, 1)] = if held { declared * declared } else { 0.0 };
         covariance[(2, 2)] = (RATE_STD / config.sample_period_s()).powi(2);
         Self {
             sample_period_s: config.sample_period_s(),
@@ -61,6 +65,7 @@ impl ClockFollower {
             state: Vector3::zeros(),
             covariance,
             last_s: None,
+            is_new: true,
         }
     }
 
@@ -100,6 +105,12 @@ impl ClockFollower {
     /// Takes in what a frame says, at the moment to which the clock was brought last.
     pub fn take_in(&mut self, reading: &ClockReading) {
         let declared = if self.held { 0.0 } else { self.declared * self.declared };
+        // Directions that say little could be off all alike, by an array that is not as it should be: a clock that is late by as
+        // much would hide that.
+        let by_directions = reading.by_directions.filter(|[_, variance]| *variance < (GOOD * self.declared).powi(2));
+        if std::mem::take(&mut self.is_new) && by_directions.is_some() {
+            self.covariance[(1, 1)] = self.declared * self.declared;
+        }
         // What the fit leaves of a delay is far less than the clock's error.
         let own = declared + 1e-4;
         let off = |state: &Vector3<f64>| reading.delay - state[0] - state[1];
@@ -113,7 +124,7 @@ impl ClockFollower {
             self.covariance[(0, 0)] = 1e12;
         }
         self.update(Vector3::new(1.0, 1.0, 0.0), off(&self.state), own);
-        if let Some([path, variance]) = reading.by_directions {
+        if let Some([path, variance]) = by_directions {
             let missed = path - self.state[0];
             let spread = self.covariance[(0, 0)] + variance;
             if missed * missed < OTHER * OTHER * spread {

@@ -11,8 +11,7 @@
 //!
 //! Timing must hold over the frames, and phase but for what all rows share: a frame's phase and gain against what was learned
 //! are found and taken out. A target that moves turns through all phases and is averaged out where the frames cover many
-//! turns: at v m/s they should span many times λ/(2v), and the turn from one to the next should not be a whole one. A
-//! target that is seen is taken out of what is learned from ([`StationaryEchoes::leave_out`]): it may rest.
+//! turns: at v m/s they should span many times λ/(2v), and the turn from one to the next should not be a whole one.
 //!
 //! What beams show of the background is W g, W being the two beams and g the responses of the single antennas. What was learned
 //! under beams is the least change of g that explains it, g += W⁺(G − W g), and new beams begin with what g says of
@@ -23,9 +22,9 @@ use std::sync::Arc;
 use num_complex::{Complex32, Complex64};
 use rustfft::{Fft, FftPlanner};
 
-use super::{EchoFrame, Fix, Planar, STREAMS, SensingConfig};
+use super::{EchoFrame, Planar, STREAMS, SensingConfig};
 use crate::array::Beams;
-use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, dispatched, mean_power, scale_add, smooth_length};
+use crate::dsp::{correlate, dispatched, mean_power, scale_add, smooth_length};
 
 /// Step of the first frames.
 const FIRST_STEP: f32 = 0.5;
@@ -70,17 +69,11 @@ pub struct StationaryEchoes {
     /// Spectra of the single antennas' responses, `[row][antenna][bin]`.
     antennas: Vec<Complex32>,
     beams: [Vec<Complex64>; STREAMS],
-    wavenumber: f64,
-    first_lag: isize,
-    sample_period_s: f64,
     /// A frame's factor beside what was learned.
     common: Complex32,
     /// Frames learned from since the beams changed, or the first ones were used.
     since_turned: usize,
     has_turned: bool,
-    /// Room for a target's echo.
-    delayed: Vec<Complex32>,
-    section: Vec<Complex32>,
     frames: usize,
     /// Whether what was left of the last frame did not look like what was removed.
     unlike: bool,
@@ -114,14 +107,9 @@ impl StationaryEchoes {
             known: 0,
             antennas: vec![Complex32::default(); config.receive_antennas * config.transmit_antennas * length],
             beams: std::array::from_fn(|_| vec![Complex64::ZERO; config.transmit_antennas]),
-            wavenumber: std::f64::consts::TAU * config.spacing_wavelengths,
-            first_lag,
-            sample_period_s: config.sample_period_s(),
             common: Complex32::ONE,
             since_turned: 0,
             has_turned: false,
-            delayed: vec![Complex32::default(); count],
-            section: vec![Complex32::default(); count + FILTER_TAPS],
             frames: 0,
             unlike: false,
         }
@@ -198,32 +186,6 @@ impl StationaryEchoes {
                     let own = &self.antennas[(row * antennas + antenna) * length..][..length];
                     scale_add(Complex32::new(weight.re as f32, weight.im as f32), own, response);
                 }
-            }
-        }
-    }
-
-    /// Takes the echo of a target that was found in the last frame out of what [`Self::remove`] left of it, so that it is not
-    /// learned. `reference` and `window_start` are that frame's.
-    pub fn leave_out(&mut self, fix: &Fix, reference: Planar<'_>, window_start: usize, left: &mut [Complex32]) {
-        let [departure, arrival, _] = fix.measurement.values;
-        let taps = DelayTaps::new(fix.delay_s / self.sample_period_s);
-        let from = window_start as i64 + self.first_lag as i64 - taps.reach_back();
-        let step = Complex64::cis(-self.wavenumber * departure);
-        for stream in 0..STREAMS {
-            let mut phase = Complex64::ONE;
-            let mut response = Complex64::ZERO;
-            for weight in &self.beams[stream] {
-                response += weight * phase;
-                phase *= step;
-            }
-            let row = reference.row(stream);
-            for (to, index) in self.section.iter_mut().zip(from..) {
-                *to = usize::try_from(index).ok().and_then(|index| row.get(index)).copied().unwrap_or_default();
-            }
-            taps.apply(&self.section[..self.count + FILTER_TAPS - 1], &mut self.delayed);
-            for (row, left) in left.chunks_exact_mut(self.count).enumerate() {
-                let gain = fix.reflection * response * Complex64::cis(self.wavenumber * row as f64 * arrival);
-                scale_add(Complex32::new(-gain.re as f32, -gain.im as f32), &self.delayed, left);
             }
         }
     }
