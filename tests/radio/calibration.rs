@@ -162,39 +162,3 @@ fn f04_a_drift_is_warned_of_and_refused_at_the_stated_error() {
         assert!(number(&report["block_error_rate"]) <= 2e-2, "{}", report["block_error_rate"]);
     }
 }
-
-#[test]
-fn f04_a_turn_by_ninety_degrees_is_named_within_thirty_two_frames() {
-    let bench = beside_what_stands_still();
-    let (journal, file) = (bench.path("journal"), bench.path("calibration.toml"));
-    let made = calibrate(
-        bench.path("profile.toml").to_str().unwrap(),
-        "cable",
-        "label=alone",
-        &["--out", file.to_str().unwrap()],
-    );
-    report(&made);
-    std::fs::remove_file(&journal).ok();
-    let graph = bench.path("flowgraph.toml");
-    let run = |device: &str| {
-        let device = format!("journal={},{device}", journal.display());
-        let mut all = vec!["run", graph.to_str().unwrap(), "--transmit", "--bands", BANDS, "--json", "--frames", "700"];
-        all.extend(["--calibration", file.to_str().unwrap(), "--device", &device]);
-        issc(&all)
-    };
-    let quiet = run("label=quiet");
-    assert!(!said(&quiet).contains("has turned") && !said(&quiet).contains("has drifted"), "{}", said(&quiet));
-    let from =
-        bench.journal().lines().find_map(|line| line.strip_prefix("tx-air ")?.split(' ').next()?.parse::<u64>().ok());
-    // The driver turns its second channel by 90° before this frame.
-    let frame = 300;
-    let samples: usize = (0..frame).map(|frame| 2 * Layout::of(frame, 4, HeaderLength::Short).symbols()).sum();
-    let output = run(&format!("inject=jump@{}", from.unwrap() + samples as u64));
-    let lines = said(&output);
-    let line = lines.lines().find(|line| line.contains("has turned by")).unwrap_or_else(|| panic!("{lines}"));
-    assert!(line.contains("TX channel 1 has turned by 90° at once"), "{line}");
-    let named: u64 = line.split("before frame ").nth(1).unwrap().split(':').next().unwrap().parse().unwrap();
-    assert!((frame..=frame + 32).contains(&named), "{line}");
-    let target = &report(&output)["target"];
-    assert!(number(&target["no_position"]) > 300.0, "{target}");
-}
