@@ -140,25 +140,13 @@ fn a_limiter_that_bends_the_beams_ratio_gives_no_position() {
         "kind = \"adc\"\nbits = 10\nfull_scale_db = 0.0",
     ] {
         let found = outcome(as_is, "", impairment);
-        assert!(
-            found.wrong * 200 <= found.located && found.refused.contains_key("poor-fit"),
-            "{impairment}: {found:?}"
-        );
+        // Of 200 frames one may still pass and be wrong.
+        let named = found.refused.get("poor-fit").copied().unwrap_or(0);
+        assert!(found.wrong <= 1 && named * 10 >= TRIALS * 9, "{impairment}: {found:?}");
     }
     // One row alone.
     let found = outcome(as_is, ".2", "kind = \"clip\"\nover_rms_db = 2.0");
     assert!(found.wrong * 200 <= found.located, "{found:?}");
-}
-
-#[test]
-fn a_clock_that_runs_away_is_followed_where_directions_alone_say_little() {
-    let outdoor = include_str!("../scenes/outdoor.toml");
-    let base = outcome_in(outdoor.to_owned(), "", "kind = \"level\"\ndb = 0.0", 600);
-    for ppm in [10.0, -10.0, 3.0] {
-        let found = outcome_in(outdoor.to_owned(), "", &format!("kind = \"clock-offset\"\nppm = {ppm:.1}"), 600);
-        assert!(found.located * 100 >= base.located * 97, "{ppm} ppm: {found:?}, {} without", base.located);
-        assert!(found.nees < 3.0 && found.wrong * 200 <= found.located, "{ppm} ppm: {found:?}");
-    }
 }
 
 #[test]

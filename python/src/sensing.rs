@@ -302,6 +302,7 @@ impl Estimator {
             return Err(wrong("echo, reference: found a sample that is not finite; accepted: finite numbers"));
         }
         let view = sensing::EchoFrame {
+            late_samples: 0,
             echo: Planar::new(echo, echo_shape[1]),
             echo_start: 0,
             reference: Planar::new(reference, reference_shape[1]),

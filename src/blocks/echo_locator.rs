@@ -107,11 +107,14 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let config = SensingConfig { moving: keys.moving, ..SensingConfig::from_scene(&scene) };
     let first_lag = config.lag_range()[0] as i64;
     let window = samples_per_symbol * SENSING_WINDOW;
-    let estimator = CoherentEstimator::new(config, window, frames).map_err(|error| match keys.coherent_frames {
+    let mut estimator = CoherentEstimator::new(config, window, frames).map_err(|error| match keys.coherent_frames {
         Some(_) => error.within("coherent_frames"),
         None => error,
     })?;
     let remover = stationary.make(&scene, estimator.config(), window)?;
+    if let (true, Some(single)) = (remover.is_some(), estimator.single_mut()) {
+        single.stop_learning();
+    }
     let rows = scene.array.receive_antennas;
     let length = estimator.echo_samples() + 3 * context.longest_samples();
     let (heard, snapshot) = context.sinks.snapshots.of_sensing(context.chain.receiver);

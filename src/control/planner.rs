@@ -38,9 +38,10 @@ const MOVED_PART_MISSED: f64 = 1e-3;
 const MISSED_PART: f64 = 1.005;
 /// ... and by so many deviations of what is seen.
 const SEEN_DEVIATIONS: f64 = 3.0;
-/// A reflection, and noise, are others from so many decibels on.
-const HEARD_DB: f64 = 0.1;
-const HEARD_NOISE_DB: f64 = 0.15;
+/// A reflection, and noise, are others from so many decibels on. Of weak echoes only the stronger ones are found: their mean is some
+/// tenths too high.
+const HEARD_DB: f64 = 1.0;
+const HEARD_NOISE_DB: f64 = 0.3;
 
 /// Everything that a plan follows from.
 #[derive(Clone)]

@@ -45,6 +45,9 @@ const EXPLAINED: f64 = 0.5;
 /// Part of what is heard that is always left: delays between two samples, converters.
 const LEAST_MISFIT: f64 = 1e-3;
 
+/// Deviations by which a drift must stand out: the reference's own error is in all means alike, and many are looked at.
+const CLEAR: f64 = 6.0;
+
 /// Degrees beside a multiple of 90 that a turn may be.
 const TURN_DEG: f64 = 15.0;
 
@@ -570,7 +573,7 @@ impl Judge {
             None => Place::Tx(channel + 1),
             Some(row) => Place::Rx(row),
         };
-        let sure = deg.abs() - 3.0 * error_deg;
+        let sure = deg.abs() - CLEAR * error_deg;
         if sure > self.limit_deg {
             return Some(Verdict::Exceeds { place, deg, error_deg });
         }

@@ -154,7 +154,9 @@ mod tests {
         }
         assert!(lock(&real.queue).length() < 100);
         assert!(real.push(1 << 40, rows.iter().map(Vec::as_slice)));
-        assert_eq!((lock(&real.queue).begin, lock(&real.queue).length()), (1 << 40, 10));
+        let queue = lock(&real.queue);
+        assert_eq!((queue.begin, queue.length()), (1 << 40, 10));
+        drop(queue);
         feed.close();
         assert!(feed.is_over() && !feed.push(110, rows.iter().map(Vec::as_slice)));
     }

@@ -137,7 +137,7 @@ impl CoherentEstimator {
     }
 
     /// The estimator of one frame, where no more are added up.
-    pub(super) fn single_mut(&mut self) -> Option<&mut Estimator> {
+    pub(crate) fn single_mut(&mut self) -> Option<&mut Estimator> {
         self.search.is_none().then_some(&mut self.estimator)
     }
 

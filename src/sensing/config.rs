@@ -48,6 +48,9 @@ pub struct SensingConfig {
     /// Whether the echo's turning within a frame (Doppler) is estimated. A target at rest costs nothing then but time;
     /// one that moves is off its bound without, as soon as the phase drifts by more than the noise lets one see.
     pub moving: bool,
+    /// Whether a clock that runs beyond its declared error is followed from frame to frame. Off: where directions say little
+    /// the follower takes chance for an offset, and costs more positions than it saves.
+    pub follow_clock: bool,
     /// Roll-off of the pulse.
     pub roll_off: f64,
     /// Samples per symbol.
@@ -84,6 +87,7 @@ impl SensingConfig {
             symbol_period_s: scene.symbol_period_s(),
             wavelength_m: scene.wavelength_m(),
             moving: false,
+            follow_clock: false,
             roll_off: scene.waveform.roll_off,
             samples_per_symbol: scene.waveform.samples_per_symbol,
             reflection: match scene.model.reflectivity {

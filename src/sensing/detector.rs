@@ -89,6 +89,7 @@ impl Detector {
             return;
         }
         self.alone = 0;
+        estimator.stop_learning();
         let mut strongest = *first;
         for index in 0..count {
             let Some((fix, reached)) = self.search.reveal(index, |view| estimator.locate_in(frame, &view)) else {

@@ -121,6 +121,8 @@ pub struct Estimator {
     sounded: Option<Sounded>,
     /// What the last fine stage says of the clock.
     reading: Option<ClockReading>,
+    /// Whether clock and rows' errors are learned from frame to frame: where one echo alone is there.
+    learns: bool,
 }
 
 /// Where a target is expected, with the covariance.
@@ -214,6 +216,7 @@ impl Estimator {
             sounding: SoundingEcho::new(&config),
             sounded: None,
             reading: None,
+            learns: true,
             config,
         })
     }
@@ -297,12 +300,15 @@ impl Estimator {
             }
         }
         // What rows are off by is the same in all frames.
-        if matches!(result, Ok(_) | Err(Status::Ambiguous))
+        if self.learns
+            && matches!(result, Ok(_) | Err(Status::Ambiguous))
             && let Some(fault) = self.fit.remember()
         {
             (self.seen.rows, result) = (fault.rows.0, Err(fault.status));
         }
-        if let (Some(reading), Ok(_) | Err(Status::Incoherent)) = (self.reading, &result) {
+        if let (true, Some(reading), Ok(_) | Err(Status::Incoherent)) =
+            (self.learns && self.config.follow_clock, self.reading, &result)
+        {
             self.clock.take_in(&reading);
         }
         let estimate = match result {
@@ -314,11 +320,24 @@ impl Estimator {
 
     /// Brings what is known of the clock to a frame.
     fn follow_clock(&mut self, frame: &EchoFrame<'_>) {
+        if !self.learns {
+            (self.late_samples, self.early) = (frame.late_samples, -(frame.late_samples as f64));
+            return;
+        }
         self.clock.advance(frame.time_s);
         let [offset, variance] = self.clock.offset();
         self.late_samples = frame.late_samples;
         self.early = offset - frame.late_samples as f64;
         self.geometry.widen_clock(&self.config, variance);
+    }
+
+    /// Learns nothing of clock and rows any more, and forgets what was learned: of several echoes, or of what the removal of
+    /// others leaves, each says something else.
+    pub(crate) fn stop_learning(&mut self) {
+        if std::mem::take(&mut self.learns) {
+            self.clock = ClockFollower::new(&self.config);
+            self.geometry.widen_clock(&self.config, 0.0);
+        }
     }
 
     /// By how many samples later a frame's rows should be taken than the scene's clock says: as [`EchoFrame::late_samples`].
