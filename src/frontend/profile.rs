@@ -372,7 +372,8 @@ impl Profile {
         }
         let image = &rx.image;
         if !image.is_empty()
-            && (image.len() != rx.channels.len() || image.iter().flatten().any(|part| !(part.abs() < 0.5)))
+            && (image.len() != rx.channels.len()
+                || image.iter().flatten().any(|part| part.is_nan() || part.abs() >= 0.5))
         {
             return wrong(&format!(
                 "rx.image = {image:?}; accepted: none, or a pair below 0.5 for each of rx.channels"
