@@ -241,7 +241,7 @@ fn adaptation(proof: &mut Proof) {
                 (report.figures.block_error_rate.unwrap_or(1.0) * blocks, blocks, report)
             };
             let (first, all) = (lost(300), lost(3300));
-            let noise = serde_json::to_value(&all.2.figures.receivers[0].noise_dbm).unwrap();
+            let noise = serde_json::to_value(all.2.figures.receivers[0].noise_dbm).unwrap();
             json!({ "lost": all.0 - first.0, "blocks": all.1 - first.1, "first": first.0, "noise_dbm": noise,
                     "used": all.2.plan.sinr_db })
         });
