@@ -1,5 +1,8 @@
-//! Samples per second and antenna of each chain of the loopback, and the real-time factor at the scene's bandwidth:
-//! `cargo bench --bench loopback`. Baseline: the scene's own sample rate, and the whole loopback in the same run.
+//! Samples per antenna that a second of processor time is enough for, in each chain of the loopback and in each of its
+//! stages, and the real-time factor at the scene's bandwidth: `cargo bench --bench loopback`. Processor time of a chain's own
+//! thread does not depend on what runs beside it. Baseline: the scene's own sample rate, and the whole loopback in the same run.
+
+use std::time::Duration;
 
 use issc::scene::Scene;
 use issc::system::{System, SystemSpec};
@@ -32,13 +35,20 @@ fn main() {
             None => speeds.push((name.to_owned(), vec![speed])),
         };
         for busy in &ended.busy {
-            note(&busy.chain, sent / busy.time.as_secs_f64());
+            let speed = |time: Duration| sent / time.as_secs_f64();
+            note(&busy.chain, speed(busy.processor));
+            // A stage's own time is by the clock on the wall: its share of the chain's processor time is what it cost.
+            let by_the_clock: Duration = busy.stages.iter().map(|(_, time)| *time).sum();
+            for (kind, time) in &busy.stages {
+                let share = time.as_secs_f64() / by_the_clock.as_secs_f64();
+                note(&format!("  {}: {kind}", busy.chain), speed(busy.processor.mul_f64(share)));
+            }
         }
-        note("whole loopback", whole);
+        note("whole loopback, by the clock", whole);
     }
     for (name, mut list) in speeds {
         list.sort_by(f64::total_cmp);
         let median = list[list.len() / 2];
-        println!("{name:<24} {:>9.3} MS/s   {:>8.5} x real time", median / 1e6, median / rate);
+        println!("{name:<44} {:>9.3} MS/s   {:>8.5} x real time", median / 1e6, median / rate);
     }
 }

@@ -26,4 +26,4 @@ pub use ldpc::BATCH;
 pub use limit::{normal_approximation, normal_approximation_snr_db};
 pub use measure::{LinkCounts, SimulatedLink, add_noise};
 pub use polar::{HeaderCode, HeaderScratch, Link};
-pub use shelf::CodeShelf;
+pub use shelf::{CodeShelf, PlannedCodes};

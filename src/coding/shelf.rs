@@ -1,6 +1,10 @@
 //! Codes that are in use, kept ready.
 
-use super::{BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockFormat};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockFormat, plan};
+use crate::error::Result;
 
 /// Codes kept ready: payload and protected code of a few plans or pictures.
 const KEPT_CODES: usize = 8;
@@ -36,6 +40,24 @@ impl CodeShelf {
     /// The same, if it is ready.
     pub fn ready(&self, format: BlockFormat) -> Option<&BlockCode> {
         self.codes.iter().find(|code| code.format() == format)
+    }
+}
+
+/// Every planned code that a transmitter has used, by N_c: plans and pictures come back to few of them.
+#[derive(Clone, Default)]
+pub struct PlannedCodes {
+    codes: HashMap<usize, Arc<BlockCode>>,
+}
+
+impl PlannedCodes {
+    /// The planned code of `bits` bits, CRC included; made once. An error where there is none of so many.
+    pub fn get(&mut self, bits: usize) -> Result<Arc<BlockCode>> {
+        if let Some(code) = self.codes.get(&bits) {
+            return Ok(Arc::clone(code));
+        }
+        let code = Arc::new(plan(bits, BLOCK_SYMBOLS, BLOCK_CRC)?);
+        self.codes.insert(bits, Arc::clone(&code));
+        Ok(code)
     }
 }
 

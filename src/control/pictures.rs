@@ -9,7 +9,7 @@ use crossbeam_channel::{Sender, unbounded};
 use image::RgbImage;
 
 use crate::blocks::{Feed, PictureFeed};
-use crate::coding::{self, BLOCK_CRC, BLOCK_SYMBOLS, BlockCode};
+use crate::coding::{BlockCode, PlannedCodes};
 use crate::modem::frame::BLOCKS;
 use crate::modem::header::{MOST_BODY_BITS, MOST_PROTECTED_BITS};
 use crate::optimize::{RateChoice, SourceModel, lowest_rate};
@@ -102,21 +102,9 @@ struct State {
     /// Blocks that pictures took beyond what they may, less what others left since.
     debt: usize,
     /// Codes of the pictures' bodies, by N_c.
-    codes: HashMap<usize, Arc<BlockCode>>,
+    codes: PlannedCodes,
     /// Sources that asked for a picture that was not coded yet.
     waiting: Vec<Wake>,
-}
-
-impl State {
-    /// The code of this many bits; made once.
-    fn code(&mut self, bits: usize) -> Result<Arc<BlockCode>> {
-        if let Some(code) = self.codes.get(&bits) {
-            return Ok(Arc::clone(code));
-        }
-        let code = Arc::new(coding::plan(bits, BLOCK_SYMBOLS, BLOCK_CRC)?);
-        self.codes.insert(bits, Arc::clone(&code));
-        Ok(code)
-    }
 }
 
 /// Fewest blocks of a picture that has a rate of its own: receivers learn of another one over four frames or eight, so that
@@ -244,7 +232,7 @@ impl Shelf {
             Rate::Unknown(model) => return Err(Some(model)),
         };
         let picture = Arc::clone(state.coded.get(&(source, model)).ok_or(Some(model))?);
-        match bits.map(|bits| state.code(bits)) {
+        match bits.map(|bits| state.codes.get(bits)) {
             None => Ok((picture, Arc::clone(&plan.payload))),
             Some(Ok(code)) => Ok((picture, code)),
             Some(Err(error)) => {

@@ -1,6 +1,5 @@
 //! Makes plans: beams from the optimizer or the user, then source model and channel rate for the SINR they reach.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use super::believed_channel::BelievedChannel;
 use super::observation::LinkSeen;
 use super::outer_loop::OuterLoop;
 use crate::array::{Beams, distance_m};
-use crate::coding::{self, BLOCK_CRC, BLOCK_SYMBOLS, BlockCode, BlockErrorLaw};
+use crate::coding::{BlockErrorLaw, PlannedCodes};
 use crate::modem::frame::HeaderLength;
 use crate::optimize::{
     BelievedTarget, BlockErrorModel, BoundModel, Effort, Problem, RateChoice, RateLimits, Solution, SourceModel,
@@ -61,7 +60,7 @@ pub struct Planner {
     weights: Option<Beams>,
     /// Where the last solution lay: the next is near.
     warm: Option<WarmStart>,
-    codes: HashMap<usize, Arc<BlockCode>>,
+    codes: PlannedCodes,
     /// What the receiver says of the link, and what follows from it.
     outer_loop: OuterLoop,
     /// Frames below this one were seen by the receiver.
@@ -109,7 +108,7 @@ impl Planner {
             share: 1.0,
             weights: None,
             warm: None,
-            codes: HashMap::new(),
+            codes: PlannedCodes::default(),
             seen_until: 0,
             beams: None,
             is_stale: false,
@@ -313,8 +312,8 @@ impl Planner {
                 law: self.law(),
             }),
             header: HeaderLength::at(decibel(sinr) - self.outer_loop.margin_db),
-            payload: self.code(rate.payload_bits)?,
-            protected: self.code(rate.protected_bits)?,
+            payload: self.codes.get(rate.payload_bits)?,
+            protected: self.codes.get(rate.protected_bits)?,
             link: LinkBelief {
                 snr_margin_db: self.outer_loop.margin_db,
                 sinr_offset_db: self.outer_loop.offset_db,
@@ -381,16 +380,6 @@ impl Planner {
             model.of_beams(beams).trace_m2().unwrap_or(f64::INFINITY)
         });
         ends.fold(0.0, f64::max)
-    }
-
-    /// The planned code of this many bits; made once.
-    fn code(&mut self, bits: usize) -> Result<Arc<BlockCode>> {
-        if let Some(code) = self.codes.get(&bits) {
-            return Ok(Arc::clone(code));
-        }
-        let code = Arc::new(coding::plan(bits, BLOCK_SYMBOLS, BLOCK_CRC)?);
-        self.codes.insert(bits, Arc::clone(&code));
-        Ok(code)
     }
 
     fn limits(&self) -> RateLimits {

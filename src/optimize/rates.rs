@@ -191,9 +191,7 @@ pub fn select_rate(
     sinr: f64,
     code: &impl BlockErrorModel,
 ) -> Option<RateChoice> {
-    choices(models, limits, sinr, code)
-        .filter(|choice| choice.feasible)
-        .min_by(|a, b| a.predicted_mse.total_cmp(&b.predicted_mse))
+    Chooser::new(limits, sinr, code).best(models)
 }
 
 /// The model that needs the least rate, whatever becomes of it.
@@ -203,24 +201,7 @@ pub fn lowest_rate(
     sinr: f64,
     code: &impl BlockErrorModel,
 ) -> Option<RateChoice> {
-    choices(models, limits, sinr, code).min_by_key(|choice| choice.payload_bits)
-}
-
-/// Each model's only sensible rate.
-fn choices(
-    models: &[SourceModel],
-    limits: &RateLimits,
-    sinr: f64,
-    code: &impl BlockErrorModel,
-) -> impl Iterator<Item = RateChoice> {
-    let safe = largest_safe_bits(sinr, code);
-    models.iter().filter_map(move |model| choice(model, limits, sinr, code, safe))
-}
-
-/// The next N_c for which codes are made, a hundredth apart: each picture has its own rate, and receivers keep codes.
-fn round_up(bits: usize) -> usize {
-    let step = (bits / 128).max(1);
-    bits.next_multiple_of(step).max(MIN_BITS)
+    Chooser::new(limits, sinr, code).choices(models).min_by_key(|choice| choice.payload_bits)
 }
 
 /// The mean squared error over pictures of which each is sent by its own best choice. One that fits in no model takes more
@@ -231,14 +212,73 @@ pub fn mean_mse(
     sinr: f64,
     code: &impl BlockErrorModel,
 ) -> Option<f64> {
-    let safe = largest_safe_bits(sinr, code);
-    let best = |models: &Vec<SourceModel>| {
-        let choices = models.iter().filter_map(|model| choice(model, limits, sinr, code, safe));
-        let best = choices.filter(|choice| choice.feasible).map(|choice| choice.predicted_mse).min_by(f64::total_cmp);
+    let chooser = Chooser::new(limits, sinr, code);
+    let mse = |models: &Vec<SourceModel>| {
+        let best = chooser.best(models).map(|choice| choice.predicted_mse);
         best.or(models.first().map(|lowest| lowest.error_free_mse))
     };
-    let total: f64 = pictures.iter().map(best).sum::<Option<f64>>()?;
+    let total: f64 = pictures.iter().map(mse).sum::<Option<f64>>()?;
     (!pictures.is_empty()).then(|| total / pictures.len() as f64)
+}
+
+/// The next N_c for which codes are made, a hundredth apart: each picture has its own rate, and receivers keep codes.
+fn round_up(bits: usize) -> usize {
+    let step = (bits / 128).max(1);
+    bits.next_multiple_of(step).max(MIN_BITS)
+}
+
+/// What holds at one SINR for every model.
+struct Chooser<'a, C> {
+    limits: &'a RateLimits,
+    sinr: f64,
+    code: &'a C,
+    /// Most bits of a block that is as safe as the protected part must be.
+    safe_bits: Option<usize>,
+    /// Whether headers are lost no more often than blocks may be.
+    headers_hold: bool,
+}
+
+impl<'a, C: BlockErrorModel> Chooser<'a, C> {
+    fn new(limits: &'a RateLimits, sinr: f64, code: &'a C) -> Self {
+        let headers_hold = code.header_loss(sinr) <= limits.block_error_rate_max;
+        Self { limits, sinr, code, safe_bits: largest_safe_bits(sinr, code), headers_hold }
+    }
+
+    fn best(&self, models: &[SourceModel]) -> Option<RateChoice> {
+        let feasible = self.choices(models).filter(|choice| choice.feasible);
+        feasible.min_by(|a, b| a.predicted_mse.total_cmp(&b.predicted_mse))
+    }
+
+    /// Each model's only sensible rate.
+    fn choices(&self, models: &[SourceModel]) -> impl Iterator<Item = RateChoice> {
+        models.iter().filter_map(|model| self.choice(model))
+    }
+
+    /// The lowest rate that fits the channel uses, because p_b rises with R_c.
+    fn choice(&self, model: &SourceModel) -> Option<RateChoice> {
+        let share = |bits: f64, per_block: usize| (bits / per_block as f64).ceil() as usize;
+        // Where even the smallest block is not safe, a block of half a bit a symbol is the best that can be done.
+        let protected_bits = self.safe_bits.unwrap_or(self.limits.block_symbols / 2).min(self.limits.block_symbols);
+        let protected_blocks = share(model.protected_bits, protected_bits - CRC_BITS).max(1);
+        let body_blocks = self.limits.blocks.checked_sub(protected_blocks).filter(|blocks| *blocks > 0)?;
+        let payload_bits = round_up(share(model.body_bits, body_blocks) + CRC_BITS);
+        if payload_bits > MAX_BITS {
+            return None;
+        }
+        let block_error_rate = self.code.block_error_rate(self.sinr, payload_bits);
+        let bit_error_rate = (-(-block_error_rate).ln_1p() / payload_bits as f64).min(0.5);
+        Some(RateChoice {
+            model: model.index,
+            payload_bits,
+            protected_bits,
+            block_error_rate,
+            bit_error_rate,
+            predicted_mse: model.mse_with_losses(block_error_rate, (payload_bits - CRC_BITS) as f64),
+            feasible: block_error_rate <= self.limits.block_error_rate_max
+                && self.headers_hold
+                && self.safe_bits.is_some(),
+        })
+    }
 }
 
 /// Most bits of a block that is as safe as the protected part must be: the block error rate rises with the bits.
@@ -253,38 +293,6 @@ fn largest_safe_bits(sinr: f64, code: &impl BlockErrorModel) -> Option<usize> {
         if safe(middle) { low = middle } else { high = middle }
     }
     Some(low)
-}
-
-/// The lowest rate that fits the channel uses, because p_b rises with R_c.
-fn choice(
-    model: &SourceModel,
-    limits: &RateLimits,
-    sinr: f64,
-    code: &impl BlockErrorModel,
-    safe: Option<usize>,
-) -> Option<RateChoice> {
-    let share = |bits: f64, per_block: usize| (bits / per_block as f64).ceil() as usize;
-    // Where even the smallest block is not safe, a block of half a bit a symbol is the best that can be done.
-    let protected_bits = safe.unwrap_or(limits.block_symbols / 2).min(limits.block_symbols);
-    let protected_blocks = share(model.protected_bits, protected_bits - CRC_BITS).max(1);
-    let body_blocks = limits.blocks.checked_sub(protected_blocks).filter(|blocks| *blocks > 0)?;
-    let payload_bits = round_up(share(model.body_bits, body_blocks) + CRC_BITS);
-    if payload_bits > MAX_BITS {
-        return None;
-    }
-    let block_error_rate = code.block_error_rate(sinr, payload_bits);
-    let bit_error_rate = (-(-block_error_rate).ln_1p() / payload_bits as f64).min(0.5);
-    Some(RateChoice {
-        model: model.index,
-        payload_bits,
-        protected_bits,
-        block_error_rate,
-        bit_error_rate,
-        predicted_mse: model.mse_with_losses(block_error_rate, (payload_bits - CRC_BITS) as f64),
-        feasible: block_error_rate <= limits.block_error_rate_max
-            && code.header_loss(sinr) <= limits.block_error_rate_max
-            && safe.is_some(),
-    })
 }
 
 #[cfg(test)]

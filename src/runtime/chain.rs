@@ -7,6 +7,7 @@ use std::sync::{
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use super::processor;
 use super::schedule::Scheduling;
 use crate::stream::{AnyFrame, Event, Flow, LinkReceiver, LinkSender, Shape, Stage, Telemetry};
 use crate::{Error, Result};
@@ -126,6 +127,19 @@ pub struct Chain {
     pub(super) outlets: Vec<Outlet>,
     /// Time spent waiting for room in links.
     pub(super) waited: Duration,
+    /// Time that each stage took, those behind it not counted.
+    pub(super) stage_times: Vec<Duration>,
+}
+
+/// What a chain's thread did.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spent {
+    /// Time that its stages took, waiting not counted.
+    pub time: Duration,
+    /// Processor time of its thread.
+    pub processor: Duration,
+    /// Time that each stage took.
+    pub stages: Vec<Duration>,
 }
 
 /// Whether the chain goes on.
@@ -142,30 +156,36 @@ impl Chain {
         &self.name
     }
 
-    /// Runs to the end of the input, or until the switch is pulled if the chain begins with a source. Returns the time
-    /// its stages took, waiting not counted.
-    pub fn run(mut self, stop: &StopSwitch) -> Duration {
+    /// Runs to the end of the input, or until the switch is pulled if the chain begins with a source.
+    pub(super) fn run(mut self, stop: &StopSwitch) -> Spent {
         // It was tried as the chain was loaded.
         if let Err(what) = self.scheduling.take() {
             remark!("issc: chain `{}`: {what}", self.name);
         }
+        let busy = match self.inlet.take() {
+            Some(inlet) => self.run_behind(inlet),
+            None => self.run_source(stop),
+        };
+        Spent {
+            time: busy.saturating_sub(self.waited),
+            processor: processor::time_of_thread(),
+            stages: self.stage_times,
+        }
+    }
+
+    fn run_behind(&mut self, mut inlet: LinkReceiver) -> Duration {
         let mut busy = Duration::ZERO;
-        match self.inlet.take() {
-            Some(mut inlet) => {
-                while let Some(frame) = inlet.receive() {
-                    let started = Instant::now();
-                    let go = self.push(0, &frame);
-                    busy += started.elapsed();
-                    inlet.give_back(frame);
-                    if go == Go::End {
-                        return busy.saturating_sub(self.waited);
-                    }
-                }
+        while let Some(frame) = inlet.receive() {
+            let started = Instant::now();
+            let go = self.push(0, &frame);
+            busy += started.elapsed();
+            inlet.give_back(frame);
+            if go == Go::End {
+                return busy;
             }
-            None => busy += self.run_source(stop),
         }
         self.drain();
-        busy.saturating_sub(self.waited)
+        busy
     }
 
     fn run_source(&mut self, stop: &StopSwitch) -> Duration {
@@ -183,9 +203,11 @@ impl Chain {
                 Go::On => {}
                 Go::Wait(None) => std::thread::park(),
                 Go::Wait(Some(time)) => std::thread::park_timeout(time),
-                Go::End => return busy,
+                Go::End => break,
             }
         }
+        self.drain();
+        busy
     }
 
     /// Gives `input` to stage `index` and all it makes to the stages after it.
@@ -205,7 +227,9 @@ impl Chain {
         loop {
             // The output is out of its place while the later stages work on it: they have places of their own.
             let mut output = self.frames[index].take().expect("every stage has an output frame");
+            let started = Instant::now();
             let flow = call(self.stages[index].as_mut(), &mut output);
+            self.stage_times[index] += started.elapsed();
             let go = match flow {
                 Flow::Forward | Flow::Again if index + 1 == self.stages.len() => self.emit(&mut output),
                 Flow::Forward | Flow::Again => self.push(index + 1, &output),

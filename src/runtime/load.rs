@@ -7,7 +7,7 @@ use std::sync::{
 use std::thread;
 use std::time::Duration;
 
-use super::chain::{Chain, Outlet, StopSwitch};
+use super::chain::{Chain, Outlet, Spent, StopSwitch};
 use super::flowgraph::{ChainText, Flowgraph, StageText};
 use super::schedule::{self, Scheduling};
 use crate::blocks::{ChainContext, Context, Port, Registry, Role};
@@ -60,13 +60,17 @@ fn make(text: &StageText, registry: &Registry, context: &mut Context, shape: &mu
     }
 }
 
-/// The time that a chain's stages took, waiting not counted.
+/// What a chain's work took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Busy {
     /// The chain.
     pub chain: String,
-    /// Its time.
+    /// Time that its stages took, waiting not counted.
     pub time: Duration,
+    /// Processor time of its thread.
+    pub processor: Duration,
+    /// Its stages' kinds and the time that each took, those behind it not counted.
+    pub stages: Vec<(String, Duration)>,
 }
 
 impl Program {
@@ -103,8 +107,9 @@ impl Program {
         let scheduling = Scheduling { cores: text.cores.clone(), priority: text.realtime_priority };
         schedule::check(&text.name, &scheduling)?;
         let (name, policy) = (text.name.clone(), place.policy);
-        let waited = Duration::ZERO;
-        let mut chain = Chain { name, scheduling, inlet: None, stages, frames, outlets: Vec::new(), waited };
+        let (waited, stage_times) = (Duration::ZERO, vec![Duration::ZERO; stages.len()]);
+        let mut chain =
+            Chain { name, scheduling, inlet: None, stages, frames, outlets: Vec::new(), waited, stage_times };
         if let (Some(from), Some(inlet)) = (&text.from, inlet) {
             let usual = if policy == Policy::Wait { WAITING_FRAMES } else { DROPPING_FRAMES };
             let (sender, receiver) = link(inlet, graph.link_frames.unwrap_or(usual), policy);
@@ -190,7 +195,7 @@ impl Program {
         &self.shapes
     }
 
-    /// Runs every chain on a thread of its own until all have ended; the time that each was busy.
+    /// Runs every chain on a thread of its own until all have ended; what each one's work took.
     pub fn run(self, stop: &StopSwitch) -> Result<Vec<Busy>> {
         thread::scope(|scope| {
             let threads: Vec<_> = self
@@ -207,12 +212,14 @@ impl Program {
                 .collect();
             threads
                 .into_iter()
-                .map(|(chain, thread)| {
-                    let time = thread
+                .zip(self.shapes)
+                .map(|((chain, thread), (_, shapes))| {
+                    let Spent { time, processor, stages } = thread
                         .map_err(|error| Error::device(format!("chain `{chain}`: no thread: {error}")))?
                         .join()
                         .map_err(|_| Error::internal(format!("chain `{chain}` panicked")))?;
-                    Ok(Busy { chain, time })
+                    let kinds = shapes.into_iter().map(|(kind, _)| kind);
+                    Ok(Busy { chain, time, processor, stages: kinds.zip(stages).collect() })
                 })
                 .collect()
         })

@@ -1,7 +1,7 @@
 //! Findings of those who read the front end beside the drivers that stand for what a whole system must do: each with the
 //! number of its finding.
 
-use super::timeline::bench;
+use super::timeline::{Dawdling, bench};
 use super::*;
 
 /// `issc run` on a flowgraph with permission and more.
@@ -37,25 +37,8 @@ fn f03_noise_that_no_scene_knows_of_reaches_plans_and_error_bars() {
 }
 
 fn dawdles(_: &mut Context, _: toml::Table) -> issc::Result<Box<dyn Stage>> {
-    Ok(erase(Dawdling))
-}
-
-struct Dawdling;
-
-impl Block for Dawdling {
-    type In = Complex32;
-    type Out = Complex32;
-
-    fn shape(&mut self, inlet: Shape) -> Result<Shape, String> {
-        Ok(inlet)
-    }
-
-    fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<Complex32>) -> Flow {
-        // Twice what 2048 samples have at 0.4 MS/s.
-        std::thread::sleep(Duration::from_millis(10));
-        output.copy_rows(input, 0);
-        Flow::Forward
-    }
+    // Twice what 2048 samples have at 0.4 MS/s.
+    Ok(erase(Dawdling(Duration::from_millis(10))))
 }
 
 const DAWDLING: &str = "findings::a_receiver_that_takes_twice_the_time_it_has";

@@ -80,10 +80,11 @@ fn f01_a_lead_longer_than_the_receivers_feedback_and_a_fault_do_not_silence_the_
 
 fn dawdles(_: &mut Context, _: toml::Table) -> issc::Result<Box<dyn Stage>> {
     // A frame has 7.6 ms.
-    Ok(erase(Dawdling))
+    Ok(erase(Dawdling(Duration::from_millis(20))))
 }
 
-struct Dawdling;
+/// A stage that takes this long for every frame.
+pub(crate) struct Dawdling(pub(crate) Duration);
 
 impl Block for Dawdling {
     type In = Complex32;
@@ -94,7 +95,7 @@ impl Block for Dawdling {
     }
 
     fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<Complex32>) -> Flow {
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(self.0);
         output.copy_rows(input, 0);
         Flow::Forward
     }
