@@ -3,6 +3,7 @@
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Prints a line on the standard output. Where its reader has left the line is left out, and the command goes on to its
 /// end and its own exit status.
@@ -15,8 +16,19 @@ macro_rules! remark {
     ($($text:tt)*) => { $crate::say::remark(format_args!($($text)*)) };
 }
 
+/// Whether the standard output belongs to user data.
+static IS_DATA: AtomicBool = AtomicBool::new(false);
+
+/// From now on what would be said on the standard output goes to the standard error, as data does there.
+pub(crate) fn leave_standard_output_to_data() {
+    IS_DATA.store(true, Ordering::Relaxed);
+}
+
 /// What [`say!`] does.
 pub(crate) fn line(text: Arguments<'_>) {
+    if IS_DATA.load(Ordering::Relaxed) {
+        return remark(text);
+    }
     match writeln!(stdout().lock(), "{text}") {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}

@@ -61,6 +61,18 @@ fn radio() {
     faults_of_radios::prove(Proof::begin("radio", 1));
 }
 
+#[cfg(feature = "soapy")]
+#[path = "proofs/realtime.rs"]
+mod of_real_time;
+
+/// What the whole system sustains in real time on this machine.
+#[cfg(feature = "soapy")]
+#[test]
+#[ignore = "five minutes; ./prove realtime"]
+fn realtime() {
+    of_real_time::prove(Proof::begin("realtime", 1));
+}
+
 /// One proof's partial results and its page.
 struct Proof {
     name: &'static str,

@@ -70,6 +70,8 @@ pub(super) struct CodedPicture {
     pub ticket: u64,
     /// Blocks that arrived.
     pub blocks: u64,
+    /// When the last of its samples came from the antenna; 0 where nobody says.
+    pub heard_ns: u64,
     protected: Part,
     body: Part,
     lost: Vec<Range<usize>>,
@@ -82,6 +84,7 @@ impl CodedPicture {
             number: 0,
             ticket: 0,
             blocks: 0,
+            heard_ns: 0,
             protected: Part::new(PROTECTED_BYTES),
             body: Part::new(BODY_BYTES),
             lost: Vec::with_capacity(1024),

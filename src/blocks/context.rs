@@ -31,6 +31,8 @@ pub struct Run {
     pub seconds: Option<f64>,
     /// Signal time per wall-clock time, if the source is to keep to it.
     pub pace: Option<f64>,
+    /// Pictures per second of signal where a source says nothing of its own; as many as fit where absent.
+    pub pictures_per_s: Option<f64>,
     /// Probing bits of the sensing stream, if the user gave any.
     pub probing_bits: Option<Arc<[u8]>>,
 }

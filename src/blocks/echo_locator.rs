@@ -19,7 +19,9 @@ use crate::sensing::{
     CoherentEstimator, CoherentFrames, Detector, EchoFrame, Estimate, Fix, MAX_TARGETS, Planar, SensingConfig, Status,
     TrackSettings, Tracker,
 };
-use crate::stream::{Block, Event, Flow, Frame, LeftOut, PlanReader, Shape, Stage, TapReader, Telemetry, erase};
+use crate::stream::{
+    Block, Event, Flow, Frame, LeftOut, PlanReader, ResultKind, Shape, Stage, TapReader, Telemetry, erase, now_ns,
+};
 use crate::{Error, Result};
 
 #[derive(Deserialize)]
@@ -129,6 +131,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         fixes: Vec::with_capacity(MAX_TARGETS),
         clock: context.clock(),
         heard,
+        heard_ns: 0,
         snapshot,
         left_out: Arc::clone(&context.ends.left_out),
         void: Arc::clone(&context.ends.void),
@@ -158,6 +161,8 @@ struct EchoLocator {
     fixes: Vec<Fix>,
     clock: FrameClock,
     heard: Arc<Snapshot<Heard>>,
+    /// When the newest sample came from the antennas.
+    heard_ns: u64,
     snapshot: Arc<Snapshot<Echo>>,
     /// Frames that have no echo.
     left_out: Arc<LeftOut>,
@@ -198,6 +203,7 @@ impl Block for EchoLocator {
 
     fn work(&mut self, input: &Frame<Complex32>, _output: &mut Frame<()>) -> Flow {
         self.heard.offer(input.head.sequence, |held| held.fill(input));
+        self.heard_ns = input.head.heard_ns;
         self.take_in(input);
         self.work_off(false);
         Flow::Consumed
@@ -325,6 +331,10 @@ impl EchoLocator {
         for (left, estimate) in (0..estimates.len()).rev().zip(estimates) {
             let track = estimate.fix.and_then(|_| tracks.next().flatten());
             self.telemetry.report(Event::Sensed { frame: middle, estimate: *estimate, track, more: left > 0 });
+        }
+        if self.heard_ns > 0 {
+            let time_ns = now_ns().saturating_sub(self.heard_ns);
+            self.telemetry.report(Event::Took { result: ResultKind::Position, time_ns });
         }
         self.report_tracks(middle);
         if frames[1] > middle {

@@ -71,6 +71,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         heard,
         symbols,
         pushed: None,
+        heard_ns: 0,
     }))
 }
 
@@ -89,6 +90,8 @@ struct FrameReceiverBlock {
     symbols: Arc<Snapshot<Symbols>>,
     /// Time of the input that is in the receiver already.
     pushed: Option<u64>,
+    /// When its last sample came from the antenna.
+    heard_ns: u64,
 }
 
 /// What blocks that arrived say of the payload's noise. The known words alone say too little: of constant modulus, they pass
@@ -144,7 +147,7 @@ impl Block for FrameReceiverBlock {
         let time = input.head.sample_time;
         if self.pushed != Some(time) {
             self.receiver.push(time, input.row(0));
-            self.pushed = Some(time);
+            (self.pushed, self.heard_ns) = (Some(time), input.head.heard_ns);
             self.heard.offer(input.head.sequence, |held| held.fill(input));
         }
         match self.receiver.next_frame(false) {
@@ -175,10 +178,10 @@ impl FrameReceiverBlock {
     fn decode(&mut self, status: &FrameStatus, output: &mut Frame<CodedFrame>) {
         let header = status.header;
         output.head.sequence = status.number;
-        output.head.valid = 1;
+        (output.head.valid, output.head.heard_ns) = (1, self.heard_ns);
         let frame = output.coded_mut();
         (frame.header, frame.passed) = (header, [false; BLOCKS]);
-        let (protected, used) = (usize::from(header.protected_blocks), usize::from(header.used_blocks));
+        let (protected, used) = (usize::from(header.protected_blocks), frame.data_blocks().end);
         let mut digests = [0; BLOCKS];
         for blocks in [0..protected, protected..used] {
             self.decode_blocks(blocks, status, frame, &mut digests);
@@ -186,7 +189,7 @@ impl FrameReceiverBlock {
         let sinr = status.sinr / self.measured.excess();
         self.telemetry.report(Event::FrameReceived {
             frame: status.number,
-            blocks: header.used_blocks,
+            blocks: used as u8,
             decoded: frame.passed,
             digests,
             sinr: sinr as f32,
@@ -197,7 +200,7 @@ impl FrameReceiverBlock {
             frame: status.number,
             sinr: sinr as f32,
             noise_w: status.noise_w as f32,
-            blocks: header.used_blocks,
+            blocks: used as u8,
             lost,
         });
         self.symbols.offer(status.number, |held| {
@@ -205,7 +208,7 @@ impl FrameReceiverBlock {
                 symbols.copy_from_slice(self.receiver.block(index));
             }
             held.constellations = std::array::from_fn(|index| {
-                let format = header.block_format(index).filter(|_| index < usize::from(header.used_blocks));
+                let format = header.block_format(index).filter(|_| index < used);
                 format.and_then(|format| self.codes.ready(format)).map(|code| *code.constellation())
             });
             (held.protected, held.sinr) = (usize::from(header.protected_blocks), sinr);

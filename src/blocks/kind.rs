@@ -31,6 +31,8 @@ pub enum Role {
     Locates,
     /// Delivers what the frames carry.
     Delivers,
+    /// Puts user data into frames that pass, or takes it out of them.
+    Carries,
     /// Passes samples on and records them.
     Records,
     /// Gives recorded samples in the place of what hears.
@@ -53,6 +55,7 @@ impl std::fmt::Display for Role {
             Self::Receives => "receives",
             Self::Locates => "locates",
             Self::Delivers => "delivers",
+            Self::Carries => "carries",
             Self::Records => "records",
             Self::Replays => "replays",
             Self::Discards => "discards",
@@ -203,6 +206,20 @@ impl Kind {
             keys: &[],
             make: Arc::new(make),
         }
+    }
+}
+
+/// All that can be said of it, for people.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, summary, role, inlet, outlet, keys, .. } = self;
+        write!(f, "{name}\n{summary}\n\nrole   {role}\ntakes  {inlet}\ngives  {outlet}")?;
+        for Key { name, value, unit, range, default, doc } in *keys {
+            let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
+            let default = default.map_or("required".into(), |default| format!("default: {default}"));
+            write!(f, "\n\n{name} ({value}{unit}; {default})\n    {doc}\n    accepted: {range}")?;
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,10 @@
 
 mod coded_picture;
 mod context;
+mod data_sink;
+mod data_source;
+mod datagram_ends;
+mod datagrams;
 mod discard;
 mod echo_locator;
 mod frame_builder;

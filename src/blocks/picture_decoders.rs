@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::coded_picture::CodedPicture;
 use super::{ReceivedPicture, Sinks};
 use crate::semantic::{Bank, Decoder};
-use crate::stream::Policy;
+use crate::stream::{Event, Policy, ResultKind, Telemetry, now_ns};
 use crate::{Error, Result};
 
 /// Pictures that may wait for a decoder.
@@ -30,6 +30,7 @@ struct Skipped {
 /// Hands decoded pictures over in the order of their tickets.
 struct Delivery {
     out: Sender<ReceivedPicture>,
+    telemetry: Telemetry,
     receiver: u8,
     skipped: Receiver<Skipped>,
     order: Mutex<Order>,
@@ -89,7 +90,8 @@ impl Decoders {
         let (freed, free) = bounded(rooms);
         let (skipped, skips) = bounded(SKIPPED);
         let order = Mutex::default();
-        let delivery = Arc::new(Delivery { out: sinks.pictures.clone(), receiver, skipped: skips, order });
+        let telemetry = sinks.telemetry.of_receiver(receiver).without_control();
+        let delivery = Arc::new(Delivery { out: sinks.pictures.clone(), telemetry, receiver, skipped: skips, order });
         for _ in 1..rooms {
             let given = freed.try_send(Box::new(CodedPicture::new()));
             assert!(given.is_ok(), "there is room for all");
@@ -186,6 +188,10 @@ fn decode(
             None => (None, 0, 0),
         };
         let (ticket, number, blocks) = (picture.ticket, picture.number, picture.blocks);
+        if picture.heard_ns > 0 {
+            let time_ns = now_ns().saturating_sub(picture.heard_ns);
+            delivery.telemetry.report(Event::Took { result: ResultKind::Picture, time_ns });
+        }
         let receiver = delivery.receiver;
         // The room goes back first: the chain does not wait for the report.
         let _ = freed.try_send(picture);

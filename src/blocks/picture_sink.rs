@@ -54,11 +54,18 @@ impl Block for PictureSink {
 
     fn work(&mut self, input: &Frame<CodedFrame>, _output: &mut Frame<()>) -> Flow {
         let frame = input.coded();
+        // Between pictures there is nothing to show.
+        if frame.used_blocks() == 0 {
+            return Flow::Consumed;
+        }
         if self.current.is_some_and(|number| number != frame.header.picture) {
             self.finish();
         }
         self.current = Some(frame.header.picture);
-        self.picture.iter_mut().for_each(|picture| picture.lay(frame));
+        if let Some(picture) = &mut self.picture {
+            picture.lay(frame);
+            picture.heard_ns = input.head.heard_ns;
+        }
         if frame.header.last_of_picture {
             self.finish();
         }

@@ -1,15 +1,16 @@
 //! Pictures to the bits of frames: the protected part in the first blocks of a picture, then its body, under the plan
-//! of each frame. A picture begins with a frame; blocks left over at its end carry nothing.
+//! of each frame. A picture begins with a frame; blocks left over at its end, and frames until the next one is due, carry
+//! nothing of pictures.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+use serde::Deserialize;
 use toml::Table;
 
-use super::{Context, FIRST_SAMPLE, Feed, PictureFeed, digest, no_settings};
-use crate::Result;
+use super::{Context, FIRST_SAMPLE, Feed, PictureFeed, digest, settings};
 use crate::coding::{BlockCode, BlockFormat};
 use crate::exchange::Timeline;
 use crate::modem::frame::{BLOCKS, FrameClock, Layout};
@@ -17,9 +18,23 @@ use crate::modem::header::{FrameHeader, VERSION};
 use crate::optimize::BlockErrorModel;
 use crate::semantic::Picture;
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Plan, PlanReader, Shape, Stage, Telemetry, erase};
+use crate::{Error, Result};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Keys {
+    /// Pictures per second of signal.
+    #[serde(default)]
+    pictures_per_s: Option<f64>,
+}
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    no_settings(keys)?;
+    let Keys { pictures_per_s } = settings(keys)?;
+    if let Some(rate) = pictures_per_s.filter(|rate| !(*rate > 0.0)) {
+        return Err(Error::input(format!(
+            "pictures_per_s = {rate}; accepted: above 0 per second of signal, or inf for as many as fit"
+        )));
+    }
     let clock = context.clock();
     // A sounding makes frame 0 longer than frame 1.
     let frames_of_time = context.run.seconds.map(|seconds| (seconds / clock.frame_s()).ceil() as u64);
@@ -41,6 +56,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         time: FIRST_SAMPLE,
         number: 0,
         current: None,
+        due: Due::every(pictures_per_s.or(context.run.pictures_per_s)),
         timeline: Arc::clone(&context.ends.timeline),
         formats: InForce::default(),
         stopped: false,
@@ -75,6 +91,7 @@ struct PictureSource {
     current: Option<Current>,
     /// The codes of payload and protected blocks that are in force.
     codes: [Arc<BlockCode>; 2],
+    due: Due,
     /// Time left to each sample, where the transmitter waits for nobody.
     timeline: Arc<OnceLock<Box<Timeline>>>,
     formats: InForce,
@@ -109,6 +126,25 @@ impl InForce {
     }
 }
 
+/// When pictures are due, in seconds of signal.
+#[derive(Clone, Copy)]
+struct Due {
+    period_s: f64,
+    next_s: f64,
+}
+
+impl Due {
+    /// This many a second; as many as fit where absent.
+    fn every(per_s: Option<f64>) -> Self {
+        Self { period_s: per_s.map_or(0.0, f64::recip), next_s: 0.0 }
+    }
+
+    /// The next one begins. One that begins late may be followed by one that makes up for it, and no more.
+    fn take(&mut self, now_s: f64) {
+        self.next_s = (self.next_s + self.period_s).max(now_s);
+    }
+}
+
 /// Every how many frames the control plane hears how far the transmitter is.
 pub(crate) const PROGRESS_FRAMES: u64 = 16;
 
@@ -140,10 +176,12 @@ impl Block for PictureSource {
         };
         // A frame whose time has passed goes nowhere: no picture is wasted on it.
         let is_over = left_s.flatten().is_some_and(|left_s| left_s < 0.0);
-        if self.current.is_none() && !is_over {
+        let now_s = self.clock.start_s(self.frame);
+        if self.current.is_none() && !is_over && now_s >= self.due.next_s {
             match self.feed.picture(self.number, plan) {
                 Feed::Ready { picture, source, payload } => {
                     self.current = Some(Current { picture, source, payload, protected_bit: 0, body_bit: 0, blocks: 0 });
+                    self.due.take(now_s);
                 }
                 Feed::NotYet => match left_s {
                     None => return Flow::Pending,
@@ -291,7 +329,7 @@ fn fill(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blocks::testing::{Pictures, alone, block, events, picture, picture_frames};
+    use crate::blocks::testing::{Pictures, alone, block, events, picture, picture_frames, refusal};
     use crate::coding::{self, BlockErrorLaw};
     use crate::stream::PictureBudget;
     use crate::stream::PlanBoard;
@@ -394,6 +432,35 @@ mod tests {
             assert!(bits(frame) == own || frame.head.sequence < since + FRAMES_TO_LEARN);
         }
         assert!(frames[40..].iter().all(|frame| bits(frame) == 300), "600 bits want far more than there is");
+    }
+
+    #[test]
+    fn pictures_come_at_their_own_rate_and_no_faster_than_they_fit() {
+        let began = |keys: &str, run: Option<f64>| {
+            let (mut context, _) = alone();
+            context.codec.feed = Arc::new(Pictures { picture: picture().0, count: u64::MAX });
+            context.run.pictures_per_s = run;
+            let clock = context.clock();
+            let mut source = block::<(), CodedFrame>("picture-source", keys, &mut context, Shape::NOTHING);
+            let frames = source.pull(2000);
+            let begin = frames.iter().filter(|frame| frame.coded().header.begins_picture());
+            (begin.map(|frame| clock.start_s(frame.head.sequence)).collect::<Vec<_>>(), clock.start_s(2000))
+        };
+        let (all, seconds) = began("", None);
+        for (keys, run) in [("pictures_per_s = 30", None), ("", Some(30.0)), ("pictures_per_s = 30", Some(7.0))] {
+            let (times, _) = began(keys, run);
+            assert!(times.len() < all.len() && times.len() == (30.0 * seconds).ceil() as usize, "{}", times.len());
+            // A frame has 1.6 ms.
+            let late = times.iter().zip(0..).map(|(time, number)| time - f64::from(number) / 30.0);
+            assert!(late.into_iter().all(|late| (0.0..2e-3).contains(&late)));
+        }
+        for keys in ["pictures_per_s = inf", "pictures_per_s = 1e6"] {
+            assert_eq!(began(keys, Some(30.0)).0, all);
+        }
+        let (mut context, _) = alone();
+        for keys in ["pictures_per_s = 0", "pictures_per_s = nan", "pictures_per_s = -3"] {
+            assert!(refusal("picture-source", keys, &mut context, Shape::NOTHING).contains("accepted: above 0"));
+        }
     }
 
     /// A feed whose pictures are never ready.

@@ -100,10 +100,11 @@ impl ReferenceSource {
     fn report(&self, frame: &Frame<CodedFrame>) {
         let coded = frame.coded();
         let mut digests = [0; BLOCKS];
-        for (block, sent) in digests.iter_mut().enumerate().take(coded.used_blocks()) {
+        let blocks = coded.data_blocks().end;
+        for (block, sent) in digests.iter_mut().enumerate().take(blocks) {
             *sent = digest(coded.payload(block));
         }
-        let blocks = coded.header.used_blocks;
+        let blocks = blocks as u8;
         self.telemetry.report(Event::FrameSent { frame: frame.head.sequence, blocks, digests });
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use toml::Table;
 
 use super::{
-    Context, Key, Kind, Port, Role, discard, echo_locator, frame_builder, frame_receiver, picture_sink, picture_source,
-    pulse_shaper, radio, recorder, recording_source, reference_sender, reference_source, simulated_air, superposer,
+    Context, Key, Kind, Port, Role, data_sink, data_source, discard, echo_locator, frame_builder, frame_receiver,
+    picture_sink, picture_source, pulse_shaper, radio, recorder, recording_source, reference_sender, reference_source,
+    simulated_air, superposer,
 };
 use crate::Result;
 use crate::stream::Stage;
@@ -33,6 +34,12 @@ const RECEIVER: Key = Key {
     doc: "Which receiver of the scene this one is.",
 };
 
+const UDP: Key = Key { name: "udp", value: "text", unit: "", range: "ADDRESS:PORT", default: Some("none"), doc: "" };
+
+const FILE: Key = Key { name: "file", range: "a path that exists; empty: none", ..UDP };
+
+const STANDARD: Key = Key { name: "", value: "true or false", range: "true or false", default: Some("false"), ..UDP };
+
 /// All of them, in the order of a signal's way.
 pub(super) fn kinds() -> Vec<Kind> {
     let mut kinds = senders();
@@ -49,13 +56,37 @@ fn kind(name: &'static str, role: Role, [inlet, outlet]: [Port; 2], summary: &'s
 
 fn senders() -> Vec<Kind> {
     vec![
-        kind(
-            "picture-source",
-            Role::Creates,
-            [Port::NOTHING, Port::CODED],
-            "pictures as header and payload bits of frames, under the plan of each frame",
-            picture_source::make,
-        ),
+        Kind {
+            keys: &[Key {
+                name: "pictures_per_s",
+                value: "number",
+                unit: "per second of signal",
+                range: "above 0; inf: as many as fit",
+                default: Some("a video's own; 30 with --pace or a radio; inf otherwise"),
+                doc: "How often a picture begins; frames between pictures are left to data.",
+            }],
+            ..kind(
+                "picture-source",
+                Role::Creates,
+                [Port::NOTHING, Port::CODED],
+                "pictures as header and payload bits of frames, under the plan of each frame",
+                picture_source::make,
+            )
+        },
+        Kind {
+            keys: &[
+                Key { doc: "Where packets are taken from; each is a datagram.", ..UDP },
+                Key { doc: "A file whose bytes are sent, as datagrams of 1200.", ..FILE },
+                Key { name: "stdin", doc: "The standard input's bytes are sent, as datagrams of 1200.", ..STANDARD },
+            ],
+            ..kind(
+                "data-source",
+                Role::Carries,
+                [Port::CODED, Port::CODED],
+                "user data into the blocks that pictures leave free: one of `udp`, `file`, `stdin`",
+                data_source::make,
+            )
+        },
         kind(
             "frame-builder",
             Role::Shapes,
@@ -141,6 +172,24 @@ fn receivers() -> Vec<Kind> {
                 [Port::complex("one antenna"), Port::CODED],
                 "synchronises, equalises, demaps and decodes: samples to bits; `sensing_stream` says what becomes of s_0",
                 frame_receiver::make,
+            )
+        },
+        Kind {
+            keys: &[
+                Key { doc: "Where datagrams are sent to, a packet each.", ..UDP },
+                Key { range: "a path; empty: none", doc: "File that is written: there once it is whole.", ..FILE },
+                Key {
+                    name: "stdout",
+                    doc: "The bytes go to the standard output, and the report to the standard error.",
+                    ..STANDARD
+                },
+            ],
+            ..kind(
+                "data-sink",
+                Role::Carries,
+                [Port::CODED, Port::CODED],
+                "user data out of the frames that carry some, in order: one of `udp`, `file`, `stdout`; passes frames on",
+                data_sink::make,
             )
         },
         Kind {
@@ -320,6 +369,9 @@ mod tests {
         let known = vec![
             ("pulse-shaper", accepted_keys::<pulse_shaper::Keys>()),
             ("frame-receiver", accepted_keys::<frame_receiver::Keys>()),
+            ("picture-source", accepted_keys::<picture_source::Keys>()),
+            ("data-source", accepted_keys::<data_source::Keys>()),
+            ("data-sink", accepted_keys::<data_sink::Keys>()),
             ("picture-sink", accepted_keys::<picture_sink::Keys>()),
             ("echo-locator", accepted_keys::<echo_locator::Keys>()),
             ("recorder", accepted_keys::<recorder::Keys>()),

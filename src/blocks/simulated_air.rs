@@ -10,7 +10,7 @@ use super::{Context, WorldChange, WorldChanges, no_settings};
 use crate::channel::{RECEIVE_LAG, World};
 use crate::modem::frame::{FrameClock, SWITCH};
 use crate::scene::Scene;
-use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase, now_ns};
 use crate::{Error, Result};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
@@ -20,6 +20,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let clock = context.clock();
     let live = LiveWorld::new(scene, clock, context.run.seed, chunk_samples, &context.world, &context.sinks.telemetry)?;
     Ok(erase(SimulatedAir {
+        is_paced: context.run.pace.is_some(),
         antennas: scene.array.transmit_antennas,
         rows: live.world.rows(),
         live,
@@ -92,6 +93,8 @@ struct SimulatedAir {
     antennas: usize,
     rows: usize,
     chunk_samples: usize,
+    /// Whether signal time keeps to the clock on the wall.
+    is_paced: bool,
     /// Sequence and time of the next chunk.
     next: (u64, u64),
     to_flush: usize,
@@ -107,6 +110,8 @@ impl SimulatedAir {
     ) {
         self.live.world.receive(time, antennas, count, output.rows_mut().map(|row| &mut row[..count]));
         output.head.valid = count;
+        // Without a pace results take as long as their reader lets them.
+        output.head.heard_ns = if self.is_paced { now_ns() } else { 0 };
         output.head.sample_time = time - RECEIVE_LAG as u64;
     }
 }

@@ -1,7 +1,7 @@
 //! `issc blocks`: the kinds that a flowgraph may use, and what each takes, gives and is told by its keys.
 
 use crate::Result;
-use crate::blocks::{Key, Kind, Registry};
+use crate::blocks::Registry;
 use crate::cli::inputs;
 
 /// Lists the kinds of stages that flowgraph files may use, or says all about one.
@@ -27,25 +27,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let chosen = arguments.name.as_deref().map(|name| registry.find(name)).transpose()?;
     match (chosen, arguments.json) {
         (Some(kind), true) => inputs::print_json(&kind.description())?,
-        (Some(kind), false) => print(kind),
-        (None, true) => {
-            inputs::print_json(&serde_json::json!({ "blocks": registry.descriptions() }))?;
-        }
+        (Some(kind), false) => say!("{kind}"),
+        (None, true) => inputs::print_json(&serde_json::json!({ "blocks": registry.descriptions() }))?,
         (None, false) => registry.kinds().iter().for_each(|kind| say!("{:<22} {}", kind.name, kind.summary)),
     }
     Ok(())
-}
-
-fn print(kind: &Kind) {
-    say!("{}\n{}\n", kind.name, kind.summary);
-    for (what, value) in
-        [("role", kind.role.to_string()), ("takes", kind.inlet.to_string()), ("gives", kind.outlet.to_string())]
-    {
-        say!("{what:<6} {value}");
-    }
-    for Key { name, value, unit, range, default, doc } in kind.keys {
-        let unit = if unit.is_empty() { String::new() } else { format!(", {unit}") };
-        let default = default.map_or("required".into(), |default| format!("default: {default}"));
-        say!("\n{name} ({value}{unit}; {default})\n    {doc}\n    accepted: {range}");
-    }
 }

@@ -1,5 +1,6 @@
 //! The command line: one subcommand per file, one variant per subcommand.
 
+mod bench;
 mod blocks;
 mod calibrate;
 mod check;
@@ -43,6 +44,8 @@ struct Arguments {
 /// One variant per subcommand.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure what this machine sustains, role by role, and where the time goes.
+    Bench(bench::Arguments),
     /// List the kinds of stages that flowgraphs may use.
     Blocks(blocks::Arguments),
     /// Measure how a radio's channels differ.
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Option<Command>) -> Result<()> {
     match command {
+        Some(Command::Bench(arguments)) => bench::run(arguments),
         Some(Command::Blocks(arguments)) => blocks::run(arguments),
         Some(Command::Calibrate(arguments)) => calibrate::run(arguments),
         Some(Command::Probe(arguments)) => probe::run(arguments),

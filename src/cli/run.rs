@@ -9,7 +9,7 @@ use super::radio::RadioArguments;
 use super::serve::HttpArguments;
 use crate::control::{parse_at, socket};
 use crate::http::{self, Mode, Server, Service};
-use crate::system::{Ended, Report, Setting, Signals, System, SystemSpec, drawings, show};
+use crate::system::{Ended, Setting, Signals, System, SystemSpec, drawings, show};
 use crate::{Error, Result};
 
 /// Runs a flowgraph, the loopback by default, and reports what was sent, lost and found.
@@ -147,9 +147,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     if let Some(file) = events {
         spec = spec.events(file);
     }
-    if let Some(file) = received {
-        spec = spec.received(file);
-    }
+    spec = received.into_iter().fold(spec, SystemSpec::received);
     let mut system = System::build(spec)?;
     for note in system.notes() {
         remark!("issc: {note}");
@@ -175,7 +173,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     Progress::new(frames).show(&run);
     let Ended { report, shown, radios, failure, .. } = run.finish()?;
     drop::<Option<Server>>(server);
-    say_infeasible(&report);
+    show::infeasible(&report);
     let write = |folder: &Path| {
         drawings::write(folder, &scene, &report, shown.as_ref(), &snapshots).and_then(|()| radios.draw(folder))
     };
@@ -188,16 +186,4 @@ pub fn run(arguments: Arguments) -> Result<()> {
     let ended = radios.finish().and(failure.map_or(Ok(()), Err));
     ended.as_ref().err().and(drawn.as_ref().err()).iter().for_each(|error| remark!("issc: {error}"));
     ended.and(drawn)
-}
-
-/// Says which changes of plan were refused, and why.
-fn say_infeasible(report: &Report) {
-    for retune in report.retunes.iter().filter(|retune| !retune.feasible) {
-        let reason = retune.reason.as_deref().unwrap_or("not feasible");
-        remark!("issc: frame {}: {} kept as it was: {reason}", retune.frame, retune.cause);
-    }
-    if let Some(follow) = report.follow.as_ref().filter(|follow| follow.infeasible > 0) {
-        let reason = follow.reason.as_deref().unwrap_or("not feasible");
-        remark!("issc: {} of {} plans after the track kept as they were: {reason}", follow.infeasible, follow.retunes);
-    }
 }

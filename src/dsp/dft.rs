@@ -2,7 +2,8 @@
 //!
 //! N = 256 R with n = 16R j + p and k = k₀ + 16 (k₁ + R k₂): sixteen points over j for sixteen p at a time, a turn by
 //! e^{−j2πpk₀/N}, and the square of p and k₀ transposed; then R points, a turn and sixteen points again, each for all k₀ at
-//! a time, so that the result comes out in order. Every other length, and all where there is no AVX-512, is [`rustfft`]'s.
+//! a time, so that the result comes out in order. Every other length is [`rustfft`]'s, and all where there is no AVX2: plain Rust
+//! has no fused products there that are fast. On AVX2 the library's would be faster, but results would depend on the machine.
 
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use rustfft::{Fft, FftPlanner};
 
 use super::dispatched;
 #[cfg(target_arch = "x86_64")]
-use super::lanes::Avx512;
+use super::lanes::{Avx2, Avx512};
 use super::lanes::{LANES, Simd, TransformLanes, Width};
 
 /// Points of the outer transforms together.
@@ -96,10 +97,10 @@ impl Tables {
 }
 
 impl PlanarDft {
-    /// A transform of `length` points, by the fastest way that this machine has.
+    /// A transform of `length` points.
     pub fn new(length: usize) -> Self {
         let best = Simd::best();
-        Self::with(length, best.is_wide().then_some(best))
+        Self::with(length, (best != Simd::SCALAR).then_some(best))
     }
 
     /// On these lanes where the length is one of ours, or else by the library.
@@ -115,11 +116,11 @@ impl PlanarDft {
         Self { kernel, result: Aligned::zeros(2 * length.next_multiple_of(LANES)), length }
     }
 
-    /// The length from `least` on that is fastest here, for samples followed by zeros.
+    /// The length from `least` on that is fastest, where there is AVX-512, for samples followed by zeros.
     pub fn fast_length(least: usize) -> usize {
         let smooth = smooth_length(least);
         let own = FACTORS.map(|factor| factor * SQUARE).into_iter().find(|length| *length >= least);
-        own.filter(|own| Simd::best().is_wide() && *own as f64 <= WORTH * smooth as f64).unwrap_or(smooth)
+        own.filter(|own| Simd::best() != Simd::SCALAR && *own as f64 <= WORTH * smooth as f64).unwrap_or(smooth)
     }
 
     /// Points.
@@ -176,8 +177,17 @@ impl Tables {
             // SAFETY: a `Simd` of this width exists only where the machine has the feature.
             #[cfg(target_arch = "x86_64")]
             Width::Avx512 => unsafe { self.run_avx512(samples, work, re, im) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Width::Avx2 => unsafe { self.run_avx2(samples, work, re, im) },
             _ => self.run::<[f32; LANES]>(samples, work, re, im),
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn run_avx2(&self, samples: &[Complex32], work: &mut [f32], re: &mut [f32], im: &mut [f32]) {
+        self.run::<Avx2>(samples, work, re, im);
     }
 
     #[cfg(target_arch = "x86_64")]

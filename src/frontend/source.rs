@@ -17,7 +17,7 @@ use super::{Counters, Profile, Radio, Radios, Started, scale_row, sqrt_w, take_o
 use crate::Result;
 use crate::blocks::{Context, settings};
 use crate::exchange::FarTransmitter;
-use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
+use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase, now_ns};
 
 /// Longest wait for one read; longest time without a sample before the device counts as gone.
 const READ_WAIT: Duration = Duration::from_millis(100);
@@ -340,6 +340,7 @@ impl Source {
             scale_row(&mut row[..count - early], correction * self.factor);
         }
         output.head.valid = count - early;
+        output.head.heard_ns = now_ns();
         output.head.sample_time = sample_time.max(0) as u64;
         output.head.sequence = self.sequence;
         self.sequence += 1;

@@ -97,12 +97,14 @@ pub fn page(status: Option<&Status>, readers: usize) -> String {
         "issc_latency_seconds",
         "gauge",
         "Time from the last antenna sample to a result; absent where nobody measures it.",
-        [("position", &latency.position), ("picture", &latency.picture)].into_iter().flat_map(|(what, latency)| {
-            [("0.5", latency.p50), ("0.99", latency.p99), ("1", latency.max)].map(|(quantile, milliseconds)| {
-                let labels = format!("{},{}", label("result", what), label("quantile", quantile));
-                (labels, milliseconds.map(|milliseconds| milliseconds / 1e3))
-            })
-        }),
+        [("position", &latency.position), ("picture", &latency.picture), ("datagram", &latency.datagram)]
+            .into_iter()
+            .flat_map(|(what, latency)| {
+                [("0.5", latency.p50), ("0.99", latency.p99), ("1", latency.max)].map(|(quantile, milliseconds)| {
+                    let labels = format!("{},{}", label("result", what), label("quantile", quantile));
+                    (labels, milliseconds.map(|milliseconds| milliseconds / 1e3))
+                })
+            }),
     );
     page.0
 }
@@ -118,6 +120,17 @@ fn receivers(page: &mut Page, status: &Status) {
             |(receiver, sinr)| {
                 [("measured", sinr.measured), ("predicted", sinr.predicted)]
                     .map(|(kind, level)| (format!("{},{}", node(&receiver.id), label("kind", kind)), level))
+            },
+        ),
+    );
+    page.metric(
+        "issc_data_bits_per_second",
+        "gauge",
+        "User data per second of signal over the last 100 frames: room for it, and what arrived.",
+        receivers.iter().filter_map(|receiver| Some((receiver, receiver.data.as_ref()?))).flat_map(
+            |(receiver, data)| {
+                [("room", data.promised_bits_per_s), ("received", data.goodput_bits_per_s)]
+                    .map(|(kind, rate)| (format!("{},{}", node(&receiver.id), label("kind", kind)), rate))
             },
         ),
     );

@@ -39,7 +39,8 @@ pub struct FrameHeader {
     pub used_blocks: u8,
     /// Blocks behind them that carry data (3); those that are left are idle.
     pub data_blocks: u8,
-    /// Data blocks in the frames before this one (12, wraps).
+    /// Data blocks in the frames before this one (12, wraps); at receivers, those before the last frame whose number is 3
+    /// modulo 4.
     pub data_sequence: u16,
     /// Blocks of the picture in the frames before this one (16, wraps).
     pub picture_blocks: u16,

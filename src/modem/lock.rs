@@ -62,6 +62,10 @@ pub struct Lock {
     /// Whether the last word agreed with the one before it, which had contradicted what was believed.
     followed: bool,
     progress: Option<Progress>,
+    /// Whether there was data in the frames lately read: then page 3 says something else each time.
+    data_flows: bool,
+    /// Data blocks sent before the frame that page 3 came with last.
+    data_sequence: u16,
     /// The last number believed, through searches too: counts go on above what a page reaches.
     last_number: u64,
     last_picture: u16,
@@ -89,6 +93,9 @@ impl Lock {
     /// Frames have gone by unread.
     pub fn skip(&mut self, frames: u64) {
         self.next = self.next.map(|next| next + frames);
+        if self.data_flows {
+            self.pages[3] = None;
+        }
         // Pictures may have, more than a word can count.
         self.picture = self.picture.filter(|_| frames < 10);
     }
@@ -157,6 +164,15 @@ impl Lock {
     }
 
     fn learn(&mut self, word: &HeaderWord, local: u64) {
+        self.read_page(word, local);
+        // What page 3 is going to say: data blocks sent before are counted there.
+        if word.kinds.data > 0 {
+            self.data_flows = true;
+            self.pages[3] = self.pages[3].map(|page| page & !0xfff | (page + u32::from(word.kinds.data)) & 0xfff);
+        }
+    }
+
+    fn read_page(&mut self, word: &HeaderWord, local: u64) {
         if word.formats != self.gathered.formats {
             self.gathered = Gathered { formats: word.formats, ..Gathered::default() };
             (self.pages[0], self.pages[2]) = (None, None);
@@ -170,7 +186,10 @@ impl Lock {
                 self.above = Some(number.wrapping_sub(local));
             }
             1 => {}
-            3 => self.picture = Some((word.page >> 12 << PICTURE_BITS) as u16 | u16::from(word.picture)),
+            3 => {
+                self.data_sequence = word.page as u16 & 0xfff;
+                self.picture = Some((word.page >> 12 << PICTURE_BITS) as u16 | u16::from(word.picture));
+            }
             _ => {
                 self.gathered.pages[page / 2] = Some(word.page);
                 self.learn_formats();
@@ -239,7 +258,7 @@ impl Lock {
             protected_blocks: kinds.protected,
             used_blocks: kinds.protected + kinds.body,
             data_blocks: kinds.data,
-            data_sequence: self.pages[3].map_or(0, |page| page as u16 & 0xfff),
+            data_sequence: self.data_sequence,
             ..FrameHeader::default()
         };
         self.place(&mut header, word, &formats);

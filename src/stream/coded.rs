@@ -43,6 +43,12 @@ impl CodedFrame {
         &self.blocks[block][..self.payload_bits(block)]
     }
 
+    /// Blocks that carry data: they follow those of the picture.
+    pub fn data_blocks(&self) -> std::ops::Range<usize> {
+        let first = self.used_blocks();
+        first..(first + usize::from(self.header.data_blocks)).min(BLOCKS)
+    }
+
     /// Blocks that carry bits of a picture: they come first.
     pub fn used_blocks(&self) -> usize {
         usize::from(self.header.used_blocks).min(BLOCKS)

@@ -17,6 +17,9 @@ pub struct Head {
     pub valid: usize,
     /// No frame follows.
     pub last: bool,
+    /// When its last sample came from the antennas, in nanoseconds of this process's clock ([`now_ns`](super::now_ns)); 0 where
+    /// it came from none.
+    pub heard_ns: u64,
 }
 
 impl Head {

@@ -29,6 +29,53 @@ pub enum Event {
         /// Digest of each block's payload bits.
         digests: [u64; 4],
     },
+    /// User data was put into a frame.
+    DataSent {
+        /// Frame number.
+        frame: u64,
+        /// First of its blocks that a picture leaves free.
+        first: u8,
+        /// Blocks with data.
+        blocks: u8,
+        /// Digest of each data block's bits.
+        digests: [u64; 4],
+        /// Bits of all free blocks.
+        room_bits: u32,
+        /// Datagrams begun.
+        datagrams: u32,
+        /// Their bytes.
+        bytes: u64,
+        /// Datagrams that found no room since the last frame.
+        refused: u32,
+        /// When the last one was begun, by this process's clock.
+        #[serde(skip)]
+        at_ns: u64,
+    },
+    /// User data came out of a frame.
+    DataReceived {
+        /// Frame number as the header says.
+        frame: u64,
+        /// Datagrams that came whole.
+        datagrams: u32,
+        /// Their bytes.
+        bytes: u64,
+        /// Datagrams left out between those.
+        lost: u32,
+        /// Datagrams dropped, as their checksum was wrong.
+        damaged: u32,
+        /// Datagrams that nobody took.
+        refused: u32,
+        /// When they came, by this process's clock; 0 where that is another process's.
+        #[serde(skip)]
+        at_ns: u64,
+    },
+    /// A result is there: how long it took since its last sample came from the antennas.
+    Took {
+        /// Which result.
+        result: ResultKind,
+        /// In nanoseconds.
+        time_ns: u64,
+    },
     /// Antenna samples left the transmitter.
     Radiated {
         /// Samples per antenna.
@@ -165,6 +212,16 @@ pub enum Event {
     },
 }
 
+/// What a receiver gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResultKind {
+    /// A frame's positions, or that there are none.
+    Position,
+    /// A picture.
+    Picture,
+}
+
 /// Who has to hear of an event, beside whoever reads the run's events as they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Audience {
@@ -186,14 +243,16 @@ impl Event {
         let nobody = Audience::default();
         let report = Audience { report: true, ..nobody };
         match self {
-            Self::FrameSent { .. } => report,
+            Self::FrameSent { .. } | Self::DataSent { .. } => report,
             Self::Radiated { .. } | Self::PictureSent { .. } | Self::World { .. } | Self::Starved { .. } => {
                 Audience { recording: true, ..report }
             }
             Self::LeftOut { .. } => Audience { recording: true, receivers: true, ..report },
-            Self::FrameReceived { .. } | Self::Sensed { .. } | Self::Lost { .. } => {
-                Audience { transmitter: true, ..report }
-            }
+            Self::FrameReceived { .. }
+            | Self::DataReceived { .. }
+            | Self::Sensed { .. }
+            | Self::Took { .. }
+            | Self::Lost { .. } => Audience { transmitter: true, ..report },
             Self::Tracked { .. } => Audience { control: true, transmitter: true, ..report },
             Self::ReceiverProgress { .. } | Self::Sounded { .. } | Self::LinkSeen { .. } => {
                 // In a receiver's process the control channel leads to the transmitter.

@@ -125,9 +125,17 @@ impl System {
             Some(listener) => snapshots.listened_to(Arc::clone(listener)),
             None => snapshots,
         });
+        let is_real_time = spec.pace.is_some() || graph.has(&registry, BlockRole::Sends);
         let mut context = Context {
             scene: Arc::clone(&scene),
-            run: RunContext { seed, frames, seconds: spec.seconds, pace: spec.pace, probing_bits },
+            run: RunContext {
+                seed,
+                frames,
+                seconds: spec.seconds,
+                pace: spec.pace,
+                pictures_per_s: pictures_per_s.or(is_real_time.then_some(PICTURES_PER_S)),
+                probing_bits,
+            },
             codec: Codec { bank: Arc::clone(&bank), feed: Arc::clone(&library) as _ },
             plans: Arc::clone(&plans),
             sinks: Sinks {

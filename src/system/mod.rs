@@ -11,6 +11,7 @@
 //! [`Status`], [`Report`] and [`Event`] serialise with the keys that `issc status`, `issc run --json` and
 //! `issc run --events` print.
 
+mod bench;
 mod build;
 pub mod doctor;
 pub mod drawings;
@@ -28,6 +29,7 @@ mod spec;
 mod views;
 mod watch;
 
+pub use bench::{RoleSpeed, Speeds, StageSpeed, bench};
 pub use build::System;
 pub use events::{Detection, Event, Rival, Subscription};
 pub use gallery::Shown;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::scene::PAPER_TOML;
 use crate::{Error, Result, config};
 
-const FLOWGRAPHS: [(&str, &str); 17] = [
+const FLOWGRAPHS: [(&str, &str); 18] = [
     ("loopback", include_str!("../../flowgraphs/loopback.toml")),
+    ("data", include_str!("../../flowgraphs/data.toml")),
     ("follow", include_str!("../../flowgraphs/follow.toml")),
     ("clutter", include_str!("../../flowgraphs/clutter.toml")),
     ("coherent", include_str!("../../flowgraphs/coherent.toml")),

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
-use super::{Report, Shown};
+use super::{Datagrams, Report, Shown};
 
 /// Columns of one picture on the terminal.
 const COLUMNS: u32 = 48;
@@ -38,7 +38,7 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
     let point = |value: Option<[f64; 2]>| value.map_or("—".into(), |[x, y]| format!("({x:.3}, {y:.3}) m"));
     let measured = |value: Option<f64>| value.map_or("—".into(), |value| format!("{value:.2}"));
     let (plan, sinr, power) = (&report.plan, &report.figures.sinr_db, &report.figures.power_dbm);
-    vec![
+    let mut lines = vec![
         ("frames", format!("{} sent, {} decoded", report.figures.frames_sent, report.figures.frames_decoded)),
         ("blocks lost", format!("{} %", measured(report.figures.block_error_rate.map(|rate| 100.0 * rate)))),
         (
@@ -96,7 +96,28 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
             "speed",
             format!("{:.3} MS/s per antenna, {:.4} × real time", report.samples_per_s / 1e6, report.realtime_factor),
         ),
-    ]
+    ];
+    // Only where somebody sends data, or measures how long results take.
+    let data = report.figures.receivers.iter().filter_map(|receiver| receiver.data.as_ref());
+    lines.extend(data.filter(|data| data.datagrams.sent + data.datagrams.received > 0).map(|data| {
+        let kilobits = |rate: Option<f64>| measured(rate.map(|rate| rate / 1e3));
+        let Datagrams { received, lost, refused, .. } = data.datagrams;
+        let [goodput, promised] = [data.goodput_bits_per_s, data.promised_bits_per_s].map(kilobits);
+        let line = format!("{goodput} of {promised} kbit/s; {received} datagrams came, {lost} lost, {refused} refused");
+        ("user data", line)
+    }));
+    let latency = &report.figures.latency_ms;
+    for (name, latency) in [
+        ("time to a position", &latency.position),
+        ("time to a picture", &latency.picture),
+        ("time to a datagram", &latency.datagram),
+    ] {
+        if latency.p50.is_some() {
+            let [median, most, all] = [latency.p50, latency.p99, latency.max].map(measured);
+            lines.push((name, format!("{median} ms in the median, {most} ms in 99 of 100, {all} ms at most")));
+        }
+    }
+    lines
 }
 
 /// A picture in half-block characters with 24-bit colours.
@@ -116,4 +137,16 @@ fn blocks(picture: &RgbImage) -> String {
         text += "\x1b[0m\n";
     }
     text
+}
+
+/// Says which changes of plan were refused, and why.
+pub fn infeasible(report: &Report) {
+    for retune in report.retunes.iter().filter(|retune| !retune.feasible) {
+        let reason = retune.reason.as_deref().unwrap_or("not feasible");
+        remark!("issc: frame {}: {} kept as it was: {reason}", retune.frame, retune.cause);
+    }
+    if let Some(follow) = report.follow.as_ref().filter(|follow| follow.infeasible > 0) {
+        let reason = follow.reason.as_deref().unwrap_or("not feasible");
+        remark!("issc: {} of {} plans after the track kept as they were: {reason}", follow.infeasible, follow.retunes);
+    }
 }

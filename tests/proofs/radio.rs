@@ -3,7 +3,7 @@
 //! they were. And a minute beside another program that takes a core.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -234,21 +234,27 @@ fn restart() -> Value {
     })
 }
 
-/// A minute at 2 MS/s, all receivers and the simulated world in one process, while another program takes a core.
-fn loaded() -> Value {
-    let folder = tempfile::tempdir().unwrap();
+/// A flowgraph with all receivers behind the virtual radio, which keeps to the clock on the wall.
+pub fn lay_out_in_real_time(folder: &Path) -> PathBuf {
     let profile = include_str!("../../hardware/profiles/virtual.toml")
         .replace("tx_fifo=32768", "tx_fifo=65536,pace=wall")
         .replace("lead_ms = 0.02", "lead_ms = 20.0")
         .replace("watchdog_ms = 5000.0", "watchdog_ms = 300.0")
         .replace("start_delay_ms = 0.1", "start_delay_ms = 50.0");
-    std::fs::write(folder.path().join("profile.toml"), profile).unwrap();
-    let radio = format!("radio = \"{}\"", folder.path().join("profile.toml").display());
+    std::fs::write(folder.join("profile.toml"), profile).unwrap();
+    let radio = format!("radio = \"{}\"", folder.join("profile.toml").display());
     let graph = include_str!("../../flowgraphs/virtual.toml").replace("radio = \"virtual\"", &radio);
     // Behind a radio chains that are late drop frames.
     let graph: Vec<_> = graph.lines().filter(|line| !line.starts_with("link = \"wait\"")).collect();
-    let path = folder.path().join("flowgraph.toml");
+    let path = folder.join("flowgraph.toml");
     std::fs::write(&path, graph.join("\n")).unwrap();
+    path
+}
+
+/// A minute at 2 MS/s, all receivers and the simulated world in one process, while another program takes a core.
+fn loaded() -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let path = lay_out_in_real_time(folder.path());
     let events = folder.path().join("events.jsonl");
     let mut load = Command::new("yes").stdout(Stdio::null()).spawn().expect("yes");
     let doctor = Command::new(env!("CARGO_BIN_EXE_issc")).args(["doctor", "--json"]).output().unwrap();

@@ -239,6 +239,12 @@ function showFigures() {
     ["events that this page missed", model.missed],
   ];
   for (const receiver of status.receivers) {
+    const data = receiver.data;
+    if (data && data.promised_bits_per_s !== null) {
+      const kilobits = (rate) => rate === null ? "—" : number(rate / 1e3, 0);
+      rows.push([`${receiver.id}: user data`, `${kilobits(data.goodput_bits_per_s)} of ${kilobits(data.promised_bits_per_s)} kbit/s`]);
+      rows.push([`${receiver.id}: datagrams lost`, `${data.datagrams.lost} of ${data.datagrams.sent}`]);
+    }
     for (const target of receiver.targets ?? []) {
       for (const [reason, count] of Object.entries(target.refused)) {
         rows.push([`${receiver.id}, ${target.id}: ${reason}`, `${count} of the last frames`]);

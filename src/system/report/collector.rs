@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::figures::{
-    RadiatedRecord, RadiatedSums, ReceivedRecord, ReceivedSums, SentRecord, SentSums, Span, Windowed,
+    DataRecord, DataSums, Delays, RadiatedRecord, RadiatedSums, ReceivedRecord, ReceivedSums, SentRecord, SentSums,
+    Span, Windowed,
 };
 use super::images::Images;
 use super::sensing::{SensedFrame, SensingReceiver, Truth};
 use super::{
-    BelievedMeasured, DataFigures, Dropped, Figures, HeaderFigures, ImageReport, Latencies, PlanSummary, PowerReport,
-    ReceiverFigures, Report, SentPicture, SinrReport, State, Status,
+    BelievedMeasured, DataFigures, Datagrams, Dropped, Figures, HeaderFigures, ImageReport, Latencies, PlanSummary,
+    PowerReport, ReceiverFigures, Report, SentPicture, SinrReport, State, Status,
 };
 use crate::control::SessionLog;
 use crate::modem::frame::{BLOCK, FrameClock};
 use crate::scene::{Scene, decibel, w_to_dbm};
 use crate::semantic::Bank;
 use crate::sensing::{Estimate, Track};
-use crate::stream::{Event as Reported, Plan, PlanBoard, Told};
+use crate::stream::{Event as Reported, Plan, PlanBoard, ResultKind, Told};
 use crate::system::events::{Detection, Event, Rival};
 
 /// Frames, places and pictures that may wait for what receivers make of them; the oldest go first.
@@ -39,6 +40,7 @@ struct CommunicationReceiver {
     /// Frames below this one are read or lost.
     next: u64,
     received: Windowed<ReceivedSums>,
+    data: Windowed<DataSums>,
     images: Images,
     /// Number of the newest picture that came.
     shown: u64,
@@ -66,6 +68,12 @@ pub struct Collector {
     frames: BTreeMap<u64, SentFrame>,
     last_sent: Option<u64>,
     sent: Windowed<SentSums>,
+    /// User data put into frames, and when the last datagram in a frame was.
+    data: Windowed<DataSums>,
+    data_at_ns: BTreeMap<u64, u64>,
+    position_delays: Windowed<Delays>,
+    picture_delays: Windowed<Delays>,
+    datagram_delays: Windowed<Delays>,
     radiated: Windowed<RadiatedSums>,
     left_out: u64,
     pictures: BTreeMap<u64, SentPicture>,
@@ -110,6 +118,7 @@ impl Collector {
             noise_dbm: receiver.noise_dbm,
             next: 0,
             received: Windowed::default(),
+            data: Windowed::default(),
             images: Images::default(),
             shown: 0,
         });
@@ -133,6 +142,11 @@ impl Collector {
             frames: BTreeMap::new(),
             last_sent: None,
             sent: Windowed::default(),
+            data: Windowed::default(),
+            data_at_ns: BTreeMap::new(),
+            position_delays: Windowed::default(),
+            picture_delays: Windowed::default(),
+            datagram_delays: Windowed::default(),
             radiated: Windowed::default(),
             left_out: 0,
             pictures: BTreeMap::new(),
@@ -174,6 +188,13 @@ impl Collector {
     pub fn take(&mut self, told: &Told) {
         match told.event {
             Reported::FrameSent { frame, blocks, digests } => self.frame_sent(frame, SentFrame { blocks, digests }),
+            Reported::DataSent { .. } => self.data_sent(&told.event),
+            Reported::DataReceived { frame, datagrams, bytes, lost, damaged, refused, at_ns } => {
+                let record = DataRecord { datagrams, bytes, lost, damaged, refused, ..DataRecord::default() };
+                self.data_received(told.receiver, frame, record, at_ns);
+            }
+            Reported::Took { result: ResultKind::Position, time_ns } => self.position_delays.add(time_ns),
+            Reported::Took { result: ResultKind::Picture, time_ns } => self.picture_delays.add(time_ns),
             Reported::Radiated { samples, energy } => self.radiated.add(RadiatedRecord { samples, energy }),
             Reported::PictureSent { number, source, model, bits, blocks } => {
                 self.picture_sent(number, SentPicture { source, model, bits, blocks });
@@ -231,6 +252,63 @@ impl Collector {
             let power_dbm = w_to_dbm(plan.beams.power_w());
             let signal_s = self.clock.start_s(frame);
             self.events.push(Event::Sent { frame, signal_s, epoch: plan.epoch, power_dbm });
+        }
+    }
+
+    fn data_sent(&mut self, event: &Reported) {
+        let Reported::DataSent { frame, first, blocks, digests, room_bits, datagrams, bytes, refused, at_ns } = *event
+        else {
+            return;
+        };
+        self.data.add(DataRecord { blocks, room_bits, datagrams, bytes, refused, ..DataRecord::default() });
+        if let Some(sent) = self.frames.get_mut(&frame) {
+            sent.blocks = first + blocks;
+            let data = usize::from(first)..usize::from(first + blocks).min(sent.digests.len());
+            sent.digests[data.clone()].copy_from_slice(&digests[data]);
+        }
+        if datagrams > 0 {
+            self.data_at_ns.insert(frame, at_ns);
+            if self.data_at_ns.len() > WAITING {
+                self.data_at_ns.pop_first();
+            }
+        }
+    }
+
+    fn data_received(&mut self, receiver: u8, frame: u64, record: DataRecord, at_ns: u64) {
+        // The last datagram that ends in a frame was begun in this one or in one before it.
+        let begun = self.data_at_ns.range(..=frame).next_back().map(|(_, at_ns)| *at_ns);
+        if let Some(begun) = begun.filter(|_| record.datagrams > 0 && at_ns > 0) {
+            self.datagram_delays.add(at_ns.saturating_sub(begun));
+        }
+        if let Some(state) = self.communication.get_mut(usize::from(receiver)) {
+            state.data.add(record);
+        }
+    }
+
+    /// User data over a span, as a receiver has it.
+    fn data_figures(&self, index: usize, span: Span) -> DataFigures {
+        let (sent, came) = (self.data.over(span), self.communication[index].data.over(span));
+        let signal_s = match span {
+            Span::Whole => self.signal_s(),
+            Span::Recent => self.clock.frame_s() * sent.frames as f64,
+        };
+        let per_s = |bits: u64| (sent.frames > 0 && signal_s > 0.0).then(|| bits as f64 / signal_s);
+        // What is still on its way at the end of a run did not come.
+        let lost = if span == Span::Whole && sent.frames > 0 {
+            sent.datagrams.saturating_sub(came.datagrams)
+        } else {
+            came.lost
+        };
+        DataFigures {
+            promised_bits_per_s: per_s(sent.room_bits),
+            goodput_bits_per_s: per_s(8 * came.bytes),
+            datagrams: Datagrams {
+                sent: sent.datagrams,
+                received: came.datagrams,
+                lost,
+                refused: sent.refused + came.refused,
+                damaged: came.damaged,
+            },
         }
     }
 
@@ -372,7 +450,8 @@ impl Collector {
         let state = &self.communication[index];
         let (sums, sent) = (state.received.over(span), self.sent.over(span));
         // At the end of a run what was sent last and never read counts as lost as well.
-        let blocks = if span == Span::Whole && self.knows_sender { sent.blocks } else { sums.sent };
+        let sent_blocks = sent.blocks + self.data.over(span).blocks;
+        let blocks = if span == Span::Whole && self.knows_sender { sent_blocks } else { sums.sent };
         ReceiverFigures {
             id: state.id.to_string(),
             kind: "communication",
@@ -389,7 +468,7 @@ impl Collector {
                 Span::Whole => state.images.lines(),
                 Span::Recent => state.images.recent(),
             }),
-            data: Some(DataFigures::default()),
+            data: Some(self.data_figures(index, span)),
             header: Some(HeaderFigures { lost: sums.lost, airtime: self.plans.newest().header.airtime() }),
             targets: None,
             surplus_positions: None,
@@ -455,7 +534,11 @@ impl Collector {
                 gap: self.overflows.saturating_sub(self.late_frames),
                 refused,
             },
-            latency_ms: Latencies::default(),
+            latency_ms: Latencies {
+                position: self.position_delays.over(span).latency(),
+                picture: self.picture_delays.over(span).latency(),
+                datagram: self.datagram_delays.over(span).latency(),
+            },
             images_total: self.images_total,
             images_whole: self.communication[0].images.whole,
             retunes_total: self.retunes,
@@ -501,6 +584,7 @@ impl Collector {
             retunes: log.retunes,
             follow: log.follow,
             plan: PlanSummary::new(&self.plans.newest(), &self.bank),
+            samples: self.radiated.whole().samples,
             samples_per_s: samples / wall_s,
             realtime_factor: self.signal_s() / wall_s,
             paths: std::mem::take(&mut self.sensing[0].receiver.paths),

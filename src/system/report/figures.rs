@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::STATUS_FRAMES;
+use hdrhistogram::Histogram;
+
+use super::{Latency, STATUS_FRAMES};
 
 /// Sums that records are added to.
 pub(super) trait Sums: Default + Clone {
@@ -153,6 +155,81 @@ impl Sums for ReceivedSums {
         self.sent += u64::from(record.sent);
         self.right += u64::from(record.right);
         self.wrong += u64::from(record.wrong);
+    }
+}
+
+/// User data of one frame, at its source or at its sink.
+#[derive(Clone, Default)]
+pub(super) struct DataRecord {
+    /// Blocks sent with data.
+    pub blocks: u8,
+    /// Bits of all that pictures left free.
+    pub room_bits: u32,
+    pub datagrams: u32,
+    pub bytes: u64,
+    pub lost: u32,
+    pub damaged: u32,
+    /// Datagrams that found no room.
+    pub refused: u32,
+}
+
+/// User data.
+#[derive(Default, Clone)]
+pub(super) struct DataSums {
+    pub frames: u64,
+    pub blocks: u64,
+    pub room_bits: u64,
+    pub datagrams: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    pub damaged: u64,
+    pub refused: u64,
+}
+
+impl Sums for DataSums {
+    type Record = DataRecord;
+
+    fn add(&mut self, record: &DataRecord) {
+        self.frames += 1;
+        self.blocks += u64::from(record.blocks);
+        self.room_bits += u64::from(record.room_bits);
+        self.datagrams += u64::from(record.datagrams);
+        self.bytes += record.bytes;
+        self.lost += u64::from(record.lost);
+        self.damaged += u64::from(record.damaged);
+        self.refused += u64::from(record.refused);
+    }
+}
+
+/// How long results took, in µs, to 1 %.
+#[derive(Clone)]
+pub(super) struct Delays(Histogram<u32>);
+
+impl Default for Delays {
+    fn default() -> Self {
+        // An hour at most: what takes longer is counted as that.
+        let made = Histogram::new_with_bounds(1, Self::MOST_US, 2);
+        Self(made.expect("bounds and digits are those that the crate takes"))
+    }
+}
+
+impl Delays {
+    const MOST_US: u64 = 3_600_000_000;
+
+    /// Its distribution in milliseconds.
+    pub fn latency(&self) -> Latency {
+        let milliseconds = |microseconds: u64| (!self.0.is_empty()).then_some(microseconds as f64 / 1e3);
+        let at = |quantile| milliseconds(self.0.value_at_quantile(quantile));
+        Latency { p50: at(0.5), p99: at(0.99), max: milliseconds(self.0.max()) }
+    }
+}
+
+impl Sums for Delays {
+    /// In nanoseconds.
+    type Record = u64;
+
+    fn add(&mut self, nanoseconds: &u64) {
+        self.0.saturating_record((nanoseconds / 1000).clamp(1, Self::MOST_US));
     }
 }
 

@@ -87,6 +87,9 @@ pub struct Report {
     pub follow: Option<FollowReport>,
     /// The last plan.
     pub plan: PlanSummary,
+    /// Samples sent per antenna.
+    #[serde(skip)]
+    pub samples: u64,
     /// Samples sent per antenna and second of wall-clock time.
     pub samples_per_s: f64,
     /// Signal time per wall-clock time.
@@ -308,6 +311,10 @@ pub struct Datagrams {
     pub received: u64,
     /// Lost.
     pub lost: u64,
+    /// That found no room, at the source or behind the sink.
+    pub refused: u64,
+    /// Dropped for their checksum.
+    pub damaged: u64,
 }
 
 /// Headers of frames at one receiver.
@@ -332,13 +339,16 @@ pub struct Dropped {
     pub refused: u64,
 }
 
-/// How long results take.
+/// How long results take since the last of their samples came from the antennas; nothing without a pace or a radio, where
+/// results take as long as their reader lets them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Latencies {
     /// To a position.
     pub position: Latency,
     /// To a picture.
     pub picture: Latency,
+    /// From a datagram's way into a frame to its way out of one, where both are in this process.
+    pub datagram: Latency,
 }
 
 /// One delay's distribution in milliseconds.
