@@ -74,7 +74,7 @@ fn shape_one_row_plain_loop(bencher: Bencher) {
 fn superpose_one_antenna(bencher: Bencher) {
     let tail = tail_samples(SPS);
     let (s_c, s_0, mut out) = (row(FRAME + tail), row(FRAME + tail), row(FRAME));
-    let mut superposer = Superposer::new(1, FRAME, tail);
+    let mut superposer = Superposer::new(1, tail);
     let weights = [Complex32::new(0.3, 0.1), Complex32::new(-0.2, 0.4)];
     bencher.counter(ItemsCount::new(FRAME)).bench_local(|| {
         superposer.antenna(0, black_box(&s_c), black_box(&s_0), weights, |_| {}, black_box(&mut out));

@@ -144,7 +144,9 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         waiting: VecDeque::with_capacity(2),
         rows,
         length,
-        history: vec![Complex32::default(); rows * length],
+        room: ROOM * length,
+        history: vec![Complex32::default(); rows * ROOM * length],
+        oldest: 0,
         filled: 0,
         begin: 0,
     }))
@@ -178,14 +180,20 @@ struct EchoLocator {
     /// The reference whose echo is not all there yet.
     waiting: VecDeque<Box<Frame<Complex32>>>,
     rows: usize,
-    /// Room per row of `history`.
+    /// Most samples that are kept of a row.
     length: usize,
-    /// The newest samples, planar.
+    /// Room for a row in `history`.
+    room: usize,
+    /// The newest samples, planar: where those that are kept begin, and how many there are.
     history: Vec<Complex32>,
+    oldest: usize,
     filled: usize,
-    /// Time of the first sample in `history`.
+    /// Time of the oldest one.
     begin: i64,
 }
+
+/// Room in what is kept: samples are moved once it is full, and not with every frame.
+const ROOM: usize = 2;
 
 impl Block for EchoLocator {
     type In = Complex32;
@@ -243,7 +251,9 @@ impl EchoLocator {
                 self.interrupt();
                 self.conclude([sequence; 2], &[Estimate { status: Status::Phase, ..Estimate::LEARNING }]);
             } else if first >= self.begin {
-                self.locate(&reference, (first - self.begin) as usize, window, late);
+                // The next frame's echo begins later.
+                self.forget((first - self.begin) as usize);
+                self.locate(&reference, self.oldest, window, late);
             } else {
                 self.telemetry.report(Event::Lost { frames: 1 });
                 self.pass_over(sequence);
@@ -256,16 +266,27 @@ impl EchoLocator {
     fn take_in(&mut self, input: &Frame<Complex32>) {
         let (time, count) = (input.head.sample_time as i64, input.head.valid);
         if time != self.begin + self.filled as i64 {
-            (self.begin, self.filled) = (time, 0);
+            (self.begin, self.oldest, self.filled) = (time, 0, 0);
         }
-        let drop = (self.filled + count).saturating_sub(self.length);
-        for row in 0..self.rows {
-            let samples = &mut self.history[row * self.length..][..self.length];
-            samples.copy_within(drop..self.filled, 0);
-            samples[self.filled - drop..][..count].copy_from_slice(input.row(row));
+        self.forget((self.filled + count).saturating_sub(self.length));
+        let is_full = self.oldest + self.filled + count > self.room;
+        let oldest = if is_full { 0 } else { self.oldest };
+        for (row, samples) in self.history.chunks_exact_mut(self.room).enumerate() {
+            if is_full {
+                samples.copy_within(self.oldest..self.oldest + self.filled, 0);
+            }
+            samples[oldest + self.filled..][..count].copy_from_slice(input.row(row));
         }
-        self.filled += count - drop;
-        self.begin += drop as i64;
+        self.oldest = oldest;
+        self.filled += count;
+    }
+
+    /// Drops the oldest samples.
+    fn forget(&mut self, count: usize) {
+        let count = count.min(self.filled);
+        self.oldest += count;
+        self.filled -= count;
+        self.begin += count as i64;
     }
 
     /// Works on one frame's echo, and reports what came of it.
@@ -279,7 +300,7 @@ impl EchoLocator {
         }
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
         let mut sent = EchoFrame {
-            echo: Planar::new(&self.history, self.length),
+            echo: Planar::new(&self.history, self.room),
             echo_start,
             reference: Planar::new(reference.samples(), reference.capacity()),
             window_start: window,

@@ -21,14 +21,17 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let Keys { tap: name } = settings(keys)?;
     let waveform = &context.scene.waveform;
     let samples = context.longest_samples() + tail_samples(waveform.samples_per_symbol);
-    let shaper = PulseShaper::new(context.longest_frame(), waveform.samples_per_symbol, waveform.roll_off);
+    let shaper = || PulseShaper::new(context.longest_frame(), waveform.samples_per_symbol, waveform.roll_off);
+    // Each row begins as it did before.
+    let shapers = std::array::from_fn(|_| shaper());
     let samples_per_symbol = waveform.samples_per_symbol;
     let writer = name.map(|name| context.taps.writer(&name, 2, samples, TAP_FRAMES)).transpose();
-    Ok(erase(Shaper { shaper, samples, samples_per_symbol, tap: writer.map_err(Error::input)? }))
+    Ok(erase(Shaper { shapers, samples, samples_per_symbol, tap: writer.map_err(Error::input)? }))
 }
 
 struct Shaper {
-    shaper: PulseShaper,
+    /// One for each row.
+    shapers: [PulseShaper; 3],
     samples: usize,
     samples_per_symbol: usize,
     tap: Option<TapWriter>,
@@ -47,8 +50,14 @@ impl Block for Shaper {
 
     fn work(&mut self, input: &Frame<Complex32>, output: &mut Frame<Complex32>) -> Flow {
         let count = input.head.valid * self.samples_per_symbol + tail_samples(self.samples_per_symbol);
-        for row in 0..3 {
-            self.shaper.shape(input.row(row), &mut output.row_mut(row)[..count]);
+        for (row, shaper) in self.shapers.iter_mut().enumerate() {
+            let (symbols, samples) = (input.row(row), &mut output.row_mut(row)[..count]);
+            // Most frames have no sounding.
+            if symbols.iter().all(|symbol| *symbol == Complex32::ZERO) {
+                samples.fill(Complex32::ZERO);
+            } else {
+                shaper.shape(symbols, samples);
+            }
         }
         output.head.valid = count;
         if let Some(tap) = &mut self.tap {

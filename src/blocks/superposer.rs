@@ -19,7 +19,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     let antennas = context.scene.array.transmit_antennas;
     Ok(erase(SuperposerBlock {
         plans: PlanReader::new(Arc::clone(&context.plans)),
-        superposer: Superposer::new(antennas, context.longest_samples(), tail_samples(samples_per_symbol)),
+        superposer: Superposer::new(antennas, tail_samples(samples_per_symbol)),
         telemetry: context.sinks.telemetry.clone(),
         radiates_elsewhere: Arc::clone(&context.ends.radiates),
         antennas,

@@ -13,8 +13,10 @@ use crate::dsp::dispatched;
 /// Generators side by side.
 const LANES: usize = 16;
 
+/// Samples that are worked on together.
+const BLOCK: usize = 128;
+
 type Words = [u32; LANES];
-type Floats = [f32; LANES];
 
 /// Noise of one receiver row.
 #[derive(Debug, Clone)]
@@ -42,11 +44,20 @@ dispatched! {
 
 #[inline(always)]
 fn body(generators: &mut Generators, deviation: f32, samples: &mut [Complex32]) {
-    for block in samples.chunks_mut(LANES) {
-        let radius = radii(generators.next(), deviation);
-        let (cosine, sine) = directions(generators.next());
-        for (lane, sample) in block.iter_mut().enumerate() {
-            *sample += Complex32::new(radius[lane] * cosine[lane], radius[lane] * sine[lane]);
+    // Whole loops over many samples: what is written sample by sample would be put together number by number.
+    let [mut radius_words, mut direction_words] = [[[0u32; LANES]; BLOCK / LANES]; 2];
+    let [mut re, mut im] = [[0f32; BLOCK]; 2];
+    for block in samples.chunks_mut(BLOCK) {
+        for (radius, direction) in radius_words.iter_mut().zip(&mut direction_words).take(block.len().div_ceil(LANES)) {
+            (*radius, *direction) = (generators.next(), generators.next());
+        }
+        let words = radius_words.as_flattened().iter().zip(direction_words.as_flattened());
+        for ((radius, direction), (re, im)) in words.zip(re.iter_mut().zip(&mut im)) {
+            let (length, (cosine, sine)) = (radius_of(*radius, deviation), direction_of(*direction));
+            (*re, *im) = (length * cosine, length * sine);
+        }
+        for (sample, (re, im)) in block.iter_mut().zip(re.iter().zip(&im)) {
+            *sample += Complex32::new(*re, *im);
         }
     }
 }
@@ -82,45 +93,36 @@ impl Generators {
     }
 }
 
-/// `scale·√(−2 ln u)` for uniform u in (0, 1], 31 bits each.
+/// `scale·√(−2 ln u)` for uniform u in (0, 1], 31 bits of a word.
 #[inline(always)]
-fn radii(words: Words, scale: f32) -> Floats {
-    let mut radii = [0.0; LANES];
-    for lane in 0..LANES {
-        let uniform = (words[lane] >> 1) as i32 as f32 + 0.5;
-        // uniform = m·2^e with m in [√½, √2); ln m = 2 artanh((m − 1)/(m + 1)).
-        let bits = uniform.to_bits().wrapping_sub(0x3f35_04f3);
-        let exponent = (bits as i32 >> 23) as f32;
-        let mantissa = f32::from_bits((bits & 0x007f_ffff).wrapping_add(0x3f35_04f3));
-        let z = (mantissa - 1.0) / (mantissa + 1.0);
-        let zz = z * z;
-        let series = 1.0 + zz * (1.0 / 3.0 + zz * (1.0 / 5.0 + zz * (1.0 / 7.0 + zz * (1.0 / 9.0))));
-        let minus_ln = (31.0 - exponent) * LN_2 - 2.0 * z * series;
-        radii[lane] = scale * (2.0 * minus_ln.max(0.0)).sqrt();
-    }
-    radii
+fn radius_of(word: u32, scale: f32) -> f32 {
+    let uniform = (word >> 1) as i32 as f32 + 0.5;
+    // uniform = m·2^e with m in [√½, √2); ln m = 2 artanh((m − 1)/(m + 1)).
+    let bits = uniform.to_bits().wrapping_sub(0x3f35_04f3);
+    let exponent = (bits as i32 >> 23) as f32;
+    let mantissa = f32::from_bits((bits & 0x007f_ffff).wrapping_add(0x3f35_04f3));
+    let z = (mantissa - 1.0) / (mantissa + 1.0);
+    let zz = z * z;
+    let series = 1.0 + zz * (1.0 / 3.0 + zz * (1.0 / 5.0 + zz * (1.0 / 7.0 + zz * (1.0 / 9.0))));
+    let minus_ln = (31.0 - exponent) * LN_2 - 2.0 * z * series;
+    scale * (2.0 * minus_ln.max(0.0)).sqrt()
 }
 
 /// Cosine and sine of a uniform angle, by the series of half the angle.
 #[inline(always)]
-fn directions(words: Words) -> (Floats, Floats) {
-    let (mut cosines, mut sines) = ([0.0; LANES], [0.0; LANES]);
-    for lane in 0..LANES {
-        let half = words[lane] as i32 as f32 * (PI / 2.0 / 2_147_483_648.0);
-        let xx = half * half;
-        let sine = half
-            * (1.0
-                + xx * (-1.0 / 6.0
-                    + xx * (1.0 / 120.0 + xx * (-1.0 / 5040.0 + xx * (1.0 / 362_880.0 - xx * (1.0 / 39_916_800.0))))));
-        let cosine = 1.0
-            + xx * (-1.0 / 2.0
-                + xx * (1.0 / 24.0
-                    + xx * (-1.0 / 720.0
-                        + xx * (1.0 / 40_320.0 + xx * (-1.0 / 3_628_800.0 + xx * (1.0 / 479_001_600.0))))));
-        cosines[lane] = cosine * cosine - sine * sine;
-        sines[lane] = 2.0 * sine * cosine;
-    }
-    (cosines, sines)
+fn direction_of(word: u32) -> (f32, f32) {
+    let half = word as i32 as f32 * (PI / 2.0 / 2_147_483_648.0);
+    let xx = half * half;
+    let sine = half
+        * (1.0
+            + xx * (-1.0 / 6.0
+                + xx * (1.0 / 120.0 + xx * (-1.0 / 5040.0 + xx * (1.0 / 362_880.0 - xx * (1.0 / 39_916_800.0))))));
+    let cosine = 1.0
+        + xx * (-1.0 / 2.0
+            + xx * (1.0 / 24.0
+                + xx * (-1.0 / 720.0
+                    + xx * (1.0 / 40_320.0 + xx * (-1.0 / 3_628_800.0 + xx * (1.0 / 479_001_600.0))))));
+    (cosine * cosine - sine * sine, 2.0 * sine * cosine)
 }
 
 /// Joins a seed and a counter into a seed for an independent sequence.
@@ -182,27 +184,22 @@ mod tests {
     #[test]
     fn the_transforms_are_exact_to_single_precision() {
         let mut word = 1u32;
-        for _ in 0..20_000 {
-            let words = std::array::from_fn(|_| {
-                word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                word
-            });
-            let (radius, (cosine, sine)) = (radii(words, 1.0), directions(words));
-            for lane in 0..LANES {
-                let uniform = (f64::from(words[lane] >> 1) + 0.5) / 2f64.powi(31);
-                let exact = (-2.0 * uniform.ln()).sqrt();
-                // Near u = 1 the 24 bits of the draw's mantissa limit ln u itself.
-                assert!((f64::from(radius[lane]) - exact).abs() < 2e-7 * (2.0 + 1.0 / exact.max(3e-4)), "{uniform}");
-                let angle = f64::from(words[lane] as i32) / 2f64.powi(31) * std::f64::consts::PI;
-                assert!((f64::from(cosine[lane]) - angle.cos()).abs() < 1e-6, "{angle}");
-                assert!((f64::from(sine[lane]) - angle.sin()).abs() < 1e-6, "{angle}");
-            }
+        for _ in 0..320_000 {
+            word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (radius, (cosine, sine)) = (radius_of(word, 1.0), direction_of(word));
+            let uniform = (f64::from(word >> 1) + 0.5) / 2f64.powi(31);
+            let exact = (-2.0 * uniform.ln()).sqrt();
+            // Near u = 1 the 24 bits of the draw's mantissa limit ln u itself.
+            assert!((f64::from(radius) - exact).abs() < 2e-7 * (2.0 + 1.0 / exact.max(3e-4)), "{uniform}");
+            let angle = f64::from(word as i32) / 2f64.powi(31) * std::f64::consts::PI;
+            assert!((f64::from(cosine) - angle.cos()).abs() < 1e-6, "{angle}");
+            assert!((f64::from(sine) - angle.sin()).abs() < 1e-6, "{angle}");
         }
     }
 
     #[test]
     fn the_dispatched_noise_equals_the_baseline_bit_for_bit() {
-        let (mut fast, mut slow) = ([Complex32::default(); 77], [Complex32::default(); 77]);
+        let (mut fast, mut slow) = ([Complex32::default(); 277], [Complex32::default(); 277]);
         add_noise(&mut Generators::new(4), 0.3, &mut fast);
         body(&mut Generators::new(4), 0.3, &mut slow);
         assert_eq!(fast, slow);

@@ -18,6 +18,9 @@ const SPARE_BITS: f64 = 1.0;
 /// Words of 32 bits of the longest sequence's arithmetic code: 2 048 amplitudes of eight.
 const MAX_WORDS: usize = 200;
 
+/// Real dimensions of the longest block.
+const MAX_LENGTH: usize = 2048;
+
 /// How a block's bits become the code's information: labels of amplitudes, and uniform bits.
 #[derive(Debug, Clone)]
 pub(super) struct Shaping {
@@ -130,22 +133,71 @@ struct Matcher {
     counts: [u32; MAX_AMPLITUDES],
 }
 
+/// 2⁶⁴/n, rounded down, of the lengths that a sequence may have: a product takes half the time of a division.
+static INVERSES: [u64; MAX_LENGTH + 1] = {
+    let mut inverses = [0; MAX_LENGTH + 1];
+    let mut n = 2;
+    while n <= MAX_LENGTH {
+        inverses[n] = ((1u128 << 64) / n as u128) as u64;
+        n += 1;
+    }
+    inverses
+};
+
+/// `size / left`.
+#[inline]
+fn divided(size: u64, left: u32) -> u64 {
+    let Some(inverse) = INVERSES.get(left as usize).filter(|_| left > 1) else { return size / u64::from(left) };
+    let below = (u128::from(size) * u128::from(*inverse) >> 64) as u64;
+    // The inverse is too small by less than one part of 2⁶⁴, the quotient by one at most.
+    below + u64::from(size - below * u64::from(left) >= u64::from(left))
+}
+
 /// Where an arithmetic coder stands: its interval's size and what is left of the composition.
 struct Interval {
     size: u64,
-    counts: [u32; MAX_AMPLITUDES],
+    /// Of each level in its sixteen bits, how many are left of it and of all below.
+    ends: u128,
     left: u32,
 }
 
 impl Interval {
-    /// Gives the next place to a level, whose share begins after `below` of those left; returns where it begins. The last
-    /// level's share takes what rounding leaves.
-    fn narrow(&mut self, level: usize, below: u32) -> u64 {
-        let unit = self.size / u64::from(self.left);
+    const LANE: usize = 16;
+    /// One in each level's bits.
+    const EACH: u128 = u128::MAX / 0xffff;
+
+    fn new(counts: &[u32; MAX_AMPLITUDES]) -> Self {
+        let (mut ends, mut left) = (0, 0);
+        for (level, count) in counts.iter().enumerate() {
+            left += count;
+            ends |= u128::from(left as u16) << (Self::LANE * level);
+        }
+        Self { size: 1 << 32, ends, left }
+    }
+
+    /// Size of one place's share.
+    fn unit(&self) -> u64 {
+        divided(self.size, self.left)
+    }
+
+    /// How many are left of a level and of all below.
+    fn end(&self, level: usize) -> u32 {
+        (self.ends >> (Self::LANE * level)) as u32 & 0xffff
+    }
+
+    /// How many are left of all levels below.
+    fn below(&self, level: usize) -> u32 {
+        (self.ends << Self::LANE >> (Self::LANE * level)) as u32 & 0xffff
+    }
+
+    /// Gives the next place to a level, of which there is one left; returns where its share begins. The last level's share
+    /// takes what rounding leaves.
+    fn narrow(&mut self, unit: u64, level: usize) -> u64 {
+        let (below, end) = (self.below(level), self.end(level));
         let begin = unit * u64::from(below);
-        let last = below + self.counts[level] == self.left;
-        self.size = if last { self.size - begin } else { unit * u64::from(self.counts[level]) };
-        self.counts[level] -= 1;
+        self.size = if end == self.left { self.size - begin } else { unit * u64::from(end - below) };
+        // One less of this level, and of all up to each above.
+        self.ends -= Self::EACH << (Self::LANE * level);
         self.left -= 1;
         begin
     }
@@ -193,27 +245,23 @@ impl Matcher {
         }
     }
 
-    fn interval(&self) -> Interval {
-        Interval { size: 1 << 32, counts: self.counts, left: self.counts.iter().sum() }
-    }
-
     /// The bits as a sequence of levels: calls `put(place, level)` in order.
     fn spread(&self, bits: &[u8], mut put: impl FnMut(usize, usize)) {
         let word = |bits: &[u8]| (0..32).rev().zip(bits).fold(0, |word, (shift, bit)| word | u64::from(*bit) << shift);
         let mut words = bits.chunks(32).map(word);
-        let mut interval = self.interval();
+        let mut interval = Interval::new(&self.counts);
         let mut offset = words.next().unwrap_or(0);
+        let highest = self.counts.iter().rposition(|count| *count > 0).unwrap_or(0);
         for place in 0..interval.left as usize {
-            let unit = interval.size / u64::from(interval.left);
-            let (mut level, mut below) = (0, 0);
-            loop {
-                let end = below + interval.counts[level];
-                if end == interval.left || offset < unit * u64::from(end) {
-                    break;
-                }
-                (level, below) = (level + 1, end);
-            }
-            offset -= interval.narrow(level, below);
+            let unit = interval.unit();
+            // As many levels as end at or before the offset, without a branch that nobody could foretell. The last one that
+            // is left ends with the interval, whatever rounding leaves.
+            let is_over = |level: usize| {
+                let end = interval.end(level);
+                end != interval.left && offset >= unit * u64::from(end)
+            };
+            let level = (0..highest).map(|level| usize::from(is_over(level))).sum();
+            offset -= interval.narrow(unit, level);
             put(place, level);
             if interval.widen() {
                 offset = offset << 32 | words.next().unwrap_or(0);
@@ -224,15 +272,14 @@ impl Matcher {
     /// The bits of a sequence of levels; false where no bits have this one.
     fn gather(&self, levels: impl Iterator<Item = usize>, bits: &mut [u8]) -> bool {
         bits.fill(0);
-        let mut interval = self.interval();
+        let mut interval = Interval::new(&self.counts);
         // The interval's begin: words that are done, the first before the point, and 64 bits after them.
         let (mut words, mut length, mut low) = ([0u32; MAX_WORDS], 0, 0u64);
         for level in levels {
-            if interval.counts[level] == 0 {
+            if interval.below(level) == interval.end(level) {
                 return false;
             }
-            let below = interval.counts[..level].iter().sum();
-            let (sum, carry) = low.overflowing_add(interval.narrow(level, below));
+            let (sum, carry) = low.overflowing_add(interval.narrow(interval.unit(), level));
             low = sum;
             if carry {
                 increment(words[..length].iter_mut().rev(), u32::MAX);
@@ -296,6 +343,15 @@ mod tests {
                 prop_assert_eq!(&back, &word);
                 sequence[0] = (sequence[0] + 1) % levels;
                 prop_assert!(!matcher.gather(sequence.iter().copied(), &mut back));
+            }
+        }
+    }
+
+    #[test]
+    fn quotients_by_inverses_are_those_of_divisions() {
+        for left in 1..=MAX_LENGTH as u32 {
+            for size in [1 << 32, u64::MAX, u64::MAX / 3, u64::from(left) << 40, (u64::from(left) << 40) - 1] {
+                assert_eq!(divided(size, left), size / u64::from(left), "{size} / {left}");
             }
         }
     }

@@ -127,21 +127,27 @@ impl Constellation {
 
     /// Maps bits to symbols; `bits` holds [`Modulation::bits_per_symbol`] per symbol.
     pub fn map(&self, bits: &[u8], symbols: &mut [Complex32]) {
-        let levels = &LEVELS[self.modulation.index()];
-        for (symbol, bits) in symbols.iter_mut().zip(bits.chunks_exact(self.modulation.bits_per_symbol())) {
-            let label =
-                |first: usize| bits[first..].iter().step_by(2).fold(0, |label, bit| label << 1 | usize::from(*bit));
-            let axis = |first: usize| self.half_distance * levels[label(first)];
-            *symbol = Complex32::new(axis(0), axis(1));
+        let levels = LEVELS[self.modulation.index()].map(|level| self.half_distance * level);
+        match self.modulation {
+            Modulation::Qpsk => map_by::<2>(&levels, bits, symbols),
+            Modulation::Qam16 => map_by::<4>(&levels, bits, symbols),
+            Modulation::Qam64 => map_by::<6>(&levels, bits, symbols),
+            Modulation::Qam256 => map_by::<8>(&levels, bits, symbols),
         }
     }
 
     /// Soft bits: log-likelihood ratios (max-log) of unit-gain symbols with complex noise of this variance, times
     /// [`SOFT_SCALE`], as bytes.
     pub fn demap(&self, symbols: &[Complex32], noise_variance: f32, soft: &mut [i8]) {
-        self.each(symbols, noise_variance, |index, value| {
-            soft[index] = soft_bit(value);
-        });
+        let per_axis = self.modulation.bits_per_symbol() / 2;
+        let scale = self.scale(noise_variance);
+        let penalties = self.rarity.map(|rarity| rarity / scale);
+        demap_axes(symbols, per_axis, [1.0 / self.half_distance, scale], &penalties, soft);
+    }
+
+    /// Square of half the distance of neighbouring points, in the noise's variance.
+    fn scale(&self, noise_variance: f32) -> f32 {
+        self.half_distance * self.half_distance / noise_variance.max(f32::MIN_POSITIVE)
     }
 
     /// As [`Self::demap`], of symbols to which `share` times unknown QPSK symbols of unit power were added: of these, too,
@@ -179,7 +185,7 @@ impl Constellation {
     ) {
         let per_axis = self.modulation.bits_per_symbol() / 2;
         let inverse = 1.0 / self.half_distance;
-        let scale = self.half_distance * self.half_distance / noise_variance.max(f32::MIN_POSITIVE);
+        let scale = self.scale(noise_variance);
         let penalties = self.rarity.map(|rarity| rarity / scale);
         let mut values = [[0.0; LANES]; ADDED];
         let mut ratios = [[0.0; LANES]; 4];
@@ -204,8 +210,82 @@ impl Constellation {
     }
 }
 
+/// Bits to symbols of so many bits each, whose axes have these levels.
+fn map_by<const WIDTH: usize>(levels: &[f32; 16], bits: &[u8], symbols: &mut [Complex32]) {
+    for (symbol, bits) in symbols.iter_mut().zip(bits.as_chunks::<WIDTH>().0) {
+        let (mut re, mut im) = (0, 0);
+        for pair in bits.chunks_exact(2) {
+            (re, im) = (re << 1 | usize::from(pair[0]), im << 1 | usize::from(pair[1]));
+        }
+        *symbol = Complex32::new(levels[re & 15], levels[im & 15]);
+    }
+}
+
+/// Rounded to the nearest, ties away from zero, and clipped; what is no number says nothing. By sums and choices alone: neither
+/// `f32::round` nor a cast that saturates need be compiled for several lanes.
+#[inline(always)]
 fn soft_bit(ratio: f32) -> i8 {
-    (SOFT_SCALE * ratio).round().clamp(-SOFT_LIMIT, SOFT_LIMIT) as i8
+    /// Numbers of this size are whole, and end in their distance from it.
+    const WHOLE: f32 = 12_582_912.0;
+    let soft = SOFT_SCALE * ratio;
+    let soft = if soft.is_nan() { 0.0 } else { soft };
+    let soft = if soft > SOFT_LIMIT { SOFT_LIMIT } else { soft };
+    let soft = if soft < -SOFT_LIMIT { -SOFT_LIMIT } else { soft };
+    // Ties go to even numbers first.
+    let even = soft + WHOLE - WHOLE;
+    let rest = soft - even;
+    let up = if (rest == 0.5) & (soft > 0.0) { 1.0 } else { 0.0 };
+    let down = if (rest == -0.5) & (soft < 0.0) { 1.0 } else { 0.0 };
+    (even + up - down + WHOLE).to_bits() as i8
+}
+
+dispatched! {
+    /// [`Constellation::demap`], given the inverse of half the distance of points and its square in the noise's variance.
+    fn demap_axes(
+        symbols: &[Complex32],
+        per_axis: usize,
+        scales: [f32; 2],
+        penalties: &[f32; 16],
+        soft: &mut [i8],
+    ) = demap_axes_body
+}
+
+#[inline(always)]
+fn demap_axes_body(symbols: &[Complex32], per_axis: usize, scales: [f32; 2], penalties: &[f32; 16], soft: &mut [i8]) {
+    match per_axis {
+        1 => demap_by::<1>(symbols, scales, penalties, soft),
+        2 => demap_by::<2>(symbols, scales, penalties, soft),
+        3 => demap_by::<3>(symbols, scales, penalties, soft),
+        _ => demap_by::<4>(symbols, scales, penalties, soft),
+    }
+}
+
+#[inline(always)]
+fn demap_by<const BITS: usize>(
+    symbols: &[Complex32],
+    [inverse, scale]: [f32; 2],
+    penalties: &[f32; 16],
+    soft: &mut [i8],
+) {
+    let (mut values, mut ratios) = ([[0.0; LANES]], [[0.0; LANES]; 4]);
+    for (symbols, soft) in symbols.chunks(LANES / 2).zip(soft.chunks_mut(LANES * BITS)) {
+        // Both axes have the same levels, so that real and imaginary parts go through one kernel as they lie.
+        for (pair, symbol) in values[0].chunks_exact_mut(2).zip(symbols) {
+            pair.copy_from_slice(&[symbol.re * inverse, symbol.im * inverse]);
+        }
+        differences::<BITS>(&values, penalties, &mut ratios);
+        let mut bits = [[0i8; LANES]; BITS];
+        for (bits, ratios) in bits.iter_mut().zip(&ratios) {
+            for (bit, ratio) in bits.iter_mut().zip(ratios) {
+                *bit = soft_bit(scale * ratio);
+            }
+        }
+        for (n, soft) in soft.chunks_exact_mut(2 * BITS).enumerate() {
+            for (pair, bits) in soft.chunks_exact_mut(2).zip(&bits) {
+                pair.copy_from_slice(&bits[2 * n..][..2]);
+            }
+        }
+    }
 }
 
 /// Axis values that the demapper takes at once: eight symbols.
@@ -285,7 +365,11 @@ fn differences<const BITS: usize>(values: &[[f32; LANES]], penalties: &[f32; 16]
 fn nearest_levels<const BITS: usize>(values: &[f32; LANES], penalties: &[f32; 16]) -> [[[f32; LANES]; 2]; BITS] {
     let mut nearest = [[[f32::INFINITY; LANES]; 2]; BITS];
     for (label, (level, penalty)) in LEVELS[BITS - 1][..1 << BITS].iter().zip(penalties).enumerate() {
-        let distances = values.map(|value| (value - level) * (value - level) + penalty);
+        // `map` of an array need not be compiled for the wider machine.
+        let mut distances = [0.0; LANES];
+        for (distance, value) in distances.iter_mut().zip(values) {
+            *distance = (value - level) * (value - level) + penalty;
+        }
         for (index, pair) in nearest.iter_mut().enumerate() {
             for (best, distance) in pair[label >> (BITS - 1 - index) & 1].iter_mut().zip(distances) {
                 *best = if distance < *best { distance } else { *best };
@@ -407,6 +491,40 @@ mod tests {
                 distance_differences_body(&values[..rows], per_axis, &penalties, &mut slow);
                 assert_eq!(fast, slow, "{per_axis} bits, {rows} rows");
             }
+        }
+    }
+
+    #[test]
+    fn soft_bytes_are_the_rounded_ratios_of_every_symbol_and_the_same_bits_from_the_baseline() {
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(6);
+        let shaped = Constellation::shaped(Modulation::Qam64, &[90, 70, 40, 12, 0, 0, 0, 0]);
+        for constellation in Modulation::ALL.map(Constellation::from).into_iter().chain([shaped]) {
+            let width = constellation.modulation().bits_per_symbol();
+            for count in [8, 11, 256] {
+                let mut value = || 3.0 * (random.random::<f32>() - 0.5);
+                let symbols: Vec<_> = (0..count).map(|_| Complex32::new(value(), value())).collect();
+                let (mut fast, mut slow) = (vec![0; width * count], vec![0; width * count]);
+                constellation.demap(&symbols, 0.3, &mut fast);
+                let scale = constellation.scale(0.3);
+                let penalties = constellation.rarity.map(|rarity| rarity / scale);
+                let scales = [1.0 / constellation.half_distance, scale];
+                demap_axes_body(&symbols, width / 2, scales, &penalties, &mut slow);
+                assert_eq!(fast, slow);
+                constellation.each(&symbols, 0.3, |bit, ratio| slow[bit] = soft_bit(ratio));
+                assert_eq!(fast, slow);
+            }
+        }
+    }
+
+    #[test]
+    fn soft_bits_round_as_the_library_does() {
+        let library = |ratio: f32| (SOFT_SCALE * ratio).round().clamp(-SOFT_LIMIT, SOFT_LIMIT) as i8;
+        let near = (-80..80).flat_map(|eighths| {
+            let ratio = eighths as f32 / 8.0;
+            [ratio, ratio.next_up(), ratio.next_down()]
+        });
+        for ratio in near.chain([f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e30]) {
+            assert_eq!(soft_bit(ratio), library(ratio), "{ratio}");
         }
     }
 

@@ -29,10 +29,11 @@ impl DelayTaps {
     pub fn new(samples: f64) -> Self {
         let whole = samples.floor();
         let fraction = samples - whole;
+        let highest = bessel_i0(KAISER_BETA);
         // Tap k weighs input[n − whole − LATENCY + k]; the delayed instant is n − whole − fraction.
         let taps = std::array::from_fn(|k| {
             let distance = k as f64 - FILTER_LATENCY as f64 + fraction;
-            (sinc(distance) * kaiser(distance / FILTER_LATENCY as f64)) as f32
+            (sinc(distance) * kaiser(distance / FILTER_LATENCY as f64, highest)) as f32
         });
         Self { whole: whole as i64, taps }
     }
@@ -58,8 +59,9 @@ fn sinc(x: f64) -> f64 {
     if x.abs() < 1e-12 { 1.0 } else { (PI * x).sin() / (PI * x) }
 }
 
-fn kaiser(x: f64) -> f64 {
-    if x.abs() > 1.0 { 0.0 } else { bessel_i0(KAISER_BETA * (1.0 - x * x).sqrt()) / bessel_i0(KAISER_BETA) }
+/// The window, given the value of its Bessel function in the middle.
+fn kaiser(x: f64, highest: f64) -> f64 {
+    if x.abs() > 1.0 { 0.0 } else { bessel_i0(KAISER_BETA * (1.0 - x * x).sqrt()) / highest }
 }
 
 /// Modified Bessel function of the first kind, order zero, by its power series.

@@ -15,7 +15,7 @@ mod superpose;
 pub use delay::{DelayTaps, FILTER_LATENCY, FILTER_TAPS};
 pub use dft::PlanarDft;
 pub(crate) use dft::{smooth_length, split};
-pub use fir::{fir, fir_accumulate};
+pub use fir::{fir, fir_accumulate, fir_pair};
 pub use mix::{correlate, mean_power, rotate, scale, scale_add};
 pub use pulse::{MatchedFilter, PulseShaper, SPAN_SYMBOLS, root_raised_cosine, tail_samples};
 pub use superpose::Superposer;

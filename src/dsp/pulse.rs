@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use num_complex::Complex32;
 
-use super::{fir, fir_accumulate};
+use super::{fir, fir_accumulate, fir_pair};
 
 /// Symbols on either side of its centre that a pulse reaches.
 pub const SPAN_SYMBOLS: usize = 16;
@@ -35,7 +35,13 @@ pub struct PulseShaper {
     phases: Vec<Vec<f32>>,
     padded: Vec<Complex32>,
     shaped: Vec<Complex32>,
+    /// The first symbols of the row before, and what came of them: frames begin alike.
+    head: Vec<Complex32>,
+    shaped_head: Vec<Complex32>,
 }
+
+/// First symbols of a row that are kept: a preamble.
+const HEAD: usize = 256;
 
 impl PulseShaper {
     /// A shaper for rows of up to `symbols` symbols.
@@ -63,6 +69,9 @@ impl PulseShaper {
             phases,
             padded: vec![Complex32::default(); symbols + 4 * SPAN_SYMBOLS],
             shaped: vec![Complex32::default(); symbols + 2 * SPAN_SYMBOLS],
+            // Symbols of zero have pulses of zero.
+            head: vec![Complex32::default(); HEAD],
+            shaped_head: vec![Complex32::default(); samples_per_symbol * HEAD],
         }
     }
 
@@ -74,13 +83,27 @@ impl PulseShaper {
         self.padded[..span].fill(Complex32::default());
         self.padded[span..][..symbols.len()].copy_from_slice(symbols);
         self.padded[span + symbols.len()..][..span].fill(Complex32::default());
-        let count = symbols.len() + span;
-        for (phase, taps) in self.phases.iter().enumerate() {
-            let shaped = &mut self.shaped[..count];
-            fir(&self.padded[..count + span], taps, shaped);
-            for (sample, value) in samples[phase..].iter_mut().step_by(sps).zip(shaped.iter()) {
-                *sample = *value;
+        // A sample follows from symbols up to its own: where these are known, so is the sample.
+        let head = symbols.get(..HEAD);
+        let begin = if head.is_some_and(|head| head == self.head) { HEAD } else { 0 };
+        samples[..sps * begin].copy_from_slice(&self.shaped_head[..sps * begin]);
+        let count = symbols.len() + span - begin;
+        let padded = &self.padded[begin..][..count + span];
+        let later = &mut samples[sps * begin..][..sps * count];
+        if let [first, second] = &self.phases[..] {
+            fir_pair(padded, [first, second], later);
+        } else {
+            for (phase, taps) in self.phases.iter().enumerate() {
+                let shaped = &mut self.shaped[..count];
+                fir(padded, taps, shaped);
+                for (sample, value) in later[phase..].iter_mut().step_by(sps).zip(shaped.iter()) {
+                    *sample = *value;
+                }
             }
+        }
+        if let Some(head) = head.filter(|_| begin == 0) {
+            self.head.copy_from_slice(head);
+            self.shaped_head.copy_from_slice(&samples[..sps * HEAD]);
         }
     }
 }
@@ -92,7 +115,8 @@ pub struct MatchedFilter {
     /// The taps at [`FRACTIONS`] timings between two samples and at the second of these, each in the order of `taps`.
     table: Vec<f32>,
     taps: Vec<f32>,
-    polyphase: Vec<Complex32>,
+    /// The samples of each phase of a symbol.
+    polyphase: Vec<Vec<Complex32>>,
 }
 
 /// Timings between two samples at which the matched filter's taps are written out. Lines between them miss the pulse by
@@ -128,7 +152,7 @@ impl MatchedFilter {
             samples_per_symbol,
             table,
             taps: vec![0.0; taps],
-            polyphase: vec![Complex32::default(); symbols + per_phase],
+            polyphase: vec![vec![Complex32::default(); symbols + per_phase]; samples_per_symbol],
         }
     }
 
@@ -149,13 +173,26 @@ impl MatchedFilter {
         for ((tap, before), after) in self.taps.iter_mut().zip(before).zip(after) {
             *tap = before + share * (after - before);
         }
-        for phase in 0..sps {
-            let count = symbols.len() + per_phase - 1;
-            let polyphase = &mut self.polyphase[..count];
-            for (value, sample) in polyphase.iter_mut().zip(samples[phase..].iter().step_by(sps)) {
-                *value = *sample;
+        let count = symbols.len() + per_phase - 1;
+        if let [first, second] = &mut self.polyphase[..] {
+            let pairs = samples.as_chunks::<2>().0;
+            for ((first, second), pair) in first[..count].iter_mut().zip(&mut second[..count]).zip(pairs) {
+                [*first, *second] = *pair;
             }
-            let taps = &self.taps[phase * per_phase..][..per_phase];
+            // Of an odd number of samples the last one is the first of a pair.
+            if let Some((place, last)) = first[..count].get_mut(pairs.len()).zip(samples.get(2 * pairs.len())) {
+                *place = *last;
+            }
+        } else {
+            for (phase, polyphase) in self.polyphase.iter_mut().enumerate() {
+                for (value, sample) in polyphase[..count].iter_mut().zip(samples[phase..].iter().step_by(sps)) {
+                    *value = *sample;
+                }
+            }
+        }
+        let phases = self.polyphase.iter().zip(self.taps.chunks_exact(per_phase));
+        for (phase, (polyphase, taps)) in phases.enumerate() {
+            let polyphase = &polyphase[..count];
             if phase == 0 { fir(polyphase, taps, symbols) } else { fir_accumulate(polyphase, taps, symbols) }
         }
     }
@@ -240,6 +277,22 @@ mod tests {
                 }
             }
             assert!((sample - expected).norm() < 1e-5, "sample {m}");
+        }
+    }
+
+    #[test]
+    fn rows_that_begin_alike_are_shaped_as_if_alone() {
+        let mut sent = symbols(600);
+        for sps in [1, 2, 3] {
+            let mut shaper = PulseShaper::new(600, sps, 0.25);
+            for (changed, length) in [(599, 600), (300, 600), (256, 400), (255, 400), (0, 300), (299, 256), (20, 100)] {
+                sent[changed] = -sent[changed];
+                let mut kept = vec![Complex32::ONE; sps * (length + 2 * SPAN_SYMBOLS)];
+                let mut alone = kept.clone();
+                shaper.shape(&sent[..length], &mut kept);
+                PulseShaper::new(600, sps, 0.25).shape(&sent[..length], &mut alone);
+                assert_eq!(kept, alone, "symbol {changed} of {length}");
+            }
         }
     }
 

@@ -29,21 +29,18 @@ pub struct Superposer {
     tail: usize,
     /// What the last frame's pulses leave over, per antenna.
     tails: Vec<Complex32>,
-    whole: Vec<Complex32>,
+    /// Room for one of them.
+    later: Vec<Complex32>,
 }
 
 impl Superposer {
-    /// For `antennas` antennas, frames of up to `samples` samples and `tail` samples of overlap.
-    pub fn new(antennas: usize, samples: usize, tail: usize) -> Self {
-        Self {
-            tail,
-            tails: vec![Complex32::default(); antennas * tail],
-            whole: vec![Complex32::default(); samples + tail],
-        }
+    /// For `antennas` antennas and `tail` samples of overlap.
+    pub fn new(antennas: usize, tail: usize) -> Self {
+        Self { tail, tails: vec![Complex32::default(); antennas * tail], later: vec![Complex32::default(); tail] }
     }
 
     /// One antenna's samples of one frame: `s_c` and `s_0` are whole shaped frames, `output` is shorter by the tail.
-    /// `extra` may add to the frame's samples (per-antenna sounding) before the tail is cut.
+    /// `extra` may add to these (per-antenna sounding).
     pub fn antenna(
         &mut self,
         antenna: usize,
@@ -53,16 +50,15 @@ impl Superposer {
         extra: impl FnOnce(&mut [Complex32]),
         output: &mut [Complex32],
     ) {
-        let whole = &mut self.whole[..s_c.len()];
-        superpose(s_c, s_0, w_c, w_0, whole);
-        extra(whole);
+        let count = output.len();
+        superpose(s_c, s_0, w_c, w_0, output);
+        superpose(&s_c[count..], &s_0[count..], w_c, w_0, &mut self.later);
+        extra(output);
         let tail = &mut self.tails[antenna * self.tail..][..self.tail];
-        for (sample, late) in whole.iter_mut().zip(tail.iter()) {
-            *sample += late;
-        }
-        let (now, later) = whole.split_at(output.len());
-        output.copy_from_slice(now);
-        tail.copy_from_slice(&later[..self.tail]);
+        output.iter_mut().zip(&*tail).for_each(|(sample, late)| *sample += late);
+        // Of a frame that is shorter than the tail some goes on to the frame after.
+        self.later.iter_mut().zip(tail.iter().skip(count)).for_each(|(sample, late)| *sample += late);
+        tail.copy_from_slice(&self.later);
     }
 
     /// What is left of the last frame on one antenna.
@@ -79,7 +75,7 @@ mod tests {
 
     #[test]
     fn frames_overlap_and_each_keeps_its_own_weights() {
-        let mut superposer = Superposer::new(1, 4, 2);
+        let mut superposer = Superposer::new(1, 2);
         let ones = [Complex32::new(1.0, 0.0); 6];
         let zeros = [Complex32::default(); 6];
         let weights = |w: f32| [Complex32::new(w, 0.0), Complex32::default()];

@@ -1127,17 +1127,23 @@ fn centre(length: usize) -> f64 {
 
 /// The two copies' correlations at a lag between samples: a windowed sinc over the lags at hand.
 fn interpolate(sums: &[[Complex64; 2]; LAGS], x: f64) -> [Complex64; 2] {
+    use std::f64::consts::PI;
     let half = TIMING_LAGS as f64;
+    // From lag to lag the sine of π x changes its sign, and the window's angle by the same step.
+    let nearest = x.round();
+    let mut sine = (PI * (x - nearest)).sin() * if nearest as i64 % 2 == 0 { 1.0 } else { -1.0 };
+    let (mut turned, step) = (Complex64::cis(PI * x / half), Complex64::cis(-PI / half));
     let mut value = [Complex64::default(); 2];
     for (lag, sum) in sums.iter().enumerate() {
         let distance = x - lag as f64;
         if distance.abs() < half {
-            let angle = std::f64::consts::PI * distance;
-            let sinc = if distance.abs() < 1e-9 { 1.0 } else { angle.sin() / angle };
-            let weight = sinc * (0.5 * angle / half).cos().powi(2);
+            let sinc = if distance.abs() < 1e-9 { 1.0 } else { sine / (PI * distance) };
+            let weight = sinc * 0.5 * (1.0 + turned.re);
             value[0] += sum[0] * weight;
             value[1] += sum[1] * weight;
         }
+        sine = -sine;
+        turned *= step;
     }
     value
 }
@@ -1194,6 +1200,22 @@ mod tests {
         let (offset, slope) = phase_line(&points);
         let turned = (Complex64::cis(offset) - Complex64::cis(3.0)).norm();
         assert!((slope - 0.009).abs() < 1e-9 && turned < 1e-6, "{offset} {slope}");
+    }
+
+    #[test]
+    fn between_lags_stands_a_sinc_under_a_squared_cosine() {
+        for at in [0usize, 7, 12, 24] {
+            let mut sums = [[Complex64::ZERO; 2]; LAGS];
+            sums[at] = [Complex64::ONE, Complex64::I];
+            for x in [7.0, 11.2, 12.0, 12.5, 12.0 + 1e-7, 12.98, 17.0 - 1e-10] {
+                let angle = std::f64::consts::PI * (x - at as f64);
+                let sinc = if angle.abs() < 1e-9 { 1.0 } else { angle.sin() / angle };
+                let inside = (x - at as f64).abs() < TIMING_LAGS as f64;
+                let expected = if inside { sinc * (angle / (2.0 * TIMING_LAGS as f64)).cos().powi(2) } else { 0.0 };
+                let [first, second] = interpolate(&sums, x);
+                assert!((first - expected).norm() < 1e-13 && (second - expected * Complex64::I).norm() < 1e-13);
+            }
+        }
     }
 
     #[test]

@@ -221,8 +221,19 @@ impl WordCode {
     /// Reads a word from its soft bits (positive means 0), first with what is known of it; where that leads to none, without.
     pub fn decode(&mut self, llr: &[f32], length: HeaderLength, known: Option<Foreknown>) -> Option<HeaderWord> {
         known
-            .and_then(|known| self.decode_with(llr, length, Some(known)))
+            .and_then(|known| self.recognise(llr, length, known).or_else(|| self.decode_with(llr, length, Some(known))))
             .or_else(|| self.decode_with(llr, length, None))
+    }
+
+    /// The word that is found without a list and without using what is known of it, if it agrees with that: both the CRC and
+    /// what is known then speak for it. Where there is little noise this is every expected word.
+    fn recognise(&mut self, llr: &[f32], length: HeaderLength, known: Foreknown) -> Option<HeaderWord> {
+        let index = length as usize;
+        if !self.codes[index].decode_singly(llr, &mut self.bits, &mut self.scratch[index]) {
+            return None;
+        }
+        let word = HeaderWord::unpack(&mut self.bits)?;
+        (word.number == known.number && known.page.is_none_or(|page| page == word.page)).then_some(word)
     }
 
     fn decode_with(&mut self, llr: &[f32], length: HeaderLength, known: Option<Foreknown>) -> Option<HeaderWord> {

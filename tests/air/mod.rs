@@ -57,7 +57,7 @@ impl Transmitter {
             word_code: WordCode::new().unwrap(),
             scratch: BlockScratch::default(),
             shaper: PulseShaper::new(longest, SPS, ROLL_OFF),
-            superposer: Superposer::new(ANTENNAS, samples, tail_samples(SPS)),
+            superposer: Superposer::new(ANTENNAS, tail_samples(SPS)),
             shaped: vec![vec![Complex32::ZERO; samples]; 3],
             symbols: vec![vec![Complex32::ZERO; longest]; 3],
             seed,

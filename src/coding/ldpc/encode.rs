@@ -73,10 +73,9 @@ impl LdpcCode {
 /// Adds the rotated columns of one row, those that `takes`, to `sums`.
 fn add_row(row: &[(usize, usize)], takes: impl Fn(usize) -> bool, z: usize, word: &[u8], sums: &mut [u8]) {
     for (column, shift) in row.iter().filter(|(column, _)| takes(*column)) {
-        let bits = &word[column * z..][..z];
-        let (wrapped, straight) = (&bits[..*shift], &bits[*shift..]);
-        for (sum, bit) in sums.iter_mut().zip(straight.iter().chain(wrapped)) {
-            *sum ^= bit;
-        }
+        let (wrapped, straight) = word[column * z..][..z].split_at(*shift);
+        let (sums, wrapped_sums) = sums.split_at_mut(straight.len());
+        sums.iter_mut().zip(straight).for_each(|(sum, bit)| *sum ^= bit);
+        wrapped_sums.iter_mut().zip(wrapped).for_each(|(sum, bit)| *sum ^= bit);
     }
 }

@@ -8,7 +8,9 @@ use super::{HeaderCode, LIST};
 pub struct HeaderScratch {
     pub(super) word: Vec<u8>,
     pub(super) code: Vec<u8>,
-    channel: Vec<f32>,
+    pub(super) channel: Vec<f32>,
+    /// Soft values of the parts that one path goes through.
+    pub(super) soft: Vec<f32>,
     paths: Vec<Path>,
     candidates: Vec<(f32, usize, u8)>,
     survivors: [Option<u8>; LIST],
@@ -41,6 +43,7 @@ impl HeaderScratch {
             word: vec![0; code.positions.len()],
             code: vec![0; length],
             channel: vec![0.0; length],
+            soft: vec![0.0; length],
             paths: vec![path; LIST],
             candidates: Vec::with_capacity(2 * LIST),
             survivors: [None; LIST],
@@ -63,13 +66,7 @@ impl HeaderCode {
         information: &mut [u8],
         scratch: &mut HeaderScratch,
     ) -> bool {
-        scratch.channel.fill(0.0);
-        for (value, source) in llr.iter().zip(&self.sources) {
-            scratch.channel[*source] += value;
-        }
-        for position in &self.shortened {
-            scratch.channel[*position] = 1e6;
-        }
+        self.load(llr, scratch);
         let mut active = 1;
         scratch.paths[0].metric = 0.0;
         let mut next_bit = 0;
@@ -96,6 +93,17 @@ impl HeaderCode {
             }
         }
         self.choose(active, information, scratch)
+    }
+
+    /// The ratios where their bits stand in the codeword.
+    pub(super) fn load(&self, llr: &[f32], scratch: &mut HeaderScratch) {
+        scratch.channel.fill(0.0);
+        for (value, source) in llr.iter().zip(&self.sources) {
+            scratch.channel[*source] += value;
+        }
+        for position in &self.shortened {
+            scratch.channel[*position] = 1e6;
+        }
     }
 
     /// The best path that passes the CRC.

@@ -1,6 +1,7 @@
 //! CRC-aided polar codes of TS 38.212 sections 5.3.1 and 5.4.1: the frame header's code, and list decoding.
 
 mod list;
+mod single;
 
 pub use list::HeaderScratch;
 
@@ -32,6 +33,8 @@ pub struct HeaderCode {
     /// Positions of the K bits, ascending.
     positions: Vec<usize>,
     frozen: Vec<bool>,
+    /// What each part of the code leaves to decide.
+    parts: Vec<single::Part>,
     /// `order[k]` = which bit of the CRC-protected word stands at `positions[k]`.
     order: Vec<usize>,
     /// `sources[e]` = codeword position of transmitted bit `e`.
@@ -96,7 +99,20 @@ impl HeaderCode {
                 table.into_iter().filter(|entry| *entry >= skipped).map(|entry| entry - skipped).collect()
             }
         };
-        Ok(Self { information_bits, coded_bits, crc, mask: 0, length, positions, frozen, order, sources, shortened })
+        let parts = single::parts(&frozen);
+        Ok(Self {
+            information_bits,
+            coded_bits,
+            crc,
+            mask: 0,
+            length,
+            positions,
+            frozen,
+            parts,
+            order,
+            sources,
+            shortened,
+        })
     }
 
     /// N, the mother code's length.
@@ -119,17 +135,32 @@ impl HeaderCode {
         for (position, index) in self.positions.iter().zip(&self.order) {
             code[*position] = word[*index];
         }
-        let mut half = 1;
-        while half < self.length {
-            for pair in code.chunks_exact_mut(2 * half) {
-                let (upper, lower) = pair.split_at_mut(half);
-                upper.iter_mut().zip(lower).for_each(|(upper, lower)| *upper ^= *lower);
-            }
-            half *= 2;
-        }
+        transform(code);
         for (bit, source) in coded[..self.coded_bits].iter_mut().zip(&self.sources) {
             *bit = code[*source];
         }
+    }
+}
+
+/// The polar transform of as many bits as a power of two.
+fn transform(bits: &mut [u8]) {
+    // Eight bits at a time within a machine word, the first in its low byte; then word by word.
+    let (words, rest) = bits.as_chunks_mut::<8>();
+    for word in words.iter_mut() {
+        let mut value = u64::from_le_bytes(*word);
+        value ^= value >> 8 & 0x00ff_00ff_00ff_00ff;
+        value ^= value >> 16 & 0x0000_ffff_0000_ffff;
+        value ^= value >> 32;
+        *word = value.to_le_bytes();
+    }
+    debug_assert!(rest.is_empty(), "codes have 32 bits at least");
+    let mut half = 8;
+    while half < bits.len() {
+        for pair in bits.chunks_exact_mut(2 * half) {
+            let (upper, lower) = pair.split_at_mut(half);
+            upper.iter_mut().zip(lower).for_each(|(upper, lower)| *upper ^= *lower);
+        }
+        half *= 2;
     }
 }
 

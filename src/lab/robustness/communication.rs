@@ -85,7 +85,7 @@ impl Sent {
         let longest = Layout::longest(ANTENNAS).symbols();
         let (most, tail) = (longest * sps + tail_samples(sps), tail_samples(sps));
         let mut shaper = PulseShaper::new(longest, sps, roll_off);
-        let mut superposer = Superposer::new(ANTENNAS, most, tail);
+        let mut superposer = Superposer::new(ANTENNAS, tail);
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let modulation = Modulation::ALL.iter().position(|known| *known == format.modulation).unwrap_or(0);
         let mut symbols = [0; 3].map(|_| vec![Complex32::default(); longest]);

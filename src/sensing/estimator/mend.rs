@@ -3,7 +3,8 @@
 use num_complex::{Complex32, Complex64};
 
 use super::{Estimator, Window};
-use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, rotate};
+use crate::dsp::lanes::LANES;
+use crate::dsp::{DelayTaps, FILTER_TAPS, correlate, dispatched, rotate};
 use crate::sensing::fit::RowSet;
 use crate::sensing::spectrum::Gram;
 use crate::sensing::{EchoFrame, Fix, STREAMS, Status};
@@ -165,13 +166,112 @@ impl Estimator {
 
 /// Whether many samples of a row are as large as the largest, by magnitude or by a part: it may be clipped.
 fn is_piled_up(row: &[Complex32]) -> bool {
-    let piled_up = |size: fn(&Complex32) -> f32| {
-        let largest = row.iter().map(size).fold(0.0, f32::max);
-        let above = |part: f32| row.iter().filter(|sample| size(sample) > part * part * largest).count();
-        let next = above(NEXT_TO);
-        next > PILED_UP && next as f64 > PILED_PART * (above(BELOW) - next) as f64
+    let mut largest = [0.0; SIZES];
+    largest_sizes(row, &mut largest);
+    let mut counts = [[0; SIZES]; 2];
+    let limits = [NEXT_TO, BELOW].map(|part| largest.map(|largest| part * part * largest));
+    count_above(row, &limits, &mut counts);
+    let [next, below] = counts;
+    (0..SIZES).any(|size| {
+        let (next, below) = (next[size], below[size]);
+        next > PILED_UP as u32 && f64::from(next) > PILED_PART * f64::from(below - next)
+    })
+}
+
+/// Squares of a sample's magnitude, of its real and of its imaginary part.
+const SIZES: usize = 3;
+
+/// Of eight samples, the squares of their parts as these lie, and of each one's magnitude in the places of both.
+#[inline(always)]
+fn sizes(samples: &[f32; LANES]) -> [[f32; LANES]; 2] {
+    let [mut parts, mut both] = [[0f32; LANES]; 2];
+    for lane in 0..LANES {
+        parts[lane] = samples[lane] * samples[lane];
+    }
+    for lane in 0..LANES {
+        both[lane] = parts[lane] + parts[lane ^ 1];
+    }
+    [parts, both]
+}
+
+/// The last samples of a row, behind which zeros stand.
+#[inline(always)]
+fn filled_up(rest: &[f32]) -> [f32; LANES] {
+    let mut last = [0f32; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    last
+}
+
+dispatched! {
+    /// The largest of each size.
+    fn largest_sizes(row: &[Complex32], largest: &mut [f32; SIZES]) = largest_sizes_body
+}
+
+#[inline(always)]
+fn largest_sizes_body(row: &[Complex32], largest: &mut [f32; SIZES]) {
+    let [mut parts, mut both] = [[0f32; LANES]; 2];
+    let mut take = |samples: &[f32; LANES]| {
+        let [own_parts, own_both] = sizes(samples);
+        for lane in 0..LANES {
+            parts[lane] = if own_parts[lane] > parts[lane] { own_parts[lane] } else { parts[lane] };
+        }
+        for lane in 0..LANES {
+            both[lane] = if own_both[lane] > both[lane] { own_both[lane] } else { both[lane] };
+        }
     };
-    piled_up(|sample| sample.norm_sqr())
-        || piled_up(|sample| sample.re * sample.re)
-        || piled_up(|sample| sample.im * sample.im)
+    let (blocks, rest) = bytemuck::cast_slice(row).as_chunks::<LANES>();
+    for block in blocks {
+        take(block);
+    }
+    take(&filled_up(rest));
+    let of = |sizes: &[f32]| sizes.iter().step_by(2).copied().fold(0.0, f32::max);
+    *largest = [of(&both), of(&parts), of(&parts[1..])];
+}
+
+dispatched! {
+    /// How many samples are above each of the limits.
+    fn count_above(row: &[Complex32], limits: &[[f32; SIZES]; 2], counts: &mut [[u32; SIZES]; 2]) = count_above_body
+}
+
+#[inline(always)]
+fn count_above_body(row: &[Complex32], limits: &[[f32; SIZES]; 2], counts: &mut [[u32; SIZES]; 2]) {
+    for ([of_both, of_re, of_im], counts) in limits.iter().zip(counts) {
+        let [mut both, mut re, mut im] = [0; SIZES];
+        for sample in row {
+            let (own_re, own_im) = (sample.re * sample.re, sample.im * sample.im);
+            both += u32::from(own_re + own_im > *of_both);
+            re += u32::from(own_re > *of_re);
+            im += u32::from(own_im > *of_im);
+        }
+        *counts = [both, re, im];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_equal_samples_are_piled_up_and_the_dispatched_kernels_equal_the_baseline() {
+        let row: Vec<_> = (0..2309u16).map(|n| Complex32::cis(f32::from(n)) * (1.0 + f32::from(n % 97))).collect();
+        assert!(!is_piled_up(&row));
+        for clipped in [
+            |z: &Complex32| z / z.norm().max(40.0) * 40.0,
+            |z: &Complex32| Complex32::new(z.re.clamp(-40.0, 40.0), z.im),
+            |z: &Complex32| Complex32::new(z.re, z.im.clamp(-40.0, 40.0)),
+        ] {
+            assert!(is_piled_up(&row.iter().map(clipped).collect::<Vec<_>>()));
+        }
+        let (mut fast, mut slow) = ([0.0; SIZES], [0.0; SIZES]);
+        largest_sizes(&row, &mut fast);
+        largest_sizes_body(&row, &mut slow);
+        assert_eq!(fast, slow);
+        let limits = [NEXT_TO, BELOW].map(|part| fast.map(|largest| part * part * largest));
+        let (mut fast, mut slow) = ([[0; SIZES]; 2], [[0; SIZES]; 2]);
+        count_above(&row, &limits, &mut fast);
+        count_above_body(&row, &limits, &mut slow);
+        assert_eq!(fast, slow);
+        let above = |limit: f32| row.iter().filter(|sample| sample.norm_sqr() > limit).count();
+        assert_eq!(fast.map(|counts| counts[0] as usize), limits.map(|limits| above(limits[0])));
+    }
 }
