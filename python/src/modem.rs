@@ -219,7 +219,7 @@ impl FrameModem {
         let words = Words::new(self.antennas);
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut shaper = PulseShaper::new(longest, sps, self.roll_off);
-        let mut superposer = Superposer::new(self.antennas, longest * sps, tail);
+        let mut superposer = Superposer::new(self.antennas, tail);
         let sequence = SensingSequence { seed: self.seed as u16, ..SensingSequence::default() };
         let mut symbols = [0; 3].map(|_| vec![Complex32::default(); longest]);
         let mut shaped = [0; 3].map(|_| vec![Complex32::default(); longest * sps + tail]);
