@@ -144,8 +144,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         waiting: VecDeque::with_capacity(2),
         rows,
         length,
-        room: ROOM * length,
-        history: vec![Complex32::default(); rows * ROOM * length],
+        history: vec![Complex32::default(); rows * length],
         oldest: 0,
         filled: 0,
         begin: 0,
@@ -180,20 +179,16 @@ struct EchoLocator {
     /// The reference whose echo is not all there yet.
     waiting: VecDeque<Box<Frame<Complex32>>>,
     rows: usize,
-    /// Most samples that are kept of a row.
+    /// Room per row of `history`.
     length: usize,
-    /// Room for a row in `history`.
-    room: usize,
-    /// The newest samples, planar: where those that are kept begin, and how many there are.
+    /// The newest samples, planar: where those that are kept begin, and how many there are. They are moved once a row is full,
+    /// and not with every frame.
     history: Vec<Complex32>,
     oldest: usize,
     filled: usize,
     /// Time of the oldest one.
     begin: i64,
 }
-
-/// Room in what is kept: samples are moved once it is full, and not with every frame.
-const ROOM: usize = 2;
 
 impl Block for EchoLocator {
     type In = Complex32;
@@ -269,9 +264,9 @@ impl EchoLocator {
             (self.begin, self.oldest, self.filled) = (time, 0, 0);
         }
         self.forget((self.filled + count).saturating_sub(self.length));
-        let is_full = self.oldest + self.filled + count > self.room;
+        let is_full = self.oldest + self.filled + count > self.length;
         let oldest = if is_full { 0 } else { self.oldest };
-        for (row, samples) in self.history.chunks_exact_mut(self.room).enumerate() {
+        for (row, samples) in self.history.chunks_exact_mut(self.length).enumerate() {
             if is_full {
                 samples.copy_within(self.oldest..self.oldest + self.filled, 0);
             }
@@ -300,7 +295,7 @@ impl EchoLocator {
         }
         let beams = &self.plans.of_epoch(reference.head.epoch).beams;
         let mut sent = EchoFrame {
-            echo: Planar::new(&self.history, self.room),
+            echo: Planar::new(&self.history, self.length),
             echo_start,
             reference: Planar::new(reference.samples(), reference.capacity()),
             window_start: window,

@@ -25,5 +25,5 @@ pub use law::BlockErrorLaw;
 pub use ldpc::BATCH;
 pub use limit::{normal_approximation, normal_approximation_snr_db};
 pub use measure::{LinkCounts, SimulatedLink, add_noise};
-pub use polar::{HeaderCode, HeaderScratch, Link};
+pub use polar::{HeaderCode, HeaderScratch, KnownBeginning, Link};
 pub use shelf::{CodeShelf, PlannedCodes};

@@ -156,48 +156,23 @@ fn divided(size: u64, left: u32) -> u64 {
 /// Where an arithmetic coder stands: its interval's size and what is left of the composition.
 struct Interval {
     size: u64,
-    /// Of each level in its sixteen bits, how many are left of it and of all below.
-    ends: u128,
+    counts: [u32; MAX_AMPLITUDES],
     left: u32,
 }
 
 impl Interval {
-    const LANE: usize = 16;
-    /// One in each level's bits.
-    const EACH: u128 = u128::MAX / 0xffff;
-
-    fn new(counts: &[u32; MAX_AMPLITUDES]) -> Self {
-        let (mut ends, mut left) = (0, 0);
-        for (level, count) in counts.iter().enumerate() {
-            left += count;
-            ends |= u128::from(left as u16) << (Self::LANE * level);
-        }
-        Self { size: 1 << 32, ends, left }
-    }
-
     /// Size of one place's share.
     fn unit(&self) -> u64 {
         divided(self.size, self.left)
     }
 
-    /// How many are left of a level and of all below.
-    fn end(&self, level: usize) -> u32 {
-        (self.ends >> (Self::LANE * level)) as u32 & 0xffff
-    }
-
-    /// How many are left of all levels below.
-    fn below(&self, level: usize) -> u32 {
-        (self.ends << Self::LANE >> (Self::LANE * level)) as u32 & 0xffff
-    }
-
-    /// Gives the next place to a level, of which there is one left; returns where its share begins. The last level's share
-    /// takes what rounding leaves.
-    fn narrow(&mut self, unit: u64, level: usize) -> u64 {
-        let (below, end) = (self.below(level), self.end(level));
+    /// Gives the next place to a level, whose share begins after `below` of those left; returns where it begins. The last
+    /// level's share takes what rounding leaves.
+    fn narrow(&mut self, unit: u64, level: usize, below: u32) -> u64 {
         let begin = unit * u64::from(below);
-        self.size = if end == self.left { self.size - begin } else { unit * u64::from(end - below) };
-        // One less of this level, and of all up to each above.
-        self.ends -= Self::EACH << (Self::LANE * level);
+        let last = below + self.counts[level] == self.left;
+        self.size = if last { self.size - begin } else { unit * u64::from(self.counts[level]) };
+        self.counts[level] -= 1;
         self.left -= 1;
         begin
     }
@@ -245,23 +220,27 @@ impl Matcher {
         }
     }
 
+    fn interval(&self) -> Interval {
+        Interval { size: 1 << 32, counts: self.counts, left: self.counts.iter().sum() }
+    }
+
     /// The bits as a sequence of levels: calls `put(place, level)` in order.
     fn spread(&self, bits: &[u8], mut put: impl FnMut(usize, usize)) {
         let word = |bits: &[u8]| (0..32).rev().zip(bits).fold(0, |word, (shift, bit)| word | u64::from(*bit) << shift);
         let mut words = bits.chunks(32).map(word);
-        let mut interval = Interval::new(&self.counts);
+        let mut interval = self.interval();
         let mut offset = words.next().unwrap_or(0);
-        let highest = self.counts.iter().rposition(|count| *count > 0).unwrap_or(0);
         for place in 0..interval.left as usize {
             let unit = interval.unit();
-            // As many levels as end at or before the offset, without a branch that nobody could foretell. The last one that
-            // is left ends with the interval, whatever rounding leaves.
-            let is_over = |level: usize| {
-                let end = interval.end(level);
-                end != interval.left && offset >= unit * u64::from(end)
-            };
-            let level = (0..highest).map(|level| usize::from(is_over(level))).sum();
-            offset -= interval.narrow(unit, level);
+            let (mut level, mut below) = (0, 0);
+            loop {
+                let end = below + interval.counts[level];
+                if end == interval.left || offset < unit * u64::from(end) {
+                    break;
+                }
+                (level, below) = (level + 1, end);
+            }
+            offset -= interval.narrow(unit, level, below);
             put(place, level);
             if interval.widen() {
                 offset = offset << 32 | words.next().unwrap_or(0);
@@ -272,14 +251,15 @@ impl Matcher {
     /// The bits of a sequence of levels; false where no bits have this one.
     fn gather(&self, levels: impl Iterator<Item = usize>, bits: &mut [u8]) -> bool {
         bits.fill(0);
-        let mut interval = Interval::new(&self.counts);
+        let mut interval = self.interval();
         // The interval's begin: words that are done, the first before the point, and 64 bits after them.
         let (mut words, mut length, mut low) = ([0u32; MAX_WORDS], 0, 0u64);
         for level in levels {
-            if interval.below(level) == interval.end(level) {
+            if interval.counts[level] == 0 {
                 return false;
             }
-            let (sum, carry) = low.overflowing_add(interval.narrow(interval.unit(), level));
+            let below = interval.counts[..level].iter().sum();
+            let (sum, carry) = low.overflowing_add(interval.narrow(interval.unit(), level, below));
             low = sum;
             if carry {
                 increment(words[..length].iter_mut().rev(), u32::MAX);

@@ -8,7 +8,7 @@
 
 use super::frame::{BLOCKS, HeaderLength};
 use super::header::{Fields, FrameHeader, VERSION};
-use crate::coding::{Crc, HeaderCode, HeaderScratch};
+use crate::coding::{Crc, HeaderCode, HeaderScratch, KnownBeginning};
 use crate::{Result, dsp::constellation::Modulation};
 
 /// Bits of a word.
@@ -194,10 +194,19 @@ pub struct Foreknown {
     pub page: Option<u32>,
 }
 
+impl Foreknown {
+    /// A word that begins like this.
+    fn word(self) -> HeaderWord {
+        HeaderWord { number: self.number, page: self.page.unwrap_or(0), ..HeaderWord::default() }
+    }
+}
+
 /// Writes and reads words in both lengths.
 #[derive(Debug, Clone)]
 pub struct WordCode {
     codes: [HeaderCode; 2],
+    /// Words of which the number is known, and those of which the page is as well.
+    beginnings: [[KnownBeginning; 2]; 2],
     scratch: [HeaderScratch; 2],
     bits: [u8; WORD_BITS],
     known: [Option<u8>; WORD_BITS],
@@ -209,7 +218,10 @@ impl WordCode {
         let code = |length: HeaderLength| HeaderCode::with_crc(WORD_BITS, 2 * length.symbols(), Crc::Crc16, CRC_MASK);
         let codes = [code(HeaderLength::Short)?, code(HeaderLength::Long)?];
         let scratch = [HeaderScratch::new(&codes[0]), HeaderScratch::new(&codes[1])];
-        Ok(Self { codes, scratch, bits: [0; WORD_BITS], known: [None; WORD_BITS] })
+        let number = NUMBER_BITS as usize;
+        let beginnings =
+            [0, 1].map(|index: usize| [number, number + PAGE_BITS].map(|count| codes[index].known_beginning(count)));
+        Ok(Self { codes, beginnings, scratch, bits: [0; WORD_BITS], known: [None; WORD_BITS] })
     }
 
     /// Writes a word's coded bits, two for each symbol of QPSK.
@@ -225,15 +237,13 @@ impl WordCode {
             .or_else(|| self.decode_with(llr, length, None))
     }
 
-    /// The word that is found without a list and without using what is known of it, if it agrees with that: both the CRC and
-    /// what is known then speak for it. Where there is little noise this is every expected word.
+    /// The expected word, where there is so little noise that it needs no list.
     fn recognise(&mut self, llr: &[f32], length: HeaderLength, known: Foreknown) -> Option<HeaderWord> {
         let index = length as usize;
-        if !self.codes[index].decode_singly(llr, &mut self.bits, &mut self.scratch[index]) {
-            return None;
-        }
-        let word = HeaderWord::unpack(&mut self.bits)?;
-        (word.number == known.number && known.page.is_none_or(|page| page == word.page)).then_some(word)
+        let beginning = &self.beginnings[index][usize::from(known.page.is_some())];
+        let known = known.word().pack();
+        let found = self.codes[index].recognise(llr, beginning, &known, &mut self.bits, &mut self.scratch[index]);
+        found.then(|| HeaderWord::unpack(&mut self.bits)).flatten()
     }
 
     fn decode_with(&mut self, llr: &[f32], length: HeaderLength, known: Option<Foreknown>) -> Option<HeaderWord> {
@@ -246,9 +256,8 @@ impl WordCode {
 
     /// Writes down what is known; how many bits that are, from the first on.
     fn note(&mut self, known: Foreknown) -> usize {
-        let word = HeaderWord { number: known.number, page: known.page.unwrap_or(0), ..HeaderWord::default() };
         let count = NUMBER_BITS as usize + known.page.map_or(0, |_| PAGE_BITS);
-        self.known.iter_mut().zip(word.pack()).take(count).for_each(|(known, bit)| *known = Some(bit));
+        self.known.iter_mut().zip(known.word().pack()).take(count).for_each(|(known, bit)| *known = Some(bit));
         count
     }
 }

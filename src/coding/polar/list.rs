@@ -11,6 +11,8 @@ pub struct HeaderScratch {
     pub(super) channel: Vec<f32>,
     /// Soft values of the parts that one path goes through.
     pub(super) soft: Vec<f32>,
+    /// What known bits add to the codeword.
+    pub(super) known: Vec<u8>,
     paths: Vec<Path>,
     candidates: Vec<(f32, usize, u8)>,
     survivors: [Option<u8>; LIST],
@@ -44,6 +46,7 @@ impl HeaderScratch {
             code: vec![0; length],
             channel: vec![0.0; length],
             soft: vec![0.0; length],
+            known: vec![0; length],
             paths: vec![path; LIST],
             candidates: Vec::with_capacity(2 * LIST),
             survivors: [None; LIST],

@@ -4,6 +4,7 @@ mod list;
 mod single;
 
 pub use list::HeaderScratch;
+pub use single::KnownBeginning;
 
 use super::Crc;
 use crate::{Error, Result};
@@ -33,8 +34,6 @@ pub struct HeaderCode {
     /// Positions of the K bits, ascending.
     positions: Vec<usize>,
     frozen: Vec<bool>,
-    /// What each part of the code leaves to decide.
-    parts: Vec<single::Part>,
     /// `order[k]` = which bit of the CRC-protected word stands at `positions[k]`.
     order: Vec<usize>,
     /// `sources[e]` = codeword position of transmitted bit `e`.
@@ -99,20 +98,7 @@ impl HeaderCode {
                 table.into_iter().filter(|entry| *entry >= skipped).map(|entry| entry - skipped).collect()
             }
         };
-        let parts = single::parts(&frozen);
-        Ok(Self {
-            information_bits,
-            coded_bits,
-            crc,
-            mask: 0,
-            length,
-            positions,
-            frozen,
-            parts,
-            order,
-            sources,
-            shortened,
-        })
+        Ok(Self { information_bits, coded_bits, crc, mask: 0, length, positions, frozen, order, sources, shortened })
     }
 
     /// N, the mother code's length.
