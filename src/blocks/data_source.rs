@@ -41,7 +41,7 @@ impl Block for DataSource {
         let (mut datagrams, mut bytes, mut room_bits, mut digests) = (0, 0, 0, [0; BLOCKS]);
         frame.header.data_sequence = self.sequence & 0xfff;
         let mut is_there_more = true;
-        for block in first..BLOCKS {
+        for (block, digest_of_block) in digests.iter_mut().enumerate().skip(first) {
             let bits = frame.payload_bits(block);
             room_bits += bits as u32;
             if !is_there_more {
@@ -56,7 +56,7 @@ impl Block for DataSource {
             };
             is_there_more = packer.fill(row, next);
             if is_there_more {
-                digests[block] = digest(row);
+                *digest_of_block = digest(row);
                 frame.header.data_blocks += 1;
             }
         }

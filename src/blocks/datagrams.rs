@@ -160,7 +160,7 @@ impl Unpacker {
     /// Reads bits in step.
     fn read(&mut self, bits: &[u8], out: &mut impl FnMut(&[u8])) {
         for bit in bits {
-            if self.bits % 8 == 0 {
+            if self.bits.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             let last = self.bytes.last_mut().expect("one was pushed");

@@ -30,7 +30,7 @@ pub(super) struct Keys {
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
     let Keys { pictures_per_s } = settings(keys)?;
-    if let Some(rate) = pictures_per_s.filter(|rate| !(*rate > 0.0)) {
+    if let Some(rate) = pictures_per_s.filter(|rate| rate.is_nan() || *rate <= 0.0) {
         return Err(Error::input(format!(
             "pictures_per_s = {rate}; accepted: above 0 per second of signal, or inf for as many as fit"
         )));

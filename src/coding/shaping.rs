@@ -148,7 +148,7 @@ static INVERSES: [u64; MAX_LENGTH + 1] = {
 #[inline]
 fn divided(size: u64, left: u32) -> u64 {
     let Some(inverse) = INVERSES.get(left as usize).filter(|_| left > 1) else { return size / u64::from(left) };
-    let below = (u128::from(size) * u128::from(*inverse) >> 64) as u64;
+    let below = ((u128::from(size) * u128::from(*inverse)) >> 64) as u64;
     // The inverse is too small by less than one part of 2⁶⁴, the quotient by one at most.
     below + u64::from(size - below * u64::from(left) >= u64::from(left))
 }
