@@ -18,6 +18,8 @@ fn report(arguments: &[&str]) -> Value {
         assert!(report[key].as_f64().is_some());
         report[key] = Value::Null;
     }
+    // A replay goes as fast as it can: how long its results take says nothing.
+    report["latency_ms"] = Value::Null;
     report
 }
 
