@@ -226,7 +226,6 @@ impl EchoLocator {
             let length = self.clock.header_length(reference.head.sequence);
             let layout = Layout::of(reference.head.sequence, self.antennas, length);
             let window = self.samples_per_symbol * (layout.sensing_window() + SPAN_SYMBOLS);
-            // What stands still is learned by the clock as it is.
             let late = self.detector.estimator().late_samples();
             let first = reference.head.sample_time as i64 + window as i64 + self.first_lag + late as i64;
             let end = first + self.detector.estimator().echo_samples() as i64;
