@@ -69,6 +69,21 @@ fn a_file_longer_than_the_run_fills_what_pictures_leave_and_arrives_in_order() {
     );
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_could_not_be_written_is_said_in_one_line_and_the_run_does_not_end_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let from = folder.path().join("from");
+    std::fs::write(&from, bytes(3_000_000)).unwrap();
+    let output = issc(&arguments(&format!("file={}", from.display()), "file=/dev/full", 400));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().filter(|line| line.contains("data-sink: /dev/full")).count(), 1, "{said}");
+    // The rest of the run is worth something all the same.
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["frames_decoded"], 400);
+}
+
 #[test]
 fn where_blocks_are_lost_datagrams_are_missing_and_none_is_wrong() {
     let folder = tempfile::tempdir().unwrap();

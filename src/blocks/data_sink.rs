@@ -10,7 +10,7 @@ use crate::Result;
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Shape, Stage, Telemetry, erase, now_ns};
 
 pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>> {
-    let outlet = Outlet::open(settings::<Keys>(keys)?, context.chain.policy)?;
+    let outlet = Outlet::open(settings::<Keys>(keys)?, context.chain.policy, context.ends.unwritten.clone())?;
     let telemetry = context.receivers_telemetry();
     Ok(erase(DataSink { outlet, unpacker: Unpacker::new(), telemetry, next: None }))
 }

@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::Deserialize;
 
 use super::datagrams::MOST_BYTES;
+use crate::exchange::Trouble;
 use crate::part::{self, Part};
 use crate::stream::Policy;
 use crate::{Error, Result};
@@ -189,7 +190,8 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub fn open(keys: SinkKeys, policy: Policy) -> Result<Self> {
+    /// Opens it; what could not be written is said to `trouble`.
+    pub fn open(keys: SinkKeys, policy: Policy, trouble: Trouble) -> Result<Self> {
         let (udp, file) = given(keys.udp, keys.file);
         only_one(udp.is_some(), file.is_some(), (keys.stdout, "stdout"))?;
         let ((full, out), (buffers, free)) = (bounded::<Vec<u8>>(WAITING), bounded(WAITING));
@@ -216,12 +218,13 @@ impl Outlet {
                     None => File::options().write(true).open(&file),
                 };
                 let writer = BufWriter::new(opened.map_err(|error| part::failed(&file, &error))?);
-                thread_named("data-sink", move || keep(&file, part, writer, &out, &buffers))?
+                thread_named("data-sink", move || keep(&file, part, writer, &out, &buffers, &trouble))?
             }
             _ => {
                 crate::say::leave_standard_output_to_data();
                 thread_named("data-sink", move || {
-                    let _ = write_all(&mut io::stdout().lock(), Path::new("standard output"), &out, &buffers);
+                    let name = Path::new("standard output");
+                    let _ = write_all(&mut io::stdout().lock(), name, &out, &buffers, &trouble);
                 })?
             }
         };
@@ -263,27 +266,32 @@ fn keep(
     mut writer: BufWriter<File>,
     out: &Receiver<Vec<u8>>,
     buffers: &Sender<Vec<u8>>,
+    trouble: &Trouble,
 ) {
-    let written = write_all(&mut writer, file, out, buffers);
+    let written = write_all(&mut writer, file, out, buffers, trouble);
     drop(writer);
     if let Some(part) = part.filter(|_| written)
         && let Err(error) = part.keep()
     {
-        remark!("issc: {error}", error = part::failed(file, &error));
+        trouble.say(format_args!("data-sink: {}", part::failed(file, &error)));
     }
 }
 
-/// Writes whatever comes; `false` where something could not be written, which is said once, and nothing more is tried.
-fn write_all(to: &mut impl Write, name: &Path, out: &Receiver<Vec<u8>>, buffers: &Sender<Vec<u8>>) -> bool {
-    let mut whole = true;
-    let mut note = |result: io::Result<()>| {
-        if let Err(error) = result
-            && std::mem::replace(&mut whole, false)
-            && error.kind() != ErrorKind::BrokenPipe
-        {
-            remark!("issc: data-sink: {}", part::failed(name, &error));
+/// Writes whatever comes; `false` where something could not be written: then nothing more is tried. Whoever reads along may
+/// leave when they like.
+fn write_all(
+    to: &mut impl Write,
+    name: &Path,
+    out: &Receiver<Vec<u8>>,
+    buffers: &Sender<Vec<u8>>,
+    trouble: &Trouble,
+) -> bool {
+    let note = |result: io::Result<()>| {
+        let error = result.as_ref().err().filter(|error| error.kind() != ErrorKind::BrokenPipe);
+        if let Some(error) = error {
+            trouble.say(format_args!("data-sink: {}", part::failed(name, error)));
         }
-        whole
+        result.is_ok()
     };
     let mut goes_on = true;
     for datagram in out {

@@ -36,9 +36,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         )));
     }
     let clock = context.clock();
-    // A sounding makes frame 0 longer than frame 1.
-    let frames_of_time = context.run.seconds.map(|seconds| (seconds / clock.frame_s()).ceil() as u64);
-    let frames = [context.run.frames, frames_of_time].into_iter().flatten().min().unwrap_or(u64::MAX);
+    let half_a_sample_s = 0.5 / context.scene.sample_rate_hz();
     let first = context.plans.newest();
     Ok(erase(PictureSource {
         codes: [&first.payload, &first.protected].map(Arc::clone),
@@ -52,7 +50,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         started: None,
         filler: Xoshiro256PlusPlus::seed_from_u64(context.run.seed ^ 0xf111e5),
         frame: 0,
-        frames,
+        frames: context.run.frames.unwrap_or(u64::MAX),
+        ends_s: context.run.seconds.map_or(f64::INFINITY, |seconds| seconds - half_a_sample_s),
         time: FIRST_SAMPLE,
         number: 0,
         current: None,
@@ -86,6 +85,8 @@ struct PictureSource {
     filler: Xoshiro256PlusPlus,
     frame: u64,
     frames: u64,
+    /// No frame begins from this time of signal on.
+    ends_s: f64,
     time: u64,
     number: u64,
     current: Option<Current>,
@@ -157,7 +158,7 @@ impl Block for PictureSource {
     }
 
     fn work(&mut self, _input: &Frame<()>, output: &mut Frame<CodedFrame>) -> Flow {
-        if self.stopped || self.frame >= self.frames {
+        if self.stopped || self.is_end(self.frame) {
             return Flow::Finished;
         }
         if let Some(wait) = self.early() {
@@ -222,7 +223,7 @@ impl Block for PictureSource {
         output.head.sequence = self.frame;
         output.head.sample_time = self.time;
         output.head.epoch = epoch;
-        output.head.last = self.frame + 1 == self.frames;
+        output.head.last = self.is_end(self.frame + 1);
         self.time += Layout::of(self.frame, self.antennas, length).symbols() as u64 * self.samples_per_symbol;
         self.frame += 1;
         Flow::Forward
@@ -255,6 +256,11 @@ fn endures(plan: &Plan, [payload, protected]: &[Arc<BlockCode>; 2]) -> bool {
 }
 
 impl PictureSource {
+    /// Whether a frame is one too many. How long those before it take is known, their headers included.
+    fn is_end(&self, frame: u64) -> bool {
+        frame >= self.frames || self.clock.start_s(frame) >= self.ends_s
+    }
+
     /// How long this frame has to wait for its time, if it has.
     fn early(&mut self) -> Option<Duration> {
         let pace = self.pace?;
@@ -331,6 +337,7 @@ mod tests {
     use super::*;
     use crate::blocks::testing::{Pictures, alone, block, events, picture, picture_frames, refusal};
     use crate::coding::{self, BlockErrorLaw};
+    use crate::modem::frame::HeaderLength;
     use crate::stream::PictureBudget;
     use crate::stream::PlanBoard;
 
@@ -381,6 +388,26 @@ mod tests {
         });
         let built = frames.iter().map(|frame| (frame.head.sequence, frame.coded().header.used_blocks));
         assert_eq!(sent, built.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_run_of_some_seconds_ends_with_its_signal_whatever_headers_frames_have() {
+        let (mut context, _) = alone();
+        context.codec.feed = Arc::new(Pictures { picture: picture().0, count: u64::MAX });
+        let first = Plan { header: HeaderLength::Short, ..(*context.plans.newest()).clone() };
+        let longer = Plan { epoch: 1, from_frame: 40, header: HeaderLength::Long, ..first.clone() };
+        context.plans = Arc::new(PlanBoard::new(first, 0));
+        let clock = context.clock();
+        let seconds = clock.start_s(100);
+        context.run.seconds = Some(seconds);
+        context.plans.publish(vec![longer]);
+        context.plans.decide_until(u64::MAX);
+        let mut source = block::<(), CodedFrame>("picture-source", "", &mut context, Shape::NOTHING);
+        let frames = source.pull(1000);
+        let count = frames.len() as u64;
+        assert!(count < 100 && source.flow() == Flow::Finished, "{count}");
+        assert!(clock.start_s(count - 1) < seconds && clock.start_s(count) >= seconds);
+        assert!(frames.iter().all(|frame| frame.head.last == (frame.head.sequence + 1 == count)));
     }
 
     /// A feed whose pictures have other rates than the plan's, and each another one.

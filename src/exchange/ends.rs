@@ -34,7 +34,7 @@ pub struct ReferenceInlet {
     pub recorded: bool,
 }
 
-/// Why a recording that is made cannot go on: shared by all that write it. The first trouble counts.
+/// Why what is being written is not whole: shared by all that write it. The first trouble counts.
 #[derive(Debug, Clone, Default)]
 pub struct Trouble(Arc<OnceLock<String>>);
 
@@ -51,7 +51,7 @@ impl Trouble {
     }
 }
 
-/// Seconds from now to a sample of the transmitter's stream; `None` while that is not known.
+/// Seconds from now until a sample of the transmitter's stream has to be at the radio; `None` while that is not known.
 pub type Timeline = dyn Fn(u64) -> Option<f64> + Send + Sync;
 
 /// All ends of a run.
@@ -75,4 +75,6 @@ pub struct Ends {
     pub recording: Option<PathBuf>,
     /// Where those that write a recording say that they cannot.
     pub trouble: Trouble,
+    /// Where a block says that data which it was to keep is not whole: the run goes on, but does not end well.
+    pub unwritten: Trouble,
 }

@@ -45,7 +45,7 @@ pub struct Radio {
     started: Mutex<Option<Started>>,
     /// The first sample after the last one sent.
     ended: AtomicI64,
-    vitals: Mutex<Option<Arc<Vitals>>>,
+    vitals: OnceLock<Arc<Vitals>>,
     around: Surroundings,
     receive_channels: OnceLock<Vec<usize>>,
     /// The name of this opening.
@@ -136,7 +136,7 @@ impl Radio {
             air_origin,
             started: Mutex::default(),
             ended: AtomicI64::new(RUNNING),
-            vitals: Mutex::default(),
+            vitals: OnceLock::new(),
             counters: Arc::default(),
             receive_channels: OnceLock::new(),
             supervisor: Mutex::default(),
@@ -223,7 +223,7 @@ impl Radio {
             tx_log::note(log, "began", began)?;
         }
         drop(self.permission.set(permission.clone()));
-        *lock(&self.vitals) = Some(Arc::clone(&transmitter.vitals));
+        let _ = self.vitals.set(Arc::clone(&transmitter.vitals));
         *place = Some(transmitter);
         Ok(())
     }
@@ -481,7 +481,7 @@ impl Radio {
 
     /// A thread that ends a burst nobody continues.
     fn watch(self: &Arc<Self>) {
-        let Some(vitals) = lock(&self.vitals).clone() else { return };
+        let Some(vitals) = self.vitals.get().cloned() else { return };
         let limit = Duration::from_secs_f64(self.profile.tx.watchdog_ms * 1e-3);
         let radio = Arc::downgrade(self);
         let thread =
@@ -541,11 +541,16 @@ impl Radio {
         self.clock.now()
     }
 
-    /// Seconds from now to a sample of the transmitter's stream; `None` before the start, and where the device waits.
+    /// Seconds from now until a sample of the transmitter's stream has to be there: its own time, and the lead before it
+    /// where it would open a burst. `None` before the start, and where the device waits.
     pub(super) fn seconds_until(&self, sample_time: u64) -> Option<f64> {
         let origin = self.origin.load(Ordering::SeqCst);
-        let is_known = origin != i64::MIN && !self.clock.waits();
-        is_known.then(|| (origin + sample_time as i64 - self.clock.now()) as f64 / self.rate_hz)
+        if origin == i64::MIN || self.clock.waits() {
+            return None;
+        }
+        let in_burst = self.vitals.get().is_some_and(|vitals| vitals.in_burst.load(Ordering::Relaxed));
+        let lead = if in_burst { 0 } else { self.profile.tx.lead_samples(self.rate_hz) };
+        Some((origin + sample_time as i64 - lead - self.clock.now()) as f64 / self.rate_hz)
     }
 
     /// Whether it sends by a clock that waits for nobody.
@@ -593,6 +598,6 @@ impl Radio {
     }
 
     pub(super) fn transmits(&self) -> bool {
-        lock(&self.vitals).is_some()
+        self.vitals.get().is_some()
     }
 }

@@ -96,6 +96,7 @@ pub struct Peers {
     broken: bool,
     recording: Option<Recording>,
     trouble: Trouble,
+    unwritten: Trouble,
     past: Option<(Vec<Event>, AtEnd, Plan)>,
 }
 
@@ -167,7 +168,7 @@ impl Peers {
             ends.trouble = recording.trouble();
             ends.outlets.extend(recording.references().map(|sender| ReferenceOutlet { sender, waits: true }));
         }
-        all.trouble = ends.trouble.clone();
+        (all.trouble, all.unwritten) = (ends.trouble.clone(), ends.unwritten.clone());
         (all.recording, all.far) = (recording, ends.far.clone());
         Ok((all, ends))
     }
@@ -260,7 +261,7 @@ impl Peers {
         self.hub.take().iter().flat_map(Hub::lines).for_each(|line| remark!("issc: {line}"));
     }
 
-    /// Ends the recording; an error where a peer was lost. In a replay the end is that of the past.
+    /// Ends the recording; an error where a peer was lost or something could not be written. In a replay the end is that of the past.
     pub fn finish(self, here: AtEnd, plans: &PlanBoard) -> (AtEnd, Result<()>) {
         let at_end = match self.past {
             Some((_, past, last)) => {
@@ -272,6 +273,8 @@ impl Peers {
         let recorded = self.recording.map_or(Ok(()), |recording| recording.finish(&at_end, &plans.newest()));
         let broken = "a thread of the link panicked";
         let lost = self.far.and_then(|far| far.failure()).or(self.broken.then(|| broken.into()));
-        (at_end, recorded.and(lost.map_or(Ok(()), |what| Err(Error::peer(what)))))
+        let lost = lost.map_or(Ok(()), |what| Err(Error::peer(what)));
+        let unwritten = self.unwritten.said().map_or(Ok(()), |what| Err(Error::device(what)));
+        (at_end, recorded.and(lost).and(unwritten))
     }
 }
