@@ -335,6 +335,17 @@ fn a_token_is_asked_for_by_every_route_that_tells_or_changes_something() {
     let settings = Settings { address: "0.0.0.0:0".into(), ..Settings::default() };
     let error = Server::start(&settings, Service::new(Mode::Guest)).err().unwrap();
     assert!(error.exit_status() == 2 && error.to_string().contains("--http-token-file"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, token).unwrap();
+    let settings = Settings { token_file: Some(file), ..settings };
+    let error = Server::start(&settings, Service::new(Mode::Guest)).err().unwrap();
+    assert!(error.exit_status() == 2 && error.to_string().contains("--http-host"), "{error}");
+    let settings = Settings { hosts: vec!["radio.example".into()], ..settings };
+    let open = Server::start(&settings, Service::new(Mode::Guest)).unwrap();
+    let here: SocketAddr = ([127, 0, 0, 1], open.address().port()).into();
+    let straight = ask(here, "GET", "/api/v1/status", &[("Authorization", &bearer)], "");
+    assert_eq!(straight.status, 403, "it was not encrypted");
     run.stop();
 }
 

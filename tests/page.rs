@@ -76,6 +76,7 @@ fn the_page_shows_and_changes_a_system() {
     };
     let said = "document.querySelector('form[data-path=\"power_dbm\"] .said')";
     browser.until("document.querySelector('form[data-path=\"power_dbm\"]')");
+    let picture = browser.value("window.issc.shownPicture");
     browser.value(&set("power_dbm", "-2"));
     browser.until(&format!("{said}.textContent.includes('from frame')"));
     let text = browser.value(&format!("{said}.textContent"));
@@ -88,6 +89,46 @@ fn the_page_shows_and_changes_a_system() {
         let expected = if line["frame"].as_u64().unwrap() < frame { 0.0 } else { -2.0 };
         assert!((power - expected).abs() < 0.01, "{line}");
     }
+    // Map, beams with the bound's ellipse, reported ellipse and picture follow.
+    browser.until(&format!(
+        "[Object.values(window.issc.views.map)[0], window.issc.views.beams[''], Object.values(window.issc.latest)[0]]\
+         .every((seen) => seen.frame > {frame})"
+    ));
+    browser.until(&format!("window.issc.shownPicture > {picture}"));
+    // Weights are dropped as a file; one that is none gets the command line's sentence.
+    let dropping = |text: &str| {
+        let text = serde_json::to_string(text).unwrap();
+        format!(
+            "(() => {{ const data = new DataTransfer(); data.items.add(new File([{text}], 'w.json')); \
+             document.querySelector('form[data-path=\"weights\"] .fields')\
+             .dispatchEvent(new DragEvent('drop', {{ dataTransfer: data, bubbles: true, cancelable: true }})); }})()"
+        )
+    };
+    let said_of_weights = "document.querySelector('form[data-path=\"weights\"] .said').textContent";
+    browser.value(&dropping("{\"w_c\": [[0.01, 0]]}"));
+    browser.until(&format!("{said_of_weights}.startsWith('weights: ') && {said_of_weights}.includes('accepted')"));
+    // A tenth of a milliwatt from each of four antennas, a tenth of that for the sensing stream.
+    let weights =
+        json!({ "w_c": vec![[9.4e-3, 0.0]; 4], "w_0": [[3e-3, 0.0], [-3e-3, 0.0], [3e-3, 0.0], [-3e-3, 0.0]] });
+    browser.value(&dropping(&weights.to_string()));
+    browser.until(&format!("{said_of_weights}.includes('from frame')"));
+    let text = browser.value(said_of_weights);
+    let dropped: u64 = text.as_str().unwrap().split(' ').nth(3).unwrap().parse().unwrap();
+    let power_dbm = 10.0 * (4.0 * (9.4e-3f64.powi(2) + 3e-3f64.powi(2)) * 1e3).log10();
+    browser.until(&format!("window.issc.status.frame > {dropped} + 8"));
+    let frames = get(address, "/api/v1/frames?last=1000");
+    let sent = frames["frames"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|line| Some((line["frame"].as_u64()?, line["sent"]["power_dbm"].as_f64()?)));
+    let off = |(frame, power): (u64, f64)| frame >= dropped && (power - power_dbm).abs() > 0.01;
+    assert!(
+        sent.clone().any(|(frame, _)| frame >= dropped) && !sent.clone().any(off),
+        "{power_dbm} from frame {dropped}"
+    );
+    browser.value("[...document.querySelectorAll('form[data-path=\"weights\"] button')].at(-1).click()");
+    browser.until(&format!("!{said_of_weights}.includes('frame {dropped} ')"));
     // A wrong value gets the command line's sentence.
     browser.value(&set("power_dbm", "lots"));
     browser.until(&format!("{said}.textContent === 'power_dbm: found `lots`; accepted: -200 to 100 dBm'"));

@@ -5,7 +5,7 @@ use toml::Table;
 use super::datagram_ends::Inlet;
 pub(super) use super::datagram_ends::SourceKeys as Keys;
 use super::datagrams::Packer;
-use super::{Context, digest, settings};
+use super::{Context, digest_of_bits, settings};
 use crate::Result;
 use crate::modem::frame::BLOCKS;
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Shape, Stage, Telemetry, erase, now_ns};
@@ -56,7 +56,7 @@ impl Block for DataSource {
             };
             is_there_more = packer.fill(row, next);
             if is_there_more {
-                *digest_of_block = digest(row);
+                *digest_of_block = digest_of_bits(row);
                 frame.header.data_blocks += 1;
             }
         }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::snapshots::{Heard, Snapshot, Symbols};
-use super::{Context, digest, settings};
+use super::{Context, digest_of_bits, settings};
 use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockScratch, CodeShelf, DecodeOutcome, MAX_INFORMATION_BITS};
 use crate::modem::frame::{BLOCK, BLOCKS};
@@ -243,7 +243,7 @@ impl FrameReceiverBlock {
         for ((index, word), outcome) in blocks.zip(words.chunks_exact(code.information_bits())).zip(outcomes) {
             let payload = &word[..code.payload_bits()];
             frame.blocks[index][..payload.len()].copy_from_slice(payload);
-            (frame.passed[index], digests[index]) = (outcome.decoded, digest(payload));
+            (frame.passed[index], digests[index]) = (outcome.decoded, digest_of_bits(payload));
             if outcome.decoded && self.receiver.erased_symbols(index) == 0 {
                 last = Some((index, word));
             }

@@ -42,7 +42,7 @@ pub use kind::{Description, Key, Kind, Make, Port, Registry, Role};
 use crate::coding::BlockCode;
 use crate::scene::Point;
 use crate::semantic::Picture;
-pub(crate) use crate::stream::digest;
+pub(crate) use crate::stream::digest_of_bits;
 use crate::stream::{Plan, Stage};
 use crate::{Error, Result};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use toml::Table;
 
-use super::{Context, TAP_FRAMES, digest, no_settings};
+use super::{Context, TAP_FRAMES, digest_of_bits, no_settings};
 use crate::exchange::{FarTransmitter, FrameBits, ReferenceInlet};
 use crate::modem::frame::{BLOCKS, FrameClock};
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
@@ -102,7 +102,7 @@ impl ReferenceSource {
         let mut digests = [0; BLOCKS];
         let blocks = coded.data_blocks().end;
         for (block, sent) in digests.iter_mut().enumerate().take(blocks) {
-            *sent = digest(coded.payload(block));
+            *sent = digest_of_bits(coded.payload(block));
         }
         let blocks = blocks as u8;
         self.telemetry.report(Event::FrameSent { frame: frame.head.sequence, blocks, digests });
@@ -140,7 +140,8 @@ mod tests {
             Event::FrameSent { digests, .. } => Some(digests),
             _ => None,
         });
-        let digests = sent.iter().map(|frame| std::array::from_fn(|block| digest(frame.coded().payload(block))));
+        let digests =
+            sent.iter().map(|frame| std::array::from_fn(|block| digest_of_bits(frame.coded().payload(block))));
         assert_eq!(told, digests.collect::<Vec<_>>(), "a recording's frames are reported as when they were sent");
         drop(source);
         assert!(far.refers_to(u64::MAX), "nobody waits for a reference that will not come");

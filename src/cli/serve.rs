@@ -34,7 +34,7 @@ pub struct HttpArguments {
     /// The token that requests must carry, in a file; needed at any address but the machine's own.
     #[arg(long, value_name = "FILE")]
     http_token_file: Option<PathBuf>,
-    /// A name under which requests may come beside the address itself, e.g. that of a proxy with TLS.
+    /// A name under which requests may come: that of the proxy with TLS, which any address but the machine's own needs.
     #[arg(long = "http-host", value_name = "NAME")]
     http_hosts: Vec<String>,
 }

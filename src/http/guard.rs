@@ -108,7 +108,8 @@ impl Guard {
     }
 
     /// Whether this is a name of ours. A name that somebody else's server gave to our address is not: a page under it
-    /// would count as one of ours.
+    /// would count as one of ours. Where others can reach the address itself, only the proxy before it may ask: what comes
+    /// straight to it was not encrypted.
     fn knows(&self, host: &str) -> bool {
         let port = self.address.port();
         let (name, named_port) = match host.rsplit_once(':') {
@@ -120,16 +121,16 @@ impl Guard {
         }
         let bare = name.trim_start_matches('[').trim_end_matches(']');
         let is_here = match bare.parse::<IpAddr>() {
-            Ok(address) if self.address.ip().is_loopback() => address.is_loopback(),
-            Ok(address) => self.address.ip().is_unspecified() || address == self.address.ip(),
+            Ok(address) => address.is_loopback(),
             Err(_) => name == "localhost",
         };
-        is_here && named_port == Some(port)
+        self.address.ip().is_loopback() && is_here && named_port == Some(port)
     }
 
     fn accepted(&self) -> String {
         let own = [format!("localhost:{}", self.address.port()), self.address.to_string()];
-        own.into_iter().chain(self.hosts.iter().cloned()).collect::<Vec<_>>().join(", ")
+        let own = own.into_iter().filter(|_| self.address.ip().is_loopback());
+        own.chain(self.hosts.iter().cloned()).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -185,8 +186,8 @@ mod tests {
     #[test]
     fn a_token_is_asked_for_in_a_header_or_among_the_protocols_of_a_websocket() {
         let token = "0123456789abcdef";
-        let guard = Guard::new("0.0.0.0:80".parse().unwrap(), Some(token.into()), Vec::new());
-        let host = ("host", "192.0.2.7");
+        let guard = Guard::new("0.0.0.0:80".parse().unwrap(), Some(token.into()), vec!["radio.example".into()]);
+        let host = ("host", "radio.example");
         let bearer = format!("Bearer {token}");
         let protocols = format!("issc, token.{token}");
         assert_eq!(status(&guard, &[host]), 401);
@@ -195,7 +196,10 @@ mod tests {
         assert_eq!(status(&guard, &[host, ("authorization", &bearer)]), 200);
         assert_eq!(status(&guard, &[host, ("sec-websocket-protocol", &protocols)]), 200);
         assert!(guard.check(&Method::GET, &headers(&[host]), true).is_ok());
-        assert_eq!(status(&guard, &[("host", "evil.example"), ("authorization", &bearer)]), 403);
+        // What comes straight to an address of all the world was not encrypted.
+        for other in ["evil.example", "192.0.2.7", "127.0.0.1", "localhost"] {
+            assert_eq!(status(&guard, &[("host", other), ("authorization", &bearer)]), 403);
+        }
     }
 
     #[test]

@@ -92,19 +92,16 @@ pub fn page(status: Option<&Status>, readers: usize) -> String {
         Some(status.plan.predicted_mse),
     );
     receivers(&mut page, status);
-    let latency = &figures.latency_ms;
     page.metric(
         "issc_latency_seconds",
         "gauge",
         "Time from the last antenna sample to a result; absent where nobody measures it.",
-        [("position", &latency.position), ("picture", &latency.picture), ("datagram", &latency.datagram)]
-            .into_iter()
-            .flat_map(|(what, latency)| {
-                [("0.5", latency.p50), ("0.99", latency.p99), ("1", latency.max)].map(|(quantile, milliseconds)| {
-                    let labels = format!("{},{}", label("result", what), label("quantile", quantile));
-                    (labels, milliseconds.map(|milliseconds| milliseconds / 1e3))
-                })
-            }),
+        figures.latency_ms.each().into_iter().flat_map(|(what, latency)| {
+            [("0.5", latency.p50), ("0.99", latency.p99), ("1", latency.max)].map(|(quantile, milliseconds)| {
+                let labels = format!("{},{}", label("result", what), label("quantile", quantile));
+                (labels, milliseconds.map(|milliseconds| milliseconds / 1e3))
+            })
+        }),
     );
     page.0
 }

@@ -54,7 +54,8 @@ pub struct Settings {
     pub address: String,
     /// A file with the token that every request must carry; needed at any address but the machine's own.
     pub token_file: Option<PathBuf>,
-    /// Names, beside the address itself, under which requests may come: those of a proxy before it.
+    /// Names under which requests may come: those of the proxy with TLS before it, which is needed at any address but the
+    /// machine's own. At that one requests may also come under the address itself.
     pub hosts: Vec<String>,
 }
 
@@ -70,7 +71,7 @@ impl Server {
     /// Listens, and answers for what `service` holds.
     ///
     /// # Errors
-    /// Where the address is not this machine's own and there is no token, or somebody else listens there.
+    /// Where the address is not this machine's own and there is no token or no name of a proxy, or somebody else listens there.
     pub fn start(settings: &Settings, service: Arc<Service>) -> Result<Self> {
         let wanted = &settings.address;
         let wrong = |what: String| Error::input(format!("--http {wanted}: {what}"));
@@ -85,10 +86,13 @@ impl Server {
                     "others can reach this address; accepted: 127.0.0.1 or [::1], or a --http-token-file".into(),
                 ));
             }
-            remark!(
-                "issc: --http {wanted} is not encrypted: whoever is on the way can read the token; keep it behind a proxy \
-                 with TLS (--http-host NAME) or in a network of your own"
-            );
+            if settings.hosts.is_empty() {
+                return Err(wrong(
+                    "whoever is on the way could read the token; accepted: beside it --http-host NAME, the name of the proxy \
+                     with TLS that stands before this address"
+                        .into(),
+                ));
+            }
         }
         let listener = TcpListener::bind(address).map_err(|error| wrong(error.to_string()))?;
         let address = listener.local_addr().map_err(|error| wrong(error.to_string()))?;

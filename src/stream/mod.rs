@@ -19,4 +19,6 @@ pub use harness::Harness;
 pub use link::{LinkReceiver, LinkSender, Policy, link};
 pub use plan::{LinkBelief, PictureBudget, Plan, PlanBoard, PlanReader};
 pub use tap::{TapReader, TapWriter, Taps};
-pub use telemetry::{Audience, Event, LeftOut, Listeners, MAX_SOUNDED_ANTENNAS, ResultKind, Telemetry, Told, digest};
+pub use telemetry::{
+    Audience, Event, LeftOut, Listeners, MAX_SOUNDED_ANTENNAS, ResultKind, Telemetry, Told, digest, digest_of_bits,
+};

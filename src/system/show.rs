@@ -106,16 +106,10 @@ fn table(report: &Report) -> Vec<(&'static str, String)> {
         let line = format!("{goodput} of {promised} kbit/s; {received} datagrams came, {lost} lost, {refused} refused");
         ("user data", line)
     }));
-    let latency = &report.figures.latency_ms;
-    for (name, latency) in [
-        ("time to a position", &latency.position),
-        ("time to a picture", &latency.picture),
-        ("time to a datagram", &latency.datagram),
-    ] {
-        if latency.p50.is_some() {
-            let [median, most, all] = [latency.p50, latency.p99, latency.max].map(measured);
-            lines.push((name, format!("{median} ms in the median, {most} ms in 99 of 100, {all} ms at most")));
-        }
+    for (what, latency) in report.figures.latency_ms.each().into_iter().filter(|(_, latency)| latency.p50.is_some()) {
+        let [median, most, all] = [latency.p50, latency.p99, latency.max].map(measured);
+        let line = format!("to a {what} {median} ms in the median, {most} ms in 99 of 100, {all} ms at most");
+        lines.push(("latency", line));
     }
     lines
 }

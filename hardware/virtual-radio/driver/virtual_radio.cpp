@@ -21,7 +21,7 @@
 //   max_rate_sum    most samples per second over all channels of a side               (none)
 //   master_clock    clock in Hz that every rate must divide                           (none)
 //   quirks      '+'-separated: mimo_needs_time, no_tx_activate_time, no_rx_time, short_write, late_on_write, empty_end_times_out,
-//               end_lost (the end of a burst is not passed on)
+//               end_lost (the device stays in the burst, though its end is told)
 //   dialect     what a driver makes of trouble                                        (plain)
 //     plain     one event for all channels; what follows an underflow is sent after `latency`
 //     rfnoc     one event a channel, in any order; packets of an underrun burst go out at once, channels apart, unless they
@@ -90,6 +90,11 @@ constexpr int64_t BLOCK = 1024;
 constexpr int64_t AT_ONCE = 64;
 // Most samples by which channels part where a burst goes on without a time.
 constexpr int64_t MAX_SKEW = 8;
+
+const std::set<std::string> QUIRKS = {"mimo_needs_time",     "no_tx_activate_time", "no_rx_time", "short_write", "late_on_write",
+                                      "empty_end_times_out", "end_lost"};
+const std::set<std::string> INJECTIONS = {"late",    "underflow",  "sequence",     "tx_error", "slow", "short",  "stall", "jump", "overflow",
+                                          "gap", "corruption", "late_command", "timeout",  "garbage", "unplug", "kill"};
 
 enum class Dialect { plain, rfnoc, b2xx, bladerf };
 
@@ -210,9 +215,13 @@ public:
         Channel::readErrors(text(args, "tx_errors", ""), _channels[SOAPY_SDR_TX]);
         Channel::readErrors(text(args, "rx_errors", ""), _channels[SOAPY_SDR_RX]);
         for (int direction : {SOAPY_SDR_TX, SOAPY_SDR_RX}) _delays[direction].design(_channels[direction]);
-        readWords(text(args, "quirks", ""), [&](const std::string &word) { _quirks.insert(word); });
+        readWords(text(args, "quirks", ""), [&](const std::string &word) {
+            mustBeOneOf("quirks", word, QUIRKS);
+            _quirks.insert(word);
+        });
         readWords(text(args, "inject", ""), [&](const std::string &word) {
             const size_t at = word.find('@');
+            mustBeOneOf("inject", word.substr(0, at), INJECTIONS);
             _injections.push_back({word.substr(0, at), at == std::string::npos ? 0 : int64_t(std::stod(word.substr(at + 1)))});
         });
         const std::string air = text(args, "air", "sum");
@@ -653,6 +662,7 @@ public:
         std::lock_guard<std::mutex> lock(_mutex);
         if (key == "inject")
         {
+            mustBeOneOf("inject", value, INJECTIONS);
             _injections.push_back({value, INT64_MIN});
             _moved.notify_all();
             return;
@@ -690,6 +700,14 @@ private:
         throw std::runtime_error("virtual: no setting " + key + "; accepted: inject, txN.phase_deg, txN.gain_db, rxN.phase_deg, rxN.gain_db");
     }
 
+    // A misspelt word would be a radio without a fault.
+    static void mustBeOneOf(const char *argument, const std::string &word, const std::set<std::string> &known)
+    {
+        if (known.count(word)) return;
+        std::string accepted;
+        for (const auto &name : known) accepted += (accepted.empty() ? "" : ", ") + name;
+        throw std::runtime_error(std::string("virtual: ") + argument + "=" + word + "; accepted: " + accepted);
+    }
     template <class F> static void readWords(const std::string &list, F each)
     {
         std::istringstream words(list);

@@ -160,6 +160,13 @@ fn quirks_of_real_drivers_can_be_had_and_other_names_do_not_open_it() {
     let mut transmitter = device.tx_stream::<Complex32>(&[0]).unwrap();
     assert_eq!(transmitter.activate(Some(9000 * NS)).unwrap_err().code, ErrorCode::NotSupported);
     assert!(Device::new("type=virtual").is_err());
+    // A misspelt one would be a radio without it.
+    for (arguments, accepted) in
+        [("quirks=end_lost+short_writes", ", short_write"), ("inject=late@5+overflw@9", "overflow,")]
+    {
+        let error = Device::new(format!("driver=virtual,{arguments}").as_str()).err().expect("refused");
+        assert!(error.message.contains(accepted), "{}", error.message);
+    }
 }
 
 #[test]

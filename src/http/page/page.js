@@ -234,7 +234,7 @@ function showFigures() {
     ["given up: overload", status.dropped.overload], ["given up: late", status.dropped.late],
     ["given up: gaps", status.dropped.gap], ["given up: refused", status.dropped.refused],
     ["overflows, underflows", `${status.overflows}, ${status.underflows}`],
-    ["to a position", range(status.latency_ms.position)], ["to a picture", range(status.latency_ms.picture)],
+    ...Object.entries(status.latency_ms).map(([what, latency]) => [`to a ${what}`, range(latency)]),
     ["memory", status.memory_bytes === null ? "—" : `${(status.memory_bytes / 1e6).toFixed(0)} MB`],
     ["events that this page missed", model.missed],
   ];

@@ -188,7 +188,10 @@ impl Collector {
     pub fn take(&mut self, told: &Told) {
         match told.event {
             Reported::FrameSent { frame, blocks, digests } => self.frame_sent(frame, SentFrame { blocks, digests }),
-            Reported::DataSent { .. } => self.data_sent(&told.event),
+            Reported::DataSent { frame, first, blocks, digests, room_bits, datagrams, bytes, refused, at_ns } => {
+                let record = DataRecord { blocks, room_bits, datagrams, bytes, refused, ..DataRecord::default() };
+                self.data_sent(frame, record, (first, digests), at_ns);
+            }
             Reported::DataReceived { frame, datagrams, bytes, lost, damaged, refused, at_ns } => {
                 let record = DataRecord { datagrams, bytes, lost, damaged, refused, ..DataRecord::default() };
                 self.data_received(told.receiver, frame, record, at_ns);
@@ -255,15 +258,12 @@ impl Collector {
         }
     }
 
-    fn data_sent(&mut self, event: &Reported) {
-        let Reported::DataSent { frame, first, blocks, digests, room_bits, datagrams, bytes, refused, at_ns } = *event
-        else {
-            return;
-        };
-        self.data.add(DataRecord { blocks, room_bits, datagrams, bytes, refused, ..DataRecord::default() });
+    fn data_sent(&mut self, frame: u64, record: DataRecord, (first, digests): (u8, [u64; 4]), at_ns: u64) {
+        let (blocks, datagrams) = (record.blocks, record.datagrams);
+        self.data.add(record);
         if let Some(sent) = self.frames.get_mut(&frame) {
             sent.blocks = first + blocks;
-            let data = usize::from(first)..usize::from(first + blocks).min(sent.digests.len());
+            let data = usize::from(first)..usize::from(sent.blocks).min(digests.len());
             sent.digests[data.clone()].copy_from_slice(&digests[data]);
         }
         if datagrams > 0 {

@@ -351,6 +351,13 @@ pub struct Latencies {
     pub datagram: Latency,
 }
 
+impl Latencies {
+    /// Each with the name of its result.
+    pub fn each(&self) -> [(&'static str, &Latency); 3] {
+        [("position", &self.position), ("picture", &self.picture), ("datagram", &self.datagram)]
+    }
+}
+
 /// One delay's distribution in milliseconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Latency {
