@@ -99,7 +99,7 @@ pub fn bench(spec: &dyn Fn() -> Result<SystemSpec>, frames: u64, runs: usize, do
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut sorted: Vec<_> = values.collect();
     sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    0.5 * (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2])
 }
 
 impl Speeds {
@@ -136,12 +136,12 @@ mod tests {
 
     #[test]
     fn shares_are_of_their_chain_and_every_chain_is_told() {
-        let speeds = bench(&|| SystemSpec::shipped("loopback"), 60, 2, &|_| {}).unwrap();
-        assert_eq!((speeds.roles.len(), speeds.runs, speeds.scene_samples_per_s), (5, 2, 200e6));
+        // Of one run: medians of shares over several need not add up.
+        let speeds = bench(&|| SystemSpec::shipped("loopback"), 60, 1, &|_| {}).unwrap();
+        assert_eq!((speeds.roles.len(), speeds.runs, speeds.scene_samples_per_s), (5, 1, 200e6));
         for role in &speeds.roles {
             let sum: f64 = role.stages.iter().map(|stage| stage.share).sum();
-            // Medians of shares need not add up to the bit.
-            assert!((sum - 1.0).abs() < 0.3, "{role:?}");
+            assert!((sum - 1.0).abs() < 1e-9, "{role:?}");
             assert!(role.samples_per_s > 0.0 && role.cpu_s_per_sample < speeds.whole.cpu_s_per_sample, "{role:?}");
         }
         assert_eq!(speeds.lines().len(), 2 + speeds.roles.iter().map(|role| 1 + role.stages.len()).sum::<usize>());

@@ -1,11 +1,9 @@
 //! Proof `page`: what readers of the stream and an open page cost.
 
 use std::fs;
-#[cfg(feature = "soapy")]
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-#[cfg(feature = "soapy")]
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +24,7 @@ const FRAMES: u64 = 12_000;
 pub fn prove() {
     let mut proof = Proof::begin("page", 1);
     readers(&mut proof);
+    metrics(&mut proof);
     match browser::program() {
         Some(program) => {
             share_of_a_core(&mut proof, &program);
@@ -138,6 +137,44 @@ fn readers(proof: &mut Proof) {
         "memory is bounded: at most 64 MB more with the readers",
         format!("{with:.0} MB with, {without:.0} MB without"),
         with <= without + 64.0,
+    );
+}
+
+/// What the public parser of Prometheus' text makes of the metrics, where Python has it: `pip install prometheus-client`.
+fn metrics(proof: &mut Proof) {
+    const PARSE: &str = "import sys, prometheus_client.parser as p\n\
+        families = list(p.text_string_to_metric_families(sys.stdin.read()))\n\
+        assert all(f.documentation and f.type in ('gauge', 'counter') for f in families)\n\
+        print(len(families), sum(len(f.samples) for f in families))";
+    let has = Command::new("python3").args(["-c", "import prometheus_client"]).stderr(Stdio::null()).status();
+    if !has.is_ok_and(|status| status.success()) {
+        println!("the parser of Prometheus is not asked: python3 has no prometheus_client");
+        return;
+    }
+    let found = proof.part("metrics", || {
+        let (server, service) = browser::serve("127.0.0.1:0");
+        service.start().unwrap();
+        while browser::get(server.address(), "/api/v1/status")["frame"].as_u64().unwrap_or(0) < 130 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        service.end();
+        let text = answer.split_once("\r\n\r\n").unwrap().1;
+        let mut parser = Command::new("python3");
+        let parser = parser.args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut parser = parser.spawn().unwrap();
+        parser.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let said = parser.wait_with_output().unwrap();
+        json!({ "ok": said.status.success(), "said": String::from_utf8_lossy(&[said.stdout, said.stderr].concat()) })
+    });
+    let said = found["said"].as_str().unwrap().trim().replace('\n', "; ");
+    proof.claim(
+        "the text of /metrics passes Prometheus' own parser for Python, each name with its help and type",
+        format!("{said} (families, samples)"),
+        found["ok"] == true,
     );
 }
 
