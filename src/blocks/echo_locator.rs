@@ -141,6 +141,7 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
         detector: Detector::new(estimator, window),
         first_held: 0,
         tap,
+        unreferenced: 0,
         waiting: VecDeque::with_capacity(2),
         rows,
         length,
@@ -176,6 +177,8 @@ struct EchoLocator {
     /// The first frame that the estimator holds.
     first_held: u64,
     tap: TapReader,
+    /// Frames so far whose reference found no room.
+    unreferenced: u64,
     /// The reference whose echo is not all there yet.
     waiting: VecDeque<Box<Frame<Complex32>>>,
     rows: usize,
@@ -222,6 +225,11 @@ impl EchoLocator {
     /// Works on the frames whose echo is all there. Where what stands still is removed, the frame after it must have
     /// come as well, unless none comes any more.
     fn work_off(&mut self, ended: bool) {
+        let unreferenced = self.tap.dropped();
+        if unreferenced > self.unreferenced {
+            self.telemetry.report(Event::Lost { frames: unreferenced - self.unreferenced });
+            self.unreferenced = unreferenced;
+        }
         while let Some(reference) = self.waiting.pop_front().or_else(|| self.tap.read()) {
             let length = self.clock.header_length(reference.head.sequence);
             let layout = Layout::of(reference.head.sequence, self.antennas, length);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::{Context, settings};
-use crate::exchange::FarTransmitter;
+use crate::exchange::{FarTransmitter, Received};
 use crate::recording::SampleReader;
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase};
 use crate::{Error, Result};
@@ -38,9 +38,11 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
     if (found / accepted - 1.0).abs() > 1e-9 {
         return Err(Error::file(&path, format!("core:sample_rate {found}; accepted with this scene: {accepted}")));
     }
+    let far = context.ends.far.clone().unwrap_or_default();
     Ok(erase(RecordingSource {
         reader,
-        far: context.ends.far.clone().unwrap_or_default(),
+        received: Some(far.source()),
+        far,
         telemetry: context.sinks.telemetry.clone(),
         sequence: 0,
         next: None,
@@ -52,6 +54,8 @@ pub(super) fn make(context: &mut Context, keys: Table) -> Result<Box<dyn Stage>>
 struct RecordingSource {
     reader: SampleReader,
     far: Arc<FarTransmitter>,
+    /// Nothing once it has ended: then it holds nobody back.
+    received: Option<Received>,
     telemetry: Telemetry,
     sequence: u64,
     /// Time of the sample after those given.
@@ -72,10 +76,21 @@ impl Block for RecordingSource {
     }
 
     fn work(&mut self, _input: &Frame<()>, output: &mut Frame<Complex32>) -> Flow {
-        let Some(held) = &mut self.held else { return Flow::Finished };
-        if self.stopped {
-            return Flow::Finished;
+        let flow = self.play(output);
+        if flow == Flow::Finished {
+            self.received = None;
         }
+        flow
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+}
+
+impl RecordingSource {
+    fn play(&mut self, output: &mut Frame<Complex32>) -> Flow {
+        let Some(held) = self.held.as_mut().filter(|_| !self.stopped) else { return Flow::Finished };
         if held.head.valid == 0 {
             match self.reader.read(held) {
                 Ok(true) => {}
@@ -87,7 +102,7 @@ impl Block for RecordingSource {
             }
         }
         let end = held.head.sample_time + held.head.valid as u64;
-        self.far.receive(end);
+        self.received.iter().for_each(|received| received.up_to(end));
         if !self.far.refers_to(end) {
             return Flow::Later(CATCH_UP);
         }
@@ -100,10 +115,6 @@ impl Block for RecordingSource {
         self.sequence += 1;
         held.head.valid = 0;
         Flow::Forward
-    }
-
-    fn stop(&mut self) {
-        self.stopped = true;
     }
 }
 

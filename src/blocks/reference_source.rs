@@ -120,6 +120,7 @@ mod tests {
         assert!(refusal("reference-source", "", &mut context, Shape::NOTHING).contains("link.connect"));
         let (sender, frames) = crossbeam_channel::bounded(100);
         let far = Arc::new(FarTransmitter::default());
+        let samples = far.source();
         context.ends.inlet = Some(ReferenceInlet { frames, recorded: true });
         context.ends.far = Some(Arc::clone(&far));
         let sent = coded_frames(&context, 0..100);
@@ -129,7 +130,7 @@ mod tests {
         let first = source.pull(1000);
         assert!(first.len() < TAP_FRAMES && matches!(source.flow(), Flow::Later(_)), "{}", first.len());
         assert!(!far.refers_to(u64::MAX), "samples have to wait for their reference");
-        far.receive(u64::MAX / 2);
+        samples.up_to(u64::MAX / 2);
         let rest = source.pull(1000);
         assert_eq!((first.len() + rest.len(), source.flow()), (100, Flow::Finished));
         for (came, frame) in first.iter().chain(&rest).zip(&sent) {

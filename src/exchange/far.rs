@@ -1,7 +1,27 @@
 //! What a receiver's process knows of a transmitter that is not in it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// In the count of a source that has ended.
+const ENDED: u64 = 1 << 63;
+
+/// How far a source of samples has come; it has ended when this is dropped.
+#[derive(Debug)]
+pub struct Received(Arc<AtomicU64>);
+
+impl Received {
+    /// Samples have been received up to this one.
+    pub fn up_to(&self, sample_time: u64) {
+        self.0.fetch_max(sample_time.min(ENDED - 1), Ordering::SeqCst);
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.0.fetch_or(ENDED, Ordering::SeqCst);
+    }
+}
 
 /// A transmitter elsewhere, or one of the past in a recording. Times are in samples of its stream.
 #[derive(Debug)]
@@ -11,7 +31,8 @@ pub struct FarTransmitter {
     seconds_ahead: OnceLock<i64>,
     end: AtomicU64,
     referenced: AtomicU64,
-    received: AtomicU64,
+    /// How far each source of samples has come.
+    received: Mutex<Vec<Arc<AtomicU64>>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -22,7 +43,7 @@ impl Default for FarTransmitter {
             seconds_ahead: OnceLock::new(),
             end: AtomicU64::new(u64::MAX),
             referenced: AtomicU64::new(u64::MAX),
-            received: AtomicU64::new(0),
+            received: Mutex::default(),
             failure: Mutex::default(),
         }
     }
@@ -68,14 +89,19 @@ impl FarTransmitter {
         self.referenced.load(Ordering::SeqCst) >= sample_time
     }
 
-    /// Samples have been received up to this one.
-    pub fn receive(&self, sample_time: u64) {
-        self.received.fetch_max(sample_time, Ordering::SeqCst);
+    /// A source of samples that says how far it comes; each of them holds the reference back.
+    pub fn source(&self) -> Received {
+        let count = Arc::<AtomicU64>::default();
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&count));
+        Received(count)
     }
 
-    /// Up to which samples have been received.
+    /// Up to which samples all sources that have not ended have come; the last one, where all have.
     pub fn received(&self) -> u64 {
-        self.received.load(Ordering::SeqCst)
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = received.iter().map(|count| count.load(Ordering::SeqCst));
+        let least = counts.clone().filter(|count| count & ENDED == 0).min();
+        least.unwrap_or_else(|| counts.max().unwrap_or(0) & !ENDED)
     }
 
     /// Nothing more will come from it.
@@ -86,5 +112,27 @@ impl FarTransmitter {
     /// Why nothing more will come from it.
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_source_that_has_not_ended_holds_the_reference_back() {
+        let far = FarTransmitter::default();
+        assert_eq!(far.received(), 0);
+        let [fast, slow] = [far.source(), far.source()];
+        fast.up_to(900);
+        assert_eq!(far.received(), 0);
+        slow.up_to(400);
+        slow.up_to(300);
+        assert_eq!(far.received(), 400);
+        drop(slow);
+        assert_eq!(far.received(), 900);
+        fast.up_to(950);
+        drop(fast);
+        assert_eq!(far.received(), 950);
     }
 }

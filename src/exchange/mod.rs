@@ -16,7 +16,7 @@ mod uplink;
 mod vetting;
 
 pub use ends::{Ends, Reference, ReferenceInlet, ReferenceOutlet, Timeline, Trouble};
-pub use far::FarTransmitter;
+pub use far::{FarTransmitter, Received};
 pub use hub::{Hub, Outputs};
 pub use journal::{Journal, Recorded};
 pub use message::{Envelope, FrameBits, FrameMessage, Message, PictureMessage, PlanMessage, Role, Terms, VERSION};

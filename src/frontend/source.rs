@@ -16,7 +16,7 @@ use super::drift::Hearing;
 use super::{Counters, Profile, Radio, Radios, Started, scale_row, sqrt_w, take_out_image};
 use crate::Result;
 use crate::blocks::{Context, settings};
-use crate::exchange::FarTransmitter;
+use crate::exchange::{FarTransmitter, Received};
 use crate::stream::{Block, Event, Flow, Frame, Shape, Stage, Telemetry, erase, now_ns};
 
 /// Longest wait for one read; longest time without a sample before the device counts as gone.
@@ -67,6 +67,7 @@ pub(super) fn make(radios: &mut Radios, context: &mut Context, keys: Table) -> R
         begun_at: Instant::now(),
         telemetry: context.sinks.telemetry.clone(),
         samples: context.run.seconds.map(|seconds| (seconds * context.scene.sample_rate_hz()) as i64),
+        received: context.ends.far.as_ref().map(|far| far.source()),
         far: context.ends.far.clone(),
         shared_time: profile.has_shared_time(),
         after_the_end: (AFTER_THE_END_S * context.scene.sample_rate_hz()) as i64,
@@ -105,6 +106,7 @@ struct Source {
     samples: Option<i64>,
     /// The transmitter, where it is in another process; whether its time is this radio's.
     far: Option<Arc<FarTransmitter>>,
+    received: Option<Received>,
     shared_time: bool,
     after_the_end: i64,
     sequence: u64,
@@ -231,7 +233,7 @@ impl Source {
     fn waits_for_reference(&mut self, sample_time: i64) -> bool {
         let Some(far) = &self.far else { return false };
         let end = u64::try_from(sample_time + RECEIVE_CHUNK as i64).unwrap_or(0);
-        far.receive(end);
+        self.received.iter().for_each(|received| received.up_to(end));
         if far.refers_to(end) {
             self.waits_since = None;
             return false;
