@@ -548,22 +548,38 @@ const drawings = {
 
 const visible = new Set(), stale = new Set();
 const BY_TOPIC = { constellation: ["constellation"], spectrum: ["spectrum", "waterfall"], map: ["map"], beams: ["plan", "errors"] };
-let planned = false;
+// Part of the time that drawing may take: without a graphics card every update would cost more than a glance is worth. What
+// comes meanwhile is drawn with the next one.
+const DRAWING = 0.08;
+const drawn = new MessageChannel();
+let planned = false, restUntil = 0, began = 0;
+
+// It is told after the browser has painted.
+drawn.port1.onmessage = () => {
+  const now = performance.now();
+  restUntil = now + (now - began) / DRAWING;
+};
 
 function dirty(topic) {
   for (const name of BY_TOPIC[topic] ?? (topic ? [] : Object.keys(drawings))) stale.add(name);
   if (!topic) stale.add("figures");
   if (planned) return;
   planned = true;
-  requestAnimationFrame(() => {
-    planned = false;
-    if (stale.delete("figures")) showFigures();
-    for (const name of [...stale]) {
-      if (!visible.has(name)) continue;
-      stale.delete(name);
-      drawings[name]($(name));
-    }
-  });
+  const rest = restUntil - performance.now();
+  if (rest > 0) setTimeout(() => requestAnimationFrame(draw), rest);
+  else requestAnimationFrame(draw);
+}
+
+function draw() {
+  planned = false;
+  began = performance.now();
+  if (stale.delete("figures")) showFigures();
+  for (const name of [...stale]) {
+    if (!visible.has(name)) continue;
+    stale.delete(name);
+    drawings[name]($(name));
+  }
+  drawn.port2.postMessage(null);
 }
 
 const watcher = new IntersectionObserver((entries) => {
