@@ -116,7 +116,7 @@ pub fn robustness<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let receiver =
         receiver.map(|kind| kind.parse().map_err(|error| wrong(format!("receiver: {error}")))).transpose()?;
-    let study = table::Study { receiver, only, frames, seed };
+    let study = table::Study { receiver, only, frames, seed, seeds: 1 };
     let share = self::shard(shard)?;
     let found = py.detach(|| match share {
         Some(share) => value(table::part(&study, share, |_| {})?),

@@ -5,6 +5,8 @@
 //! way again behind a block that is lost. A datagram is its length in bytes (16 bits), its number (16, counted up), the CRC-32
 //! of length, number and bytes (32), and its bytes. A length of zero fills a block up.
 
+use super::unpack;
+
 /// Most bytes of a datagram: those that a UDP packet over IPv4 may have.
 pub(super) const MOST_BYTES: usize = 65_507;
 
@@ -72,9 +74,7 @@ impl Packer {
                 first = at;
             }
             let count = self.left().min(bits.len() - at);
-            for (bit, position) in bits[at..at + count].iter_mut().zip(self.sent..) {
-                *bit = self.bytes[position / 8] >> (7 - position % 8) & 1;
-            }
+            unpack(&self.bytes, self.sent, &mut bits[at..at + count]);
             (at, self.sent) = (at + count, self.sent + count);
         }
         bits[at..].fill(0);

@@ -12,6 +12,7 @@ use super::snapshots::{Heard, Snapshot, Symbols};
 use super::{Context, digest_of_bits, settings};
 use crate::Result;
 use crate::coding::{BLOCK_SYMBOLS, BlockScratch, CodeShelf, DecodeOutcome, MAX_INFORMATION_BITS};
+use crate::modem::Attempt;
 use crate::modem::frame::{BLOCK, BLOCKS};
 use crate::modem::receiver::{FrameReceiver, FrameStatus, ReceiverConfig, SensingStream};
 use crate::stream::{Block, CodedFrame, Event, Flow, Frame, MAX_SOUNDED_ANTENNAS, Shape, Stage, Telemetry, erase};
@@ -186,6 +187,7 @@ impl FrameReceiverBlock {
         for blocks in [0..protected, protected..used] {
             self.decode_blocks(blocks, status, frame, &mut digests);
         }
+        self.decode_again(used, status, frame, &mut digests);
         let sinr = status.sinr / self.measured.excess();
         self.telemetry.report(Event::FrameReceived {
             frame: status.number,
@@ -219,6 +221,32 @@ impl FrameReceiverBlock {
             let antennas = sounded.len().min(MAX_SOUNDED_ANTENNAS);
             gains[..antennas].copy_from_slice(&sounded[..antennas]);
             self.telemetry.report(Event::Sounded { frame: status.number, antennas, gains });
+        }
+    }
+
+    /// Decodes blocks that failed once more, with feedback from those that did not, where that helps.
+    fn decode_again(&mut self, used: usize, status: &FrameStatus, frame: &mut CodedFrame, digests: &mut [u64; BLOCKS]) {
+        if frame.passed[..used].iter().all(|passed| *passed) {
+            return;
+        }
+        let mut words = self.words.chunks_exact_mut(MAX_INFORMATION_BITS);
+        let codes = &self.codes;
+        let mut attempts: [_; BLOCKS] = std::array::from_fn(|index| {
+            let word = words.next()?;
+            let format = status.header.block_format(index).filter(|_| index < used)?;
+            let code = codes.ready(format)?;
+            let word = &mut word[..code.information_bits()];
+            let payload = code.payload_bits();
+            word[..payload].copy_from_slice(&frame.blocks[index][..payload]);
+            Some(Attempt { code, word, decoded: frame.passed[index] })
+        });
+        self.receiver.decode_again(status, &mut attempts, &mut self.scratch);
+        for (index, attempt) in attempts.iter().enumerate() {
+            if let Some(attempt) = attempt.as_ref().filter(|attempt| attempt.decoded && !frame.passed[index]) {
+                let payload = &attempt.word[..attempt.code.payload_bits()];
+                frame.blocks[index][..payload.len()].copy_from_slice(payload);
+                (frame.passed[index], digests[index]) = (true, digest_of_bits(payload));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The blocks: state and one kernel call each, one file each, one entry each in the table of shipped kinds.
 
+mod bits;
 mod coded_picture;
 mod context;
 mod data_sink;
@@ -36,6 +37,7 @@ use image::RgbImage;
 use serde::de::DeserializeOwned;
 use toml::Table;
 
+use bits::unpack;
 pub use context::{ChainContext, Codec, Collected, Context, Run, Sinks, first_plan};
 pub use kind::{Description, Key, Kind, Make, Port, Registry, Role};
 

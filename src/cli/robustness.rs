@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Seeds from --seed on, each with so many frames: medians then, with the least and the most.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
     /// Measures one of N shares of the rows and prints what `issc merge` adds up.
     #[arg(long, value_name = "I/N", conflicts_with = "out")]
     shard: Option<Shard>,
@@ -37,10 +40,10 @@ pub struct Arguments {
 
 /// Runs `issc robustness`.
 pub fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { receiver, only, frames, seed, shard, out, json } = arguments;
+    let Arguments { receiver, only, frames, seed, seeds, shard, out, json } = arguments;
     out.as_deref().map(inputs::make_folder).transpose()?;
     let bar = ProgressBar::new(100);
-    let (study, done) = (Study { receiver, only, frames, seed }, |percent| bar.set_position(percent));
+    let (study, done) = (Study { receiver, only, frames, seed, seeds }, |percent| bar.set_position(percent));
     if let Some(shard) = shard {
         let part = part(&study, shard, done)?;
         bar.finish_and_clear();
@@ -48,9 +51,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let table = measure(&study, done)?;
     bar.finish_and_clear();
-    if let Some((folder, bars)) = out.zip(table.bars()) {
-        bars.write(&folder, "robustness")?;
-    }
+    out.zip(table.bars()).map(|(folder, bars)| bars.write(&folder, "robustness")).transpose()?;
     match json {
         true => say!("{}", table.report()),
         false => table.lines().iter().for_each(|line| say!("{line}")),

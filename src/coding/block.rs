@@ -30,6 +30,9 @@ const MAX_ITERATIONS: u8 = 20;
 /// Iterations of belief propagation after which a block is not saved.
 const RESCUE_ITERATIONS: u8 = 200;
 
+/// Iterations of belief propagation before its beliefs go back to the equaliser.
+const SOFT_ITERATIONS: u8 = 30;
+
 /// What decoding a block came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DecodeOutcome {
@@ -73,7 +76,9 @@ impl BlockFormat {
 pub struct BlockScratch {
     encoder: Encoder,
     decoder: Decoder,
-    rescue: Option<BeliefPropagation>,
+    beliefs: Option<BeliefPropagation>,
+    /// Whether blocks that were given up are tried again.
+    rescues: bool,
     word: Vec<u8>,
     /// The code's information bits of shaped blocks.
     information: Vec<u8>,
@@ -83,14 +88,21 @@ impl Default for BlockScratch {
     fn default() -> Self {
         let word = vec![0; BlockCode::MAX_JOINT_BLOCKS * MAX_INFORMATION_BITS];
         let information = vec![0; BATCH * BaseGraph::One.columns_k() * MAX_LIFTING];
-        Self { encoder: Encoder::default(), decoder: Decoder::default(), rescue: None, word, information }
+        Self {
+            encoder: Encoder::default(),
+            decoder: Decoder::default(),
+            beliefs: None,
+            rescues: false,
+            word,
+            information,
+        }
     }
 }
 
 impl BlockScratch {
     /// The same for a decoder that tries blocks again, on which it has given up, with [`BeliefPropagation`].
     pub fn with_rescue() -> Self {
-        Self { rescue: Some(BeliefPropagation::default()), ..Self::default() }
+        Self { beliefs: Some(BeliefPropagation::default()), rescues: true, ..Self::default() }
     }
 }
 
@@ -253,7 +265,8 @@ impl BlockCode {
         outcomes: &mut [DecodeOutcome],
         scratch: &mut BlockScratch,
     ) {
-        let BlockScratch { decoder, rescue, information, .. } = scratch;
+        let BlockScratch { decoder, beliefs, rescues, information, .. } = scratch;
+        let rescue = &mut beliefs.as_mut().filter(|_| *rescues);
         let mut found = [(false, 0); BATCH];
         let found = &mut found[..outcomes.len()];
         match &self.shaping {
@@ -274,6 +287,28 @@ impl BlockCode {
         }
     }
 
+    /// Decodes soft bits by [`BeliefPropagation`] alone, and says what it believes of the symbols where it fails: their means go
+    /// to `symbols`. Returns whether the word of N_c bits is right, and the mean power of what is not known of a symbol.
+    pub fn decode_softly(
+        &self,
+        llr: &[i8],
+        word: &mut [u8],
+        symbols: &mut [Complex32],
+        scratch: &mut BlockScratch,
+    ) -> (bool, f32) {
+        let BlockScratch { beliefs, information, .. } = scratch;
+        let beliefs = beliefs.get_or_insert_with(BeliefPropagation::default);
+        let information = &mut information[..self.code.information_bits()];
+        let (mut holds, _) = self.code.propagate(llr, information, SOFT_ITERATIONS, beliefs);
+        match &self.shaping {
+            None => word.copy_from_slice(&information[..self.information_bits]),
+            Some(shaping) => holds &= shaping.gather(information, word),
+        }
+        let decoded = holds && self.crc.check_masked(word, self.crc_mask()) && self.tells_enough(llr);
+        let unknown = self.constellation.expect(|bit| self.code.believed(bit, beliefs), symbols);
+        (decoded, unknown)
+    }
+
     /// Whether a word can follow from these soft bits: each tells a bit at most, and one of zero nothing. Of fewer than the
     /// word has, several words could be made, all zeros among them, which passes every check.
     fn tells_enough(&self, llr: &[i8]) -> bool {
@@ -287,7 +322,7 @@ impl BlockCode {
         information: &mut [u8],
         found: &mut [(bool, u8)],
         decoder: &mut Decoder,
-        rescue: &mut Option<BeliefPropagation>,
+        rescue: &mut Option<&mut BeliefPropagation>,
     ) {
         self.code.decode_batch(llr, information, MAX_ITERATIONS, found, decoder);
         let Some(rescue) = rescue else { return };

@@ -136,6 +136,33 @@ impl Constellation {
         }
     }
 
+    /// Means of the symbols whose bits have these log-likelihood ratios, and the mean power of what is unknown of one.
+    pub fn expect(&self, ratio: impl Fn(usize) -> f32, symbols: &mut [Complex32]) -> f32 {
+        let per_axis = self.modulation.bits_per_symbol() / 2;
+        let levels = &LEVELS[self.modulation.index()][..1 << per_axis];
+        let axis = |first: usize| {
+            let mut likely = [0.0f32; 16];
+            likely[0] = 1.0;
+            // From label to label with one bit more, which the axes have by turns.
+            for bit in 0..per_axis {
+                let one = 1.0 / (1.0 + ratio(first + 2 * bit).exp());
+                for label in (0..1 << bit).rev() {
+                    likely[2 * label + 1] = likely[label] * one;
+                    likely[2 * label] = likely[label] * (1.0 - one);
+                }
+            }
+            let known = levels.iter().zip(&likely);
+            known.fold([0.0, 0.0], |[mean, square], (level, p)| [mean + p * level, square + p * level * level])
+        };
+        let mut unknown = 0.0;
+        for (n, symbol) in symbols.iter_mut().enumerate() {
+            let [re, im] = [axis(2 * per_axis * n), axis(2 * per_axis * n + 1)];
+            unknown += re[1] - re[0] * re[0] + im[1] - im[0] * im[0];
+            *symbol = Complex32::new(re[0], im[0]) * self.half_distance;
+        }
+        unknown * self.half_distance * self.half_distance / symbols.len().max(1) as f32
+    }
+
     /// Soft bits: log-likelihood ratios (max-log) of unit-gain symbols with complex noise of this variance, times
     /// [`SOFT_SCALE`], as bytes.
     pub fn demap(&self, symbols: &[Complex32], noise_variance: f32, soft: &mut [i8]) {
@@ -433,6 +460,35 @@ mod tests {
                 (bits_of(label), point[0])
             })
             .collect()
+    }
+
+    #[test]
+    fn what_bits_let_expect_of_a_symbol_is_the_mean_over_all_points() {
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(5);
+        let shaped = Constellation::shaped(Modulation::Qam64, &[90, 70, 40, 12, 0, 0, 0, 0]);
+        for constellation in Modulation::ALL.map(Constellation::from).into_iter().chain([shaped]) {
+            let width = constellation.modulation().bits_per_symbol();
+            let ratios: Vec<f32> = (0..5 * width).map(|_| 12.0 * random.random::<f32>() - 6.0).collect();
+            let mut means = [Complex32::ZERO; 5];
+            let unknown = constellation.expect(|bit| ratios[bit], &mut means);
+            let mut expected = 0.0;
+            for (mean, ratios) in means.iter().zip(ratios.chunks_exact(width)) {
+                let likely = |bits: &[u8]| {
+                    let each = bits.iter().zip(ratios);
+                    let each =
+                        each.map(|(bit, ratio)| 1.0 / (1.0 + if *bit == 0 { (-ratio).exp() } else { ratio.exp() }));
+                    each.product::<f32>()
+                };
+                let points = points(&constellation);
+                let sum: Complex32 = points.iter().map(|(bits, point)| point * likely(bits)).sum();
+                let square: f32 = points.iter().map(|(bits, point)| point.norm_sqr() * likely(bits)).sum();
+                assert!((mean - sum).norm() < 1e-5, "{constellation}: {mean} instead of {sum}");
+                expected += (square - sum.norm_sqr()) / 5.0;
+            }
+            assert!((unknown - expected).abs() < 1e-5, "{constellation}: {unknown} instead of {expected}");
+            // Bits that are certain leave nothing unknown, and no number that is none.
+            assert!(constellation.expect(|bit| if bit % 3 == 0 { 1e4 } else { -1e4 }, &mut means) < 1e-6);
+        }
     }
 
     #[test]

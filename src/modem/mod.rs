@@ -2,6 +2,7 @@
 
 mod conditioning;
 mod equaliser;
+mod feedback;
 pub mod frame;
 pub mod header;
 pub mod lock;
@@ -13,3 +14,4 @@ pub mod words;
 
 // Below the channel code, which maps its bits to them; whoever asks the air interface finds them here.
 pub use crate::dsp::constellation;
+pub use feedback::Attempt;

@@ -16,9 +16,10 @@ use num_complex::{Complex32, Complex64};
 use super::conditioning::{Blanker, Image, MOST_BURSTS, Residual, Tones, without_image};
 use super::constellation::{Constellation, Modulation};
 use super::equaliser::{EARLIER, Equaliser, LATER};
+use super::feedback::{Attempt, Feedback, Known, Overheard};
 use super::frame::{
-    BLOCK, HeaderLength, LONGEST_HEADER, Layout, PAYLOAD, PREAMBLE, PREAMBLE_WORD, SENSING_SYMBOLS, SOUNDING_GUARD,
-    SOUNDING_PERIOD, UNIQUE_WORD, UNIQUE_WORDS,
+    BLOCK, BLOCKS, HeaderLength, LONGEST_HEADER, Layout, PAYLOAD, PREAMBLE, PREAMBLE_WORD, SENSING_SYMBOLS,
+    SOUNDING_GUARD, SOUNDING_PERIOD, UNIQUE_WORD, UNIQUE_WORDS,
 };
 use super::header::FrameHeader;
 use super::lock::Lock;
@@ -26,6 +27,7 @@ use super::synchronise::{Found, SEARCH, Searcher};
 use super::tracking::{self, POINTS, Point, Steps, Wander};
 use super::word::{HeaderWord, WordCode};
 use super::words::{SensingSequence, StreamWords, Words};
+use crate::coding::{BlockCode, BlockScratch, DecodeOutcome};
 use crate::dsp::{MatchedFilter, SPAN_SYMBOLS, correlate, rotate};
 
 /// Power of the path that was followed, in that of the strongest, down to which it stays the one that counts.
@@ -170,6 +172,31 @@ struct Kept {
     /// Symbols of the frame that a burst took, as (first, one after the last).
     erased: Vec<(usize, usize)>,
     sounding: Vec<Complex32>,
+    /// What came before the equaliser.
+    overheard: Overheard,
+}
+
+impl Kept {
+    /// Symbols of block `index`.
+    fn block(&self, index: usize) -> &[Complex32] {
+        &self.symbols[index * BLOCK..][..BLOCK]
+    }
+
+    /// Which symbols of block `index` a burst took, as (first, one after the last).
+    fn erased_in(&self, index: usize) -> impl Iterator<Item = (usize, usize)> {
+        let first = self.layout.block(index);
+        let part = move |(from, until): &(usize, usize)| {
+            let (from, until) = ((*from).max(first), (*until).min(first + BLOCK));
+            (from < until).then(|| (from - first, until - first))
+        };
+        self.erased.iter().filter_map(part)
+    }
+
+    /// Soft bits of block `index` of what a burst took say nothing.
+    fn silence(&self, index: usize, modulation: Modulation, soft: &mut [i8]) {
+        let bits = modulation.bits_per_symbol();
+        self.erased_in(index).for_each(|(from, until)| soft[bits * from..bits * until].fill(0));
+    }
 }
 
 /// Gains of both streams, and the noise beside them.
@@ -261,6 +288,11 @@ pub struct FrameReceiver {
     steps: Steps,
     tones: Tones,
     equaliser: Equaliser,
+    /// The frame at hand before it was equalised.
+    overheard: Overheard,
+    feedback: Feedback,
+    /// Room for the symbols of a header sent again.
+    header_symbols: Vec<Complex32>,
     residual: Residual,
     /// Room for the conjugate of a preamble's samples, and its symbols.
     conjugates: Vec<Complex32>,
@@ -292,6 +324,7 @@ impl FrameReceiver {
             symbols: vec![Complex32::default(); PAYLOAD],
             erased: Vec::with_capacity(MOST_BURSTS),
             sounding: vec![Complex32::default(); config.transmit_antennas],
+            overheard: Overheard::new(longest),
         };
         let filter = MatchedFilter::new(longest + LATER, sps, config.roll_off);
         let pilots = StreamWords {
@@ -312,6 +345,9 @@ impl FrameReceiver {
             blanker: Blanker::new(window),
             steps: Steps::new(longest),
             tones: Tones::new(),
+            overheard: Overheard::new(longest),
+            feedback: Feedback::new(longest),
+            header_symbols: vec![Complex32::ZERO; LONGEST_HEADER],
             residual: Residual {
                 first: LATER,
                 run: vec![Complex32::default(); PREAMBLE - EARLIER - LATER],
@@ -474,29 +510,84 @@ impl FrameReceiver {
     /// Soft bits of block `index` of the frame last returned, as [`Constellation::demap`]; what a burst took says nothing.
     pub fn demap(&self, status: &FrameStatus, index: usize, constellation: &Constellation, soft: &mut [i8]) {
         status.demap(constellation, self.block(index), soft);
-        let (first, bits) = (self.current.layout.block(index), constellation.modulation().bits_per_symbol());
-        for (from, until) in self.erased_in(first, BLOCK) {
-            soft[bits * from..bits * until].fill(0);
-        }
+        self.current.silence(index, constellation.modulation(), soft);
     }
 
     /// Symbols of payload block `index` of the frame last returned that a burst took.
     pub fn erased_symbols(&self, index: usize) -> usize {
-        self.erased_in(self.current.layout.block(index), BLOCK).map(|(from, until)| until - from).sum()
+        self.current.erased_in(index).map(|(from, until)| until - from).sum()
     }
 
-    /// Which of `count` symbols from `first` on a burst took, counted from there.
-    fn erased_in(&self, first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> {
-        let part = move |(from, until): &(usize, usize)| {
-            let (from, until) = ((*from).max(first), (*until).min(first + count));
-            (from < until).then(|| (from - first, until - first))
+    /// Decodes all blocks of the frame last returned, which have one code, into words of N_c bits, CRC included. Which of them
+    /// are right.
+    pub fn decode(
+        &mut self,
+        status: &FrameStatus,
+        code: &BlockCode,
+        words: &mut [u8],
+        scratch: &mut BlockScratch,
+    ) -> [bool; BLOCKS] {
+        let mut words = words.chunks_exact_mut(code.information_bits());
+        let mut blocks: [_; BLOCKS] = std::array::from_fn(|index| {
+            let word = words.next()?;
+            let current = &self.current;
+            let soft = self.feedback.soft(index, code.coded_bits());
+            status.demap(code.constellation(), current.block(index), soft);
+            current.silence(index, code.modulation(), soft);
+            let mut outcome = [DecodeOutcome::default()];
+            code.decode_words(soft, word, &mut outcome, scratch);
+            Some(Attempt { code, word, decoded: outcome[0].decoded })
+        });
+        self.decode_again(status, &mut blocks, scratch);
+        blocks.map(|attempt| attempt.is_some_and(|attempt| attempt.decoded))
+    }
+
+    /// Decodes blocks of the frame last returned that failed again, with feedback from the decoder ([`super::feedback`]), where
+    /// the frame came over several paths. `blocks` holds what the first decoding made of each.
+    pub fn decode_again(
+        &mut self,
+        status: &FrameStatus,
+        blocks: &mut [Option<Attempt>; BLOCKS],
+        scratch: &mut BlockScratch,
+    ) {
+        if !self.current.overheard.is_there() || blocks.iter().flatten().all(|attempt| attempt.decoded) {
+            return;
+        }
+        for (index, attempt) in blocks.iter().enumerate() {
+            if let Some(attempt) = attempt {
+                let soft = self.feedback.soft(index, attempt.code.coded_bits());
+                status.demap(attempt.code.constellation(), self.current.block(index), soft);
+                self.current.silence(index, attempt.code.modulation(), soft);
+            }
+        }
+        let current = &self.current;
+        let count = current.layout.header_symbols();
+        let coded = &mut self.header_bits[..2 * count];
+        self.word_code.encode(&current.word, current.layout.header_length, coded);
+        Modulation::Qpsk.map(coded, &mut self.header_symbols[..count]);
+        let sensing = match &self.sensing {
+            SensingStream::Cancelled(sequence) => {
+                sequence.write(status.number, &mut self.sensing_symbols);
+                Some(&self.sensing_symbols[..])
+            }
+            _ => None,
         };
-        self.current.erased.iter().filter_map(part)
+        let known = Known { words: &self.words, header: &self.header_symbols[..count], sensing };
+        let demap = |index: usize, code: &BlockCode, symbols: &[Complex32], variance: f32, soft: &mut [i8]| {
+            let interference = match &self.sensing {
+                SensingStream::AsNoise => current.overheard.interference(),
+                _ => 0.0,
+            };
+            let status = FrameStatus { noise_variance: variance + interference, ..*status };
+            status.demap(code.constellation(), symbols, soft);
+            current.silence(index, code.modulation(), soft);
+        };
+        self.feedback.decode(&current.overheard, &known, &mut self.equaliser, blocks, scratch, demap);
     }
 
     /// Equalised unit-gain symbols of payload block `index` of the frame last returned.
     pub fn block(&self, index: usize) -> &[Complex32] {
-        &self.current.symbols[index * BLOCK..][..BLOCK]
+        self.current.block(index)
     }
 
     /// Per-antenna gains of the frame last returned, if it was sounded: h_cᴴ's entries times the sounding's amplitude.
@@ -656,6 +747,7 @@ impl FrameReceiver {
         }
         kept.erased.clone_from(&self.erased);
         kept.sounding.copy_from_slice(&self.sounding);
+        kept.overheard.copy_from(&self.overheard);
     }
 
     /// Samples before the expected start of a frame from which on it is looked for where samples are missing: a frame that
@@ -746,11 +838,15 @@ impl FrameReceiver {
         let near = self.lock.next().unwrap_or(0);
         let Straight { offset, mut step, plain, several, mut fitted } = self.straight_symbols(start, layout, near)?;
         self.sound(layout);
+        self.overheard.clear();
         if several {
             let later = plain && self.see_later(start, [offset, step]);
-            let later = later.then_some(&self.later[..self.whole]);
-            self.equaliser.equalise(&mut self.symbols[..self.whole], later);
-            step += self.straighten(layout);
+            let channel = self.equaliser.channel(later);
+            self.overheard.take(channel, layout, [&self.symbols, &self.later]);
+            self.equaliser.equalise(&channel, &mut self.symbols[..self.whole], &self.later[..self.whole]);
+            let (offset, slope) = self.straighten(layout);
+            self.overheard.turn(offset, slope);
+            step += slope;
             fitted = self.estimate(layout, true);
         }
         let (seen, changed) = self.follow(layout, fitted.noise);
@@ -842,12 +938,12 @@ impl FrameReceiver {
                 self.steps.refine(&mut self.symbols[..count], &words);
                 self.filter_levelled(start);
             }
-            let (mut offset, mut step) = self.straighten_with_offset(layout);
+            let (mut offset, mut step) = self.straighten(layout);
             let (mut several, mut fitted) = self.leave_residual(layout);
             if self.tones.find(&mut self.residual) > 0 {
                 plain = false;
                 self.tones.take_out(&mut self.symbols[..self.whole]);
-                let (more, slope) = self.straighten_with_offset(layout);
+                let (more, slope) = self.straighten(layout);
                 (offset, step) = (offset + more, step + slope);
                 (several, fitted) = self.leave_residual(layout);
             }
@@ -1013,6 +1109,7 @@ impl FrameReceiver {
                 levels.iter_mut().for_each(|point| point.value = 0.0);
             }
             tracking::take_out(&mut self.symbols[..layout.symbols()], &phases, &levels);
+            self.overheard.take_out(&phases, &levels);
         }
         (seen, turned || levelled)
     }
@@ -1030,13 +1127,9 @@ impl FrameReceiver {
         })
     }
 
-    /// Fits one phase line through preamble and unique words and takes it out; returns its slope in rad per symbol.
-    fn straighten(&mut self, layout: Layout) -> f64 {
-        self.straighten_with_offset(layout).1
-    }
-
-    /// The same; also the line's phase at the frame's first symbol.
-    fn straighten_with_offset(&mut self, layout: Layout) -> (f64, f64) {
+    /// Fits one phase line through preamble and unique words and takes it out; returns its phase at the frame's first symbol and
+    /// its slope, in rad and rad per symbol.
+    fn straighten(&mut self, layout: Layout) -> (f64, f64) {
         let points = self.word_sums(layout).map(|(place, _, sum)| (place, sum));
         let (offset, slope) = phase_line(&points);
         rotate(&mut self.symbols[..self.whole], -offset, -slope);

@@ -161,7 +161,15 @@ impl<'a> Weights<'a> {
     }
 }
 
+/// What 64-bit FNV-1a multiplies by.
+pub const FNV_PRIME: u64 = 0x0100_0000_01b3;
+
 /// 64-bit FNV-1a.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    fnv1a_from(0xcbf2_9ce4_8422_2325, bytes)
+}
+
+/// The same, from the digest of the bytes before.
+pub fn fnv1a_from(digest: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(digest, |h, &b| (h ^ u64::from(b)).wrapping_mul(FNV_PRIME))
 }

@@ -11,6 +11,7 @@ use num_complex::Complex32;
 use serde::{Deserialize, Serialize};
 
 use crate::scene::Point;
+use crate::semantic::weights::{FNV_PRIME, fnv1a, fnv1a_from};
 use crate::sensing::{Estimate, Track};
 
 /// Antennas whose channel a sounding event can carry.
@@ -338,14 +339,13 @@ impl Telemetry {
 
 /// Digest of samples, to compare what was sent with what came.
 pub fn digest(bytes: &[u8]) -> u64 {
-    crate::semantic::weights::fnv1a(bytes)
+    fnv1a(bytes)
 }
 
 /// The same digest of bits, a byte each that is 0 or 1, eight at a time: FNV-1a's h ← (h ⊕ b)·P adds 1 to an even h and takes 1
 /// from an odd one where b = 1, and as P is odd h's parity is that of the bits so far. So h ← h·P⁸ + T(parity, eight bits).
 pub fn digest_of_bits(bits: &[u8]) -> u64 {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    const STEP: u64 = PRIME.wrapping_pow(8);
+    const STEP: u64 = FNV_PRIME.wrapping_pow(8);
     const TABLE: [[u64; 256]; 2] = {
         let mut table = [[0; 256]; 2];
         let mut index = 0;
@@ -353,7 +353,7 @@ pub fn digest_of_bits(bits: &[u8]) -> u64 {
             let (parity, eight) = ((index / 256) as u64, (index % 256) as u64);
             let (mut hash, mut bit) = (parity, 0);
             while bit < 8 {
-                hash = (hash ^ eight >> bit & 1).wrapping_mul(PRIME);
+                hash = (hash ^ eight >> bit & 1).wrapping_mul(FNV_PRIME);
                 bit += 1;
             }
             table[index / 256][index % 256] = hash.wrapping_sub(parity.wrapping_mul(STEP));
@@ -363,7 +363,7 @@ pub fn digest_of_bits(bits: &[u8]) -> u64 {
     };
     debug_assert!(bits.iter().all(|bit| *bit <= 1));
     let (whole, rest) = bits.as_chunks::<8>();
-    let mut hash = crate::semantic::weights::fnv1a(&[]);
+    let mut hash = fnv1a(&[]);
     let mut parity = hash as usize & 1;
     for eight in whole {
         // The bit of byte i to place i of the highest byte.
@@ -371,7 +371,7 @@ pub fn digest_of_bits(bits: &[u8]) -> u64 {
         hash = hash.wrapping_mul(STEP).wrapping_add(TABLE[parity & 1][eight as usize]);
         parity ^= eight.count_ones() as usize;
     }
-    rest.iter().fold(hash, |hash, bit| (hash ^ u64::from(*bit)).wrapping_mul(PRIME))
+    fnv1a_from(hash, rest)
 }
 
 /// Frames left out lately, for whoever would look for their echo. Adding and asking never wait.

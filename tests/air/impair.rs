@@ -203,8 +203,9 @@ pub fn tapped(table: &[[f64; 2]], spread: f64, doppler: f64, seed: u64) -> Vec<P
     list
 }
 
-/// SINR of the linear minimum-mean-square-error equaliser that knows these paths.
-pub fn linear_mmse_sinr(list: &[Path], snr: f64, roll_off: f64) -> f64 {
+/// Mean over the band of a function of the SNR at each frequency, where paths and pulse leave so much of `snr`; frequencies a
+/// symbol rate apart count together.
+fn band_mean(list: &[Path], snr: f64, roll_off: f64, of: impl Fn(f64) -> f64) -> f64 {
     const BINS: usize = 1024;
     let at = |f: f64| list.iter().map(|path| path.gain * Complex64::cis(-TAU * f * path.delay)).sum::<Complex64>();
     let raised = |f: f64| {
@@ -218,9 +219,19 @@ pub fn linear_mmse_sinr(list: &[Path], snr: f64, roll_off: f64) -> f64 {
     let mean = (0..BINS).map(|bin| {
         let f = (bin as f64 + 0.5) / BINS as f64 - 0.5;
         let gain: f64 = [f - 1.0, f, f + 1.0].map(|f| raised(f) * at(f).norm_sqr()).iter().sum();
-        1.0 / (1.0 + snr * gain)
+        of(snr * gain)
     });
-    BINS as f64 / mean.sum::<f64>() - 1.0
+    mean.sum::<f64>() / BINS as f64
+}
+
+/// SINR of the linear minimum-mean-square-error equaliser that knows these paths.
+pub fn linear_mmse_sinr(list: &[Path], snr: f64, roll_off: f64) -> f64 {
+    1.0 / band_mean(list, snr, roll_off, |snr| 1.0 / (1.0 + snr)) - 1.0
+}
+
+/// SNR of a single path that carries as much as these do: log₂(1 + SNR) is the band's mean.
+pub fn capacity_snr(list: &[Path], snr: f64, roll_off: f64) -> f64 {
+    band_mean(list, snr, roll_off, f64::ln_1p).exp_m1()
 }
 
 /// Carrier offset in cycles per symbol, drifting by `drift` cycles per symbol².

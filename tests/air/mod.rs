@@ -275,20 +275,18 @@ impl Link {
 /// Decodes the frame that the receiver returned last and counts the blocks that are right.
 pub fn read(
     transmitter: &Transmitter,
-    receiver: &FrameReceiver,
+    receiver: &mut FrameReceiver,
     status: FrameStatus,
     scratch: &mut BlockScratch,
 ) -> Received {
     let code = &transmitter.code;
-    let (mut soft, mut bits) = (vec![0; code.coded_bits()], vec![0; code.payload_bits()]);
+    let mut words = vec![0; BLOCKS * code.information_bits()];
+    let decoded = receiver.decode(&status, code, &mut words, scratch);
     let (mut blocks_right, mut blocks_wrong) = (0, 0);
-    for block in 0..BLOCKS {
-        receiver.demap(&status, block, code.constellation(), &mut soft);
-        if code.decode(&soft, &mut bits, scratch).decoded {
-            let right = bits == transmitter.bits(status.number, block);
-            blocks_right += usize::from(right);
-            blocks_wrong += usize::from(!right);
-        }
+    for (block, word) in words.chunks_exact(code.information_bits()).enumerate().filter(|(block, _)| decoded[*block]) {
+        let right = word[..code.payload_bits()] == transmitter.bits(status.number, block);
+        blocks_right += usize::from(right);
+        blocks_wrong += usize::from(!right);
     }
     Received {
         blocks_right,

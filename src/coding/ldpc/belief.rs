@@ -73,6 +73,13 @@ impl LdpcCode {
     }
 }
 
+impl LdpcCode {
+    /// What [`Self::propagate`] last believed of bit `index` on the air, as a log-likelihood ratio.
+    pub fn believed(&self, index: usize, scratch: &BeliefPropagation) -> f32 {
+        scratch.posterior[self.positions[index] as usize]
+    }
+}
+
 impl BeliefPropagation {
     fn iterate(&mut self, structure: &QuasiCyclic, iterations: u8) -> (bool, u8) {
         let z = structure.lifting();

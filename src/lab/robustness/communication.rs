@@ -201,7 +201,7 @@ impl Sent {
         let frames = self.starts.len();
         let mut right = vec![false; frames * BLOCKS];
         let mut counts = Counts { blocks: ((frames - WARM_UP) * BLOCKS) as u64, ..Counts::default() };
-        let (mut soft, mut bits) = (vec![0; self.code.coded_bits()], vec![0; self.code.payload_bits()]);
+        let mut words = vec![0; BLOCKS * self.code.information_bits()];
         let mut noisy = samples.to_vec();
         for (index, chunk) in noisy.chunks_mut(CHUNK).enumerate() {
             noise.add(index as u64, chunk);
@@ -211,14 +211,14 @@ impl Sent {
         }
         let mut take = |receiver: &mut FrameReceiver, last: bool, counts: &mut Counts| {
             while let Some(status) = receiver.next_frame(last) {
-                for block in 0..BLOCKS {
-                    receiver.demap(&status, block, self.code.constellation(), &mut soft);
-                    if !self.code.decode(&soft, &mut bits, &mut scratch).decoded {
+                let decoded = receiver.decode(&status, &self.code, &mut words, &mut scratch);
+                for (block, word) in words.chunks_exact(self.code.information_bits()).enumerate() {
+                    if !decoded[block] {
                         continue;
                     }
                     let place = usize::try_from(status.number).ok().map(|number| number * BLOCKS + block);
                     match place.and_then(|place| self.bits.get(place)) {
-                        Some(sent) if *sent == bits => right[place.unwrap_or(0)] = true,
+                        Some(sent) if *sent == word[..self.code.payload_bits()] => right[place.unwrap_or(0)] = true,
                         _ => counts.wrong += 1,
                     }
                 }
