@@ -105,11 +105,17 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
     let impaired = folder.path().join("scene.toml");
     std::fs::write(&impaired, format!("{}\n{}", issc::scene::PAPER_TOML, impairments())).unwrap();
     let paper = include_str!("../flowgraphs/loopback.toml");
+    // Blocks fail over several paths until the plan has learned of them, and are decoded again.
+    let paths = folder.path().join("paths.toml");
+    let entry = "[[impairment]]\nat = \"communication-receiver\"\nkind = \"paths\"\n\
+                 list = [{ delay_symbols = 1.0, gain_db = -2, phase_deg = 60 }]\n";
+    std::fs::write(&paths, format!("{}\n{entry}", issc::scene::PAPER_TOML)).unwrap();
     for (name, shipped, scene) in [
         ("loopback.toml", paper, None),
         // Stationary echoes are learned and removed as well.
         ("clutter.toml", include_str!("../flowgraphs/clutter.toml"), None),
         ("impaired.toml", paper, Some(impaired.to_str().unwrap())),
+        ("several-paths.toml", paper, Some(paths.to_str().unwrap())),
     ] {
         let shipped = match scene {
             Some(scene) => shipped.replace("scene = \"paper\"", &format!("scene = \"{scene}\"")),

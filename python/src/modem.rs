@@ -281,6 +281,7 @@ impl FrameModem {
         samples.resize(samples.len() + SILENCE, Complex32::default());
         let mut receiver = FrameReceiver::new(config, CHUNK)?;
         let mut scratch = BlockScratch::with_rescue();
+        let mut words = vec![0; BLOCKS * self.code.information_bits()];
         let mut frames = Vec::new();
         let mut take = |receiver: &mut FrameReceiver, last: bool| {
             while let Some(status) = receiver.next_frame(last) {
@@ -294,12 +295,14 @@ impl FrameModem {
                     start_sample: status.start_sample,
                     sounding: status.sounded.then(|| receiver.sounding().to_vec()),
                 };
-                let mut soft = vec![0; self.code.coded_bits()];
-                for (block, bits) in read.bits.chunks_exact_mut(self.code.payload_bits()).enumerate() {
-                    receiver.demap(&status, block, self.code.constellation(), &mut soft);
-                    read.decoded.push(self.code.decode(&soft, bits, &mut scratch).decoded);
-                    read.symbols.extend_from_slice(receiver.block(block));
+                let decoded = receiver.decode(&status, &self.code, &mut words, &mut scratch);
+                read.decoded.extend(decoded);
+                let payload = self.code.payload_bits();
+                let words = words.chunks_exact(self.code.information_bits());
+                for (bits, word) in read.bits.chunks_exact_mut(payload).zip(words) {
+                    bits.copy_from_slice(&word[..payload]);
                 }
+                (0..BLOCKS).for_each(|block| read.symbols.extend_from_slice(receiver.block(block)));
                 frames.push(read);
             }
         };

@@ -49,14 +49,18 @@ $("token-form").addEventListener("submit", (event) => {
 
 // ---- the stream ---------------------------------------------------------------------------------------------------
 
-let socket = null, attempt = 0, timer = null;
+let socket = null, attempt = 0, timer = null, calls = 0;
 
 function chip(id, text, kind) {
+  // Touching an element costs, even where it stays as it is.
+  if ($(id).textContent === text) return;
   $(id).textContent = text;
   $(id).className = `chip ${kind}`;
 }
 
 async function connect() {
+  // Whoever changes the rate while this still asks around begins anew: two streams would bring everything twice.
+  const call = ++calls;
   clearTimeout(timer);
   if (socket) socket.onclose = null, socket.close();
   socket = null;
@@ -68,8 +72,9 @@ async function connect() {
     else if (health.serves) model.keys = await get(API + "keys"), offerKeys();
     running(health.running ? "running" : "idle");
   } catch (error) {
-    return again();
+    return call === calls ? again() : undefined;
   }
+  if (call !== calls) return;
   const where = new URL(API + "stream", location.href);
   where.protocol = where.protocol === "https:" ? "wss:" : "ws:";
   where.search = `topics=events,status,spectrum,constellation,map,beams&rate=${$("rate").value}`;
@@ -254,7 +259,9 @@ function showFigures() {
   $("counters").replaceChildren(...rows.map((cells) => row(cells, true)));
 }
 
-// The newest picture that is kept, both sides of it; a run may be quicker than the eye.
+// The newest picture that is kept, both sides of it, once a second: a run may be quicker than the eye, and each picture that is
+// fetched, unpacked and laid out costs as much as dozens of messages.
+const PICTURE_MS = 1000;
 let fetching = false;
 
 async function showPicture() {
@@ -279,7 +286,7 @@ async function showPicture() {
     });
     model.shownPicture = newest.index;
     tellPicture(newest);
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await new Promise((resolve) => setTimeout(resolve, PICTURE_MS));
   } catch { /* the connection is gone and will say so */ } finally {
     fetching = false;
   }
