@@ -1,10 +1,16 @@
 //! The sample path allocates nothing once it streams: every chain counts its own thread's allocations.
 
+mod air;
+
 use std::alloc::{GlobalAlloc, Layout, System as SystemAllocator};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use air::Link;
+use air::bench::{BITS, Bench};
+use air::impair::{self, Path};
 use issc::blocks::{Context, Kind};
+use issc::coding::{BlockScratch, DecodeOutcome};
 use issc::stream::{Block, Flow, Frame, Shape, Stage, erase};
 use issc::system::{System, SystemSpec, Topic};
 use toml::Table;
@@ -105,17 +111,11 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
     let impaired = folder.path().join("scene.toml");
     std::fs::write(&impaired, format!("{}\n{}", issc::scene::PAPER_TOML, impairments())).unwrap();
     let paper = include_str!("../flowgraphs/loopback.toml");
-    // Blocks fail over several paths until the plan has learned of them, and are decoded again.
-    let paths = folder.path().join("paths.toml");
-    let entry = "[[impairment]]\nat = \"communication-receiver\"\nkind = \"paths\"\n\
-                 list = [{ delay_symbols = 1.0, gain_db = -2, phase_deg = 60 }]\n";
-    std::fs::write(&paths, format!("{}\n{entry}", issc::scene::PAPER_TOML)).unwrap();
     for (name, shipped, scene) in [
         ("loopback.toml", paper, None),
         // Stationary echoes are learned and removed as well.
         ("clutter.toml", include_str!("../flowgraphs/clutter.toml"), None),
         ("impaired.toml", paper, Some(impaired.to_str().unwrap())),
-        ("several-paths.toml", paper, Some(paths.to_str().unwrap())),
     ] {
         let shipped = match scene {
             Some(scene) => shipped.replace("scene = \"paper\"", &format!("scene = \"{scene}\"")),
@@ -161,4 +161,36 @@ fn a_streaming_loopback_allocates_nothing_per_frame() {
         let allocations = ALLOCATIONS.swap(0, Ordering::Relaxed);
         assert_eq!(allocations, 0, "{name}: allocations in {frames} frames");
     }
+}
+
+#[test]
+fn decoding_again_with_feedback_allocates_nothing() {
+    let bench = Bench::new(BITS[0], 60);
+    let list = [Path::new(0.0, 0.0, 0.0), Path::new(1.0, -2.0, 1.1)];
+    let mut samples = impair::paths(&bench.clean, &list);
+    impair::add_noise(&mut samples, 10f64.powf(-0.68), 3);
+    let link = Link { symbol_rate_hz: 1e6, carrier_offset_hz: 0.0, noise_variance: 0.0, seed: 3 };
+    let (mut receiver, mut scratch) = (link.receiver(3392), BlockScratch::with_rescue());
+    let code = &bench.transmitter.code;
+    let mut words = vec![0; 4 * code.information_bits()];
+    let mut soft = vec![0; code.coded_bits()];
+    let (mut linear, mut fed, mut begun) = (0, 0, 0);
+    for (index, part) in samples.chunks(3392).enumerate() {
+        if index == 10 {
+            begun = COUNT.with(Cell::get);
+        }
+        receiver.push((index * 3392) as u64, part);
+        while let Some(status) = receiver.next_frame(false) {
+            for (block, word) in words.chunks_exact_mut(code.information_bits()).enumerate() {
+                receiver.demap(&status, block, code.constellation(), &mut soft);
+                let mut outcome = [DecodeOutcome::default()];
+                code.decode_words(&soft, word, &mut outcome, &mut scratch);
+                linear += usize::from(outcome[0].decoded);
+            }
+            let right = receiver.decode(&status, code, &mut words, &mut scratch);
+            fed += right.into_iter().filter(|right| *right).count();
+        }
+    }
+    assert_eq!(COUNT.with(Cell::get), begun, "{linear} blocks linearly, {fed} with feedback");
+    assert!(fed > linear + 10 && fed > 200, "{linear} blocks linearly, {fed} with feedback");
 }

@@ -137,3 +137,29 @@ fn a_drift_is_told_at_half_of_what_is_lived_with_and_refused_at_all_of_it() {
         assert!(place == Place::Tx(3) && deg > 0.5 && drift < 0.9, "{deg}° of {drift}°");
     }
 }
+
+#[test]
+fn a_channel_that_turns_by_quarters_is_named_within_32_frames() {
+    let places = (1..TRANSMITTERS).map(Place::Tx).chain((1..RECEIVERS).map(Place::Rx));
+    for (trial, (place, quarter)) in places.flat_map(|place| [1, 2, -1].map(|quarter| (place, quarter))).enumerate() {
+        let mut bench = Bench::new(true, 1.0);
+        // Soundings and looks before it, and another place between two soundings each time.
+        for _ in 0..40 + trial % 8 {
+            assert_eq!(bench.look(), [], "{place:?} {quarter}: nothing has turned yet");
+        }
+        let (side, channel) = match place {
+            Place::Tx(channel) => (0, channel),
+            Place::Rx(channel) => (1, channel),
+        };
+        bench.turned[side][channel] += 90.0 * f64::from(quarter);
+        let before = bench.frame;
+        let verdict = (0..32 / EVERY).flat_map(|_| bench.look()).next();
+        let Some(Verdict::Turned { place: found, deg, frame }) = verdict else {
+            panic!("{place:?} {quarter}: {verdict:?}")
+        };
+        assert!(
+            (found, deg) == (place, f64::from(90 * quarter)) && frame < before + 32,
+            "{place:?} {quarter}: {found:?} {deg}°"
+        );
+    }
+}
