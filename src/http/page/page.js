@@ -259,9 +259,9 @@ function showFigures() {
   $("counters").replaceChildren(...rows.map((cells) => row(cells, true)));
 }
 
-// The newest picture that is kept, both sides of it, once a second: a run may be quicker than the eye, and each picture that is
+// The newest picture that is kept, both sides of it, each for a second and a half: a run may be quicker than the eye, and each picture that is
 // fetched, unpacked and laid out costs as much as dozens of messages.
-const PICTURE_MS = 1000;
+const PICTURE_MS = 1500;
 let fetching = false;
 
 async function showPicture() {
@@ -557,7 +557,7 @@ const visible = new Set(), stale = new Set();
 const BY_TOPIC = { constellation: ["constellation"], spectrum: ["spectrum", "waterfall"], map: ["map"], beams: ["plan", "errors"] };
 // Part of the time that drawing may take: without a graphics card every update would cost more than a glance is worth. What
 // comes meanwhile is drawn with the next one.
-const DRAWING = 0.08;
+const DRAWING = 0.05;
 const drawn = new MessageChannel();
 let planned = false, restUntil = 0, began = 0;
 
