@@ -542,7 +542,7 @@ impl FrameReceiver {
         blocks.map(|attempt| attempt.is_some_and(|attempt| attempt.decoded))
     }
 
-    /// Decodes blocks of the frame last returned that failed again, with feedback from the decoder ([`super::feedback`]), where
+    /// Decodes blocks of the frame last returned that failed again, with feedback from the decoder (`src/modem/feedback.rs`), where
     /// the frame came over several paths. `blocks` holds what the first decoding made of each.
     pub fn decode_again(
         &mut self,
