@@ -59,8 +59,10 @@ fn a_signal_ends_a_run_in_order_with_its_report_and_everything_whole() {
     assert!(frames > 0);
     assert_whole(folder.path());
     let lines = fs::read_to_string(&events).unwrap();
-    let received = lines.lines().filter(|line| serde_json::from_str::<Value>(line).unwrap()["event"] == "received");
-    assert_eq!(received.count() as u64, frames);
+    // A frame counts as decoded with all its blocks; now and then one of thousands loses a block.
+    let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let whole = events.filter(|event| event["event"] == "received" && event["blocks_lost"] == 0);
+    assert_eq!(whole.count() as u64, frames);
     let replay = issc(&["run", "--json", "--replay", &record]);
     assert!(replay.status.success() && !said(&replay).contains("not finished"), "{}", said(&replay));
 }

@@ -2,88 +2,15 @@
 //! each other what the link says.
 #![cfg(feature = "soapy")]
 
+#[path = "processes/mod.rs"]
+mod system;
+
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-const BANDS: &str = "hardware/virtual-bands.toml";
-
-/// Addresses of one system: its link and its shared air.
-struct System {
-    link: String,
-    air: String,
-}
-
-impl System {
-    fn new() -> Self {
-        // Both held until both are chosen.
-        let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [link, air] = ports.map(|port| port.local_addr().unwrap().to_string());
-        Self { link, air }
-    }
-
-    fn start(&self, flowgraph: &str, arguments: &[&str]) -> Running {
-        self.start_on(flowgraph, "", arguments)
-    }
-
-    /// The same on a device with more arguments.
-    fn start_on(&self, flowgraph: &str, more: &str, arguments: &[&str]) -> Running {
-        let name = std::path::Path::new(flowgraph).file_stem().unwrap().to_str().unwrap();
-        let sends = name.starts_with("transmitter");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_issc"));
-        command.args(["run", flowgraph, "--json"]).args(arguments);
-        let (key, device) = if sends { ("listen", "share=") } else { ("connect", "air=world@") };
-        let device = format!("{device}{}{more}", self.air);
-        command.args(["--set", &format!("link.{key}={}", self.link), "--device", &device]);
-        if sends {
-            command.args(["--transmit", "--bands", BANDS]);
-        }
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-        Running(Some(child))
-    }
-}
-
-/// A process that does not outlive its test.
-struct Running(Option<Child>);
-
-impl Running {
-    fn output(mut self) -> Output {
-        self.0.take().unwrap().wait_with_output().unwrap()
-    }
-
-    #[cfg(unix)]
-    fn signal(&self, name: &str) {
-        let id = self.0.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    fn kill(mut self) {
-        let mut child = self.0.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-}
-
-fn report(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", said(output));
-    serde_json::from_slice(&output.stdout).expect("one JSON object")
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use system::{SLOW, System, in_real_time, report, said};
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is a number"))
@@ -201,42 +128,6 @@ fn receivers_end_clearly_when_their_transmitter_is_gone() {
     assert!(since.elapsed() < Duration::from_secs(30));
 }
 
-/// Profile and flowgraph of a role on devices in real time at 0.4 MS/s, each with a counter of its own that is set by one
-/// seconds' pulse.
-fn in_real_time(folder: &std::path::Path, role: &str) -> String {
-    let device = match role {
-        "communication-receiver" => "virtual-communication",
-        "sensing-receiver" => "virtual-sensing",
-        _ => "virtual-transmitter",
-    };
-    let mut profile = std::fs::read_to_string(format!("hardware/profiles/{device}.toml")).unwrap();
-    for (from, to) in [
-        ("driver=virtual", "driver=virtual,pace=wall"),
-        ("tx_fifo=32768", "tx_fifo=65536"),
-        // What a loaded machine may be away for.
-        ("lead_ms = 0.02", "lead_ms = 20.0\nahead_ms = 100.0"),
-        ("watchdog_ms = 5000.0", "watchdog_ms = 1000.0"),
-        ("start_delay_ms = 0.1", "start_delay_ms = 100.0"),
-    ] {
-        assert!(role != "transmitter" || profile.contains(from), "{from}");
-        profile = profile.replace(from, to);
-    }
-    if role != "communication-receiver" {
-        profile = profile.replace("time_source = \"external\"", "time_source = \"external\"\ntime_set = \"utc-pps\"");
-    }
-    let path = folder.join(format!("{device}.toml"));
-    std::fs::write(&path, profile).unwrap();
-    let graph = std::fs::read_to_string(format!("flowgraphs/{role}.toml")).unwrap();
-    let radio = |name: &str| format!("radio = \"{name}\"");
-    assert!(graph.contains(&radio(device)));
-    let graph = graph.replace(&radio(device), &radio(path.to_str().unwrap()));
-    let path = folder.join(format!("{role}.toml"));
-    std::fs::write(&path, graph).unwrap();
-    path.display().to_string()
-}
-
-const SLOW: [&str; 4] = ["--set", "scene.waveform.bandwidth_hz=2e5", "--set", "scene.channel.timing_error_std_s=5e-5"];
-
 #[test]
 fn f02_devices_started_seven_seconds_apart_on_one_pulse_find_positions_at_the_bound() {
     let folder = tempfile::tempdir().unwrap();
@@ -270,56 +161,6 @@ fn f02_a_device_whose_pulse_is_unplugged_is_named_in_one_line() {
     assert!(lines.len() == 1 && lines[0].contains("radio virtual-sensing"), "{said}");
     assert!(lines[0].contains("is the pulse connected?"), "{said}");
     drop(sender);
-}
-
-/// Numbers of the frames that events of a kind in a file tell of.
-fn frames(path: &std::path::Path, kind: &str) -> Vec<u64> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    events.filter(|event| event["event"] == kind).filter_map(|event| event["frame"].as_u64()).collect()
-}
-
-#[cfg(unix)]
-#[test]
-#[ignore = "three programs in real time: a machine whose cores are loaded cannot keep it"]
-fn a_receiver_that_is_stopped_for_ten_seconds_stops_nobody_and_hears_again_within_fifty_frames() {
-    for (role, event) in [("communication-receiver", "received"), ("sensing-receiver", "detections")] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let graphs =
-            ["transmitter", "communication-receiver", "sensing-receiver"].map(|role| in_real_time(folder.path(), role));
-        let system = System::new();
-        let [sends, hears, senses] = ["sent.jsonl", "received.jsonl", "sensed.jsonl"].map(path);
-        let text = |path: &std::path::Path| path.display().to_string();
-        let transmitter =
-            system.start_on(&graphs[0], "", &[&["--seconds", "24", "--events", &text(&sends)], &SLOW[..]].concat());
-        let communication = system.start_on(&graphs[1], "", &[&["--events", &text(&hears)], &SLOW[..]].concat());
-        let sensing = system.start_on(&graphs[2], "", &[&["--events", &text(&senses)], &SLOW[..]].concat());
-        let own = if role == "communication-receiver" { &hears } else { &senses };
-        let since = Instant::now();
-        while frames(own, event).len() < 100 {
-            assert!(since.elapsed() < Duration::from_secs(60), "{role} hears nothing");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let stopped = if role == "communication-receiver" { &communication } else { &sensing };
-        stopped.signal("-STOP");
-        std::thread::sleep(Duration::from_secs(1));
-        let before = *frames(own, event).iter().max().unwrap();
-        std::thread::sleep(Duration::from_secs(9));
-        // What is sent is a tenth of a second, 13 frames, before its time.
-        let on_air = frames(&sends, "sent").iter().max().unwrap() - 13;
-        stopped.signal("-CONT");
-        let sent = report(&transmitter.output());
-        let [sent_frames, radiated] = ["frames_sent", "frames_radiated"].map(|key| sent[key].as_u64().unwrap());
-        assert!(sent_frames > 2500 && 3 * radiated >= sent_frames, "{role}: {radiated} of {sent_frames}");
-        assert!(on_air > before + 900, "{role}: the transmitter went on from {before} to {on_air}");
-        report(&communication.output());
-        report(&sensing.output());
-        let again = frames(own, event).into_iter().filter(|frame| *frame > before + 500).min();
-        assert!(again.is_some_and(|frame| frame <= on_air + 50), "{role}: {again:?} after {on_air}");
-        let after = frames(own, event).into_iter().filter(|frame| *frame > on_air + 50).count() as u64;
-        assert!(10 * after >= 9 * (sent_frames - on_air - 60), "{role}: {after} of {}", sent_frames - on_air - 50);
-    }
 }
 
 /// Says hello as a receiver and is welcomed; what can be said then.

@@ -52,6 +52,9 @@ fn sweep() {
 #[cfg(feature = "soapy")]
 #[path = "proofs/radio.rs"]
 mod faults_of_radios;
+#[cfg(feature = "soapy")]
+#[path = "processes/mod.rs"]
+mod processes;
 
 /// Two hundred faults in each dialect of drivers.
 #[cfg(feature = "soapy")]

@@ -168,8 +168,20 @@ def learning_rate(args, step, hours):
     return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, (done - args.hold) / (1 - args.hold)))))
 
 
+def step_back(nice):
+    """Lowers the priority of this process, and of its session: Linux shares the processor among sessions first, and a session
+    of its own would take half of it whatever its processes' priorities."""
+    os.nice(nice)
+    group = Path("/proc/self/autogroup")
+    if nice and group.exists():
+        try:
+            group.write_text(str(nice))
+        except OSError as error:
+            print(f"the session keeps its priority: {error}", flush=True)
+
+
 def train(args):
-    os.nice(args.nice)
+    step_back(args.nice)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)

@@ -352,7 +352,7 @@ impl Judge {
         DVector::from_fn(transmitters, |tx, _| correlate(heard, &look.sent[tx * count..][..count]))
     }
 
-    /// What a look's rows say at the delay that explains most: rows of the array share one.
+    /// What a look's rows say at the delay that explains most: rows of the array share one. Rows without one have no energy.
     fn responses(&self, look: &Look) -> Option<(Responses, Vec<DVector<Complex64>>)> {
         let Shape { transmitters, receivers, count, lags, .. } = self.shape;
         let sent = |tx: usize| &look.sent[tx * count..][..count];
@@ -378,12 +378,16 @@ impl Judge {
         let mut correlations = vec![DVector::zeros(transmitters); receivers];
         let mut energies = vec![0.0; receivers];
         for group in groups {
+            // Rows that hear too little say nothing, and leave what others say as it is.
+            if self.known.as_ref().is_some_and(|(_, good)| !look.sounds && group.iter().all(|row| !good[*row])) {
+                continue;
+            }
             let sum =
                 |at: &dyn Fn(usize) -> DVector<Complex64>| group.iter().map(|row| worth(*row, &at(*row))).sum::<f64>();
             let all: Vec<f64> = (0..lags).map(|lag| sum(&|row| self.correlation(look, row, lag))).collect();
             let best = (0..lags).max_by(|a, b| all[*a].total_cmp(&all[*b])).unwrap_or(0);
             if best < BESIDE || best + BESIDE >= lags {
-                return None;
+                continue;
             }
             // The delay lies somewhere between two samples.
             let beside: Vec<Vec<DVector<Complex64>>> = (0..receivers)

@@ -143,6 +143,10 @@ fn a_channel_that_turns_by_quarters_is_named_within_32_frames() {
     let places = (1..TRANSMITTERS).map(Place::Tx).chain((1..RECEIVERS).map(Place::Rx));
     for (trial, (place, quarter)) in places.flat_map(|place| [1, 2, -1].map(|quarter| (place, quarter))).enumerate() {
         let mut bench = Bench::new(true, 1.0);
+        // Now and then the antenna outside the array hears too little to count, as beside a real one.
+        if trial % 2 == 1 {
+            bench.paths[0].iter_mut().for_each(|path| *path *= 1e-4);
+        }
         // Soundings and looks before it, and another place between two soundings each time.
         for _ in 0..40 + trial % 8 {
             assert_eq!(bench.look(), [], "{place:?} {quarter}: nothing has turned yet");

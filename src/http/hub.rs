@@ -205,10 +205,15 @@ impl Hub {
                 lost = events.lost();
             }
             let now = Instant::now();
+            let mut next = now + LOOK;
             let mut is_due = |place: usize, rate: f64| {
                 let is_due = rate > 0.0 && now >= due[place];
                 if is_due {
-                    due[place] = now + Duration::from_secs_f64(1.0 / rate.min(MOST_RATE));
+                    // Counted from when it was due, not from when this thread looked: the rate is the one that was asked for.
+                    due[place] = (due[place] + Duration::from_secs_f64(1.0 / rate.min(MOST_RATE))).max(now);
+                }
+                if rate > 0.0 {
+                    next = next.min(due[place]);
                 }
                 is_due
             };
@@ -232,7 +237,7 @@ impl Hub {
             if ended {
                 return;
             }
-            thread::sleep(LOOK);
+            thread::sleep(next.saturating_duration_since(Instant::now()));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Two hundred faults in each dialect of drivers, in real time at 2 MS/s: the transmitter goes on, nothing is sent at
 //! another time than its own, and what is counted is what happened. A hundred restarts of reception, whose delays stay what
-//! they were. And a minute beside another program that takes a core.
+//! they were. A minute beside another program that takes a core. And receivers that are stopped for ten seconds.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use rustfft::FftPlanner;
 use serde_json::{Value, json};
 
 use super::Proof;
+use super::processes::{SLOW, System as Processes, frames, in_real_time, report};
 
 const RATE_HZ: f64 = 2e6;
 /// Samples of a frame whose header is short.
@@ -311,6 +312,69 @@ fn loaded() -> Value {
     })
 }
 
+/// Three processes in real time, of which one receiver is stopped for ten seconds.
+fn stopped(role: &str, event: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let graphs =
+        ["transmitter", "communication-receiver", "sensing-receiver"].map(|role| in_real_time(folder.path(), role));
+    let system = Processes::new();
+    let [sends, hears, senses] = ["sent.jsonl", "received.jsonl", "sensed.jsonl"].map(path);
+    let text = |path: &Path| path.display().to_string();
+    let transmitter =
+        system.start_on(&graphs[0], "", &[&["--seconds", "24", "--events", &text(&sends)], &SLOW[..]].concat());
+    let communication = system.start_on(&graphs[1], "", &[&["--events", &text(&hears)], &SLOW[..]].concat());
+    let sensing = system.start_on(&graphs[2], "", &[&["--events", &text(&senses)], &SLOW[..]].concat());
+    let (own, process) = match role {
+        "communication-receiver" => (&hears, &communication),
+        _ => (&senses, &sensing),
+    };
+    let since = Instant::now();
+    while frames(own, event).len() < 100 {
+        assert!(since.elapsed() < Duration::from_secs(60), "{role} hears nothing");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    process.signal("-STOP");
+    std::thread::sleep(Duration::from_secs(1));
+    let before = *frames(own, event).iter().max().unwrap();
+    std::thread::sleep(Duration::from_secs(9));
+    // What is sent is a tenth of a second, 13 frames, before its time.
+    let on_air = frames(&sends, "sent").iter().max().unwrap() - 13;
+    process.signal("-CONT");
+    let sent = report(&transmitter.output());
+    report(&communication.output());
+    report(&sensing.output());
+    let heard = frames(own, event);
+    json!({
+        "frames_sent": sent["frames_sent"],
+        "frames_radiated": sent["frames_radiated"],
+        "before": before,
+        "on_air": on_air,
+        "again": heard.iter().filter(|frame| **frame > before + 500).min(),
+        "after": heard.iter().filter(|frame| **frame > on_air + 50).count(),
+    })
+}
+
+/// What a stop of either receiver must leave as it was.
+fn prove_stops(proof: &mut Proof) {
+    for (role, event) in [("communication-receiver", "received"), ("sensing-receiver", "detections")] {
+        let found = proof.part(&format!("{role} stopped"), || stopped(role, event));
+        let [sent, radiated, before, on_air, after] =
+            ["frames_sent", "frames_radiated", "before", "on_air", "after"].map(|key| found[key].as_u64().unwrap_or(0));
+        proof.claim(
+            &format!("{role} stopped for 10 s: the transmitter goes on"),
+            format!("frame {before} before, {on_air} on the air after it; {radiated} of {sent} radiated"),
+            on_air > before + 900 && sent > 2500 && 10 * radiated >= 9 * sent,
+        );
+        let again = found["again"].as_u64();
+        proof.claim(
+            &format!("{role} stopped for 10 s: it hears again within 50 frames, and nine of ten frames from then on"),
+            format!("frame {again:?}; {after} of {} frames from then on", sent.saturating_sub(on_air + 51)),
+            again.is_some_and(|frame| frame <= on_air + 50) && 10 * after + 90 >= 9 * sent.saturating_sub(on_air + 51),
+        );
+    }
+}
+
 /// What a hundred restarts and a loaded core must leave as they were.
 fn prove_the_rest(proof: &mut Proof) {
     let found = proof.part("restarts", restart);
@@ -429,5 +493,6 @@ pub fn prove(mut proof: Proof) {
         );
     }
     prove_the_rest(&mut proof);
+    prove_stops(&mut proof);
     proof.end();
 }

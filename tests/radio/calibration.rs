@@ -162,3 +162,40 @@ fn f04_a_drift_is_warned_of_and_refused_at_the_stated_error() {
         assert!(number(&report["block_error_rate"]) <= 2e-2, "{}", report["block_error_rate"]);
     }
 }
+
+#[test]
+fn f04_a_jump_by_a_quarter_turn_is_named_within_32_frames() {
+    // The frame before which a line says that this channel turned by so much at once.
+    let named = |lines: &str, channel: &str, deg: &str| {
+        let head = format!("{channel} has turned by {deg}° at once, before frame ");
+        let line = lines.lines().find(|line| line.contains(&head)).unwrap_or_else(|| panic!("{lines}"));
+        let tail = line.split(&head).nth(1).unwrap();
+        tail.split(':').next().unwrap().parse::<f64>().expect("a frame's number")
+    };
+    // The device's time of the jump, in samples: seconds after the calibration and amid the run.
+    const JUMP: i64 = 1_500_000;
+    for (fault, channel, deg) in [("jump", "TX channel 1", "90"), ("rx_jump", "RX channel 2", "-90")] {
+        let bench = beside_what_stands_still();
+        let graph = bench.path("flowgraph.toml");
+        let device = format!("journal={},inject={fault}@{JUMP}", bench.path("journal").display());
+        let all = ["run", graph.to_str().unwrap(), "--transmit", "--bands", BANDS, "--json", "--seconds", "6"];
+        let output = issc(&[&all[..], &["--calibrate", "cable", "--device", &device], &SLOW].concat());
+        let report = report(&output);
+        let lines = said(&output);
+        // The run's own stretch on the air is the longest; frames in it are of one length but for a few.
+        let journal = bench.journal();
+        let stretches = journal.lines().filter_map(|line| line.strip_prefix("tx-air "));
+        let ends = stretches.map(|line| line.split(' ').map(|tick| tick.parse::<i64>().unwrap()).collect::<Vec<_>>());
+        let run = ends.max_by_key(|ends| ends[1] - ends[0]).expect("a stretch on the air");
+        assert!(run[0] < JUMP - 200_000 && JUMP + 200_000 < run[1], "{run:?}");
+        let length = (run[1] - run[0]) as f64 / number(&report["frames_radiated"]);
+        let jumped = (JUMP - run[0]) as f64 / length;
+        let frame = named(&lines, channel, deg);
+        assert!((-1.0..=32.0).contains(&(frame - jumped)), "named at {frame}, was at {jumped:.1}");
+        // Positions until then, none after; pictures all the time, whatever the array.
+        let target = &report["target"];
+        assert!((number(&target["frames"]) - jumped).abs() < 40.0, "{jumped}: {target}");
+        assert!(number(&target["no_position"]) > 30.0, "{target}");
+        assert!(number(&report["block_error_rate"]) <= 2e-2, "{}", report["block_error_rate"]);
+    }
+}

@@ -33,8 +33,8 @@
 //   inject      '+'-separated WHAT@TICK, each of which happens once. To transmission: late, underflow, sequence (a packet is
 //               lost), tx_error (STREAM_ERROR), slow (a write takes slow_ms), short, stall (nothing is taken any more), jump
 //               (TX channel 1 turns by 90 degrees). To reception: overflow, gap (nobody says so), corruption, late_command
-//               (STREAM_ERROR, then nothing), timeout (nothing any more), garbage (one time is), both until started again. To
-//               the device: unplug, kill (the program dies as by SIGKILL)
+//               (STREAM_ERROR, then nothing), timeout (nothing any more), garbage (one time is), both until started again,
+//               rx_jump (RX channel 2 turns by -90 degrees). To the device: unplug, kill (the program dies as by SIGKILL)
 //   unplug_ms   how long an unplugged device is gone                                  (200)
 //   slow_ms     length of a slow write                                                (20)
 //   write_ms, call_ms, feedback_ms   what every write takes, every call about gain or time, and every event on its way  (0)
@@ -93,8 +93,8 @@ constexpr int64_t MAX_SKEW = 8;
 
 const std::set<std::string> QUIRKS = {"mimo_needs_time",     "no_tx_activate_time", "no_rx_time", "short_write", "late_on_write",
                                       "empty_end_times_out", "end_lost"};
-const std::set<std::string> INJECTIONS = {"late",    "underflow",  "sequence",     "tx_error", "slow", "short",  "stall", "jump", "overflow",
-                                          "gap", "corruption", "late_command", "timeout",  "garbage", "unplug", "kill"};
+const std::set<std::string> INJECTIONS = {"late",     "underflow", "sequence",   "tx_error",     "slow",    "short",   "stall",  "jump", "rx_jump",
+                                          "overflow", "gap",       "corruption", "late_command", "timeout", "garbage", "unplug", "kill"};
 
 enum class Dialect { plain, rfnoc, b2xx, bladerf };
 
@@ -460,6 +460,8 @@ public:
         {
             if (stream->active) inject(stream->cursor);
             if (_gone) return SOAPY_SDR_STREAM_ERROR;
+            if (stream->active && take("rx_jump", stream->cursor) && _channels[SOAPY_SDR_RX].size() > 2)
+                _channels[SOAPY_SDR_RX][2].phaseDeg -= 90;
             if (stream->active && (take("timeout", stream->cursor))) stream->dead = true;
             if (stream->active && take("late_command", stream->cursor)) stream->dead = stream->lateCommand = true;
             if (stream->lateCommand)

@@ -1,7 +1,7 @@
 // The page: one WebSocket brings events and arrays, requests change things. What is drawn is drawn once a frame of the
 // screen at most, and only where it can be seen.
 
-import { axes, begin, colour, ellipse, inside, legend, line, lines, readColours, scale, sheet, short, symbol } from "./plots.js";
+import { axes, begin, colour, dot, ellipse, inside, legend, line, lines, readColours, resize, scale, sheet, short, symbol } from "./plots.js";
 
 const $ = (id) => document.getElementById(id);
 const API = "api/v1/";
@@ -9,7 +9,7 @@ const HISTORY = 600, POSITIONS = 300, WATERFALL = 120;
 
 const model = {
   status: null, about: null, keys: [], views: {}, history: [], positions: {}, latest: {}, waterfall: {}, missed: 0,
-  pictures: new Map(), shownPicture: null, changes: [],
+  shownPicture: null, shownBy: null, changes: [], draws: {},
 };
 window.issc = model;
 
@@ -99,7 +99,7 @@ async function learn() {
   offerControls();
   offerKeys();
   await showChanges();
-  dirty();
+  dirty(...Object.keys(drawings));
 }
 
 async function showChanges() {
@@ -139,7 +139,6 @@ function heard(event) {
     case "status": return takeStatus(event);
     case "missed": model.missed += event.count; return;
     case "detections": return takeDetections(event);
-    case "picture": model.pictures.set(event.index, event); return;
     case "plan": dueChanges = true; return;
   }
 }
@@ -163,11 +162,12 @@ function takeStatus(status) {
   }
   running(status.state);
   if (image && image.index !== model.shownPicture) showPicture();
+  tellPicture();
   if (dueChanges || (before && before.retunes_total !== status.retunes_total)) {
     dueChanges = false;
     showChanges().catch(() => {});
   }
-  dirty();
+  dirty(...OF_STATUS);
 }
 
 async function newRun(status) {
@@ -201,12 +201,14 @@ function seen(buffer) {
     if (kept.length > WATERFALL) kept.pop();
     offerNodes();
   }
-  dirty(view.topic);
+  dirty(...BY_TOPIC[view.topic]);
 }
 
 // ---- what is shown ------------------------------------------------------------------------------------------------
 
 function running(state) {
+  if (model.running === state) return;
+  model.running = state;
   chip("running", state, state === "running" ? "good" : state === "ended" || state === "idle" ? "" : "bad");
   const active = ["running", "waiting"].includes(state);
   $("stop").disabled = !active;
@@ -221,15 +223,21 @@ function number(value, digits = 2) {
   return typeof value === "number" ? value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1") : String(value);
 }
 
+// Touching an element costs a layout, even where it stays as it is.
+function write(element, value) {
+  const text = String(value);
+  if (element.textContent !== text) element.textContent = text;
+}
+
 function showFigures() {
   const status = model.status;
   if (!status) return;
   for (const cell of document.querySelectorAll("[data-key]")) {
     const value = at(status, cell.dataset.key);
     const scaled = typeof value === "number" ? value * (cell.dataset.scale ?? 1) : value;
-    cell.textContent = cell.dataset.digits ? number(scaled, +cell.dataset.digits) : scaled ?? "—";
+    write(cell, cell.dataset.digits ? number(scaled, +cell.dataset.digits) : scaled ?? "—");
   }
-  $("pace").textContent = number(status.realtime_factor, 3);
+  write($("pace"), number(status.realtime_factor, 3));
   const range = (latency) => latency.p50 === null ? "not measured"
     : `${number(latency.p50, 1)} ms, ${number(latency.p99, 1)} ms of 99 in 100, ${number(latency.max, 1)} ms at most`;
   const rows = [
@@ -256,7 +264,9 @@ function showFigures() {
       }
     }
   }
-  $("counters").replaceChildren(...rows.map((cells) => row(cells, true)));
+  const table = $("counters");
+  if (table.rows.length !== rows.length) table.replaceChildren(...rows.map((cells) => row(cells, true)));
+  rows.forEach((cells, index) => cells.forEach((text, column) => write(table.rows[index].cells[column], text)));
 }
 
 // The newest picture that is kept, both sides of it, each for a second and a half: a run may be quicker than the eye, and each picture that is
@@ -284,21 +294,29 @@ async function showPicture() {
       picture.alt = `picture ${newest.index} as ${side}`;
       if (old) URL.revokeObjectURL(old);
     });
-    model.shownPicture = newest.index;
-    tellPicture(newest);
+    [model.shownPicture, model.shownBy] = [newest.index, newest.node];
+    tellPicture();
     await new Promise((resolve) => setTimeout(resolve, PICTURE_MS));
   } catch { /* the connection is gone and will say so */ } finally {
     fetching = false;
   }
 }
 
-// What the status says of the picture that is shown.
-function tellPicture({ index, node }) {
+// What the status says of the picture that is shown: the first status after it may not know of it yet.
+function tellPicture() {
+  const { shownPicture: index, shownBy: node } = model;
+  if (index === null) return;
   const line = model.status?.receivers.find((one) => one.id === node)?.images?.find((one) => one.index === index);
   const quality = !line ? "" : line.identical ? "equal to the original" : `PSNR ${number(line.psnr_db)} dB`;
-  $("picture-facts").textContent = `picture ${index} at ${node}` + (line ? `: ${line.bits} bits, ${quality}, MS-SSIM ` +
-    `${number(line.ms_ssim, 4)}, ${line.blocks_lost} blocks lost, ${number(line.psnr_loss_db)} dB below its error-free decode` : "");
+  const told = $("picture-facts").dataset.of === String(index);
+  if (told && !line) return;
+  $("picture-facts").dataset.of = index;
+  write($("picture-facts"), `picture ${index} at ${node}` + (line ? `: ${line.bits} bits, ${quality}, MS-SSIM ` +
+    `${number(line.ms_ssim, 4)}, ${line.blocks_lost} blocks lost, ${number(line.psnr_loss_db)} dB below its error-free decode` : ""));
 }
+
+// What is written under the drawings, by name.
+const facts = {};
 
 const nodesOf = (topic) => Object.values(model.views[topic] ?? {});
 
@@ -312,10 +330,10 @@ const drawings = {
     const shown = axes(plot, [-reach, reach], [-reach, reach], { x: "in phase", y: "quadrature" }, true);
     inside(plot.context, shown.box, () => {
       const half = view.facts.protected_blocks * view.facts.block_symbols;
+      plot.context.globalAlpha = 0.6;
       for (let k = 0; k < symbols.shape[0]; k++) {
-        plot.context.fillStyle = colour(k < half ? "green" : "blue");
-        plot.context.globalAlpha = 0.6;
-        plot.context.fillRect(shown.px(symbols.values[2 * k]) - 1.2, shown.py(symbols.values[2 * k + 1]) - 1.2, 2.4, 2.4);
+        if (k === 0 || k === half) plot.context.fillStyle = colour(k < half ? "green" : "blue");
+        dot(plot.context, shown.px(symbols.values[2 * k]), shown.py(symbols.values[2 * k + 1]));
       }
       plot.context.globalAlpha = 1;
       for (let k = 0; k < points.shape[0]; k++) {
@@ -326,7 +344,7 @@ const drawings = {
     if (view.facts.protected_blocks) entries.splice(1, 0, { name: "protected", tone: "green", mark: "dot" });
     legend(plot, entries, shown.box);
     const blocks = view.facts.blocks.map((block) => block ?? "empty").join(", ");
-    $("constellation-facts").textContent = `frame ${view.frame} at ${view.node}: blocks ${blocks}; SINR ${number(view.facts.sinr_db)} dB`;
+    facts.constellation = `frame ${view.frame} at ${view.node}: blocks ${blocks}; SINR ${number(view.facts.sinr_db)} dB`;
   },
 
   spectrum(canvas) {
@@ -343,7 +361,7 @@ const drawings = {
     lines(canvas, series, { x: "offset from the carrier, MHz", y: "dBm a bin" });
     let peak = -Infinity;
     for (let k = 0; k < count; k++) peak = Math.max(peak, values[k]);
-    $("spectrum-facts").textContent = `${view.node}: ${short(rate / 1e6)} MS/s, peak ${number(peak, 1)} dBm in ${short(rate / count / 1e3)} kHz`;
+    facts.spectrum = `${view.node}: ${short(rate / 1e6)} MS/s, peak ${number(peak, 1)} dBm in ${short(rate / count / 1e3)} kHz`;
   },
 
   waterfall(canvas) {
@@ -397,7 +415,7 @@ const drawings = {
     });
     scale(plot, shown.box, least, most, "dB");
     const found = view.facts.found.map((one) => `${one.path_m.toFixed(2)} m, ${one.angle_deg.toFixed(2)}°`).join("; ") || "nothing";
-    $("map-facts").textContent = `frame ${view.frame} at ${view.node}: found (white rings) ${found}; power over the mean noise`;
+    facts.map = `frame ${view.frame} at ${view.node}: found (white rings) ${found}; power over the mean noise`;
   },
 
   plan(canvas) {
@@ -475,7 +493,7 @@ const drawings = {
       const place = (point) => (point ? `(${point[0].toFixed(3)}, ${point[1].toFixed(3)}) m` : "nowhere");
       return `${target.id}: found at ${place(target.estimate_m)}${target.truth_m ? `, truly at ${place(target.truth_m)}` : ""}`;
     });
-    $("plan-facts").textContent = `frame ${status.frame ?? "—"}; ${line0.join("; ") || "no sensing receiver here"}; beams 30 dB deep`;
+    facts.plan = `frame ${status.frame ?? "—"}; ${line0.join("; ") || "no sensing receiver here"}; beams 30 dB deep`;
   },
 
   errors(canvas) {
@@ -504,7 +522,7 @@ const drawings = {
         const [x, y] = local(place);
         context.fillStyle = colour("blue");
         context.globalAlpha = 0.5;
-        context.fillRect(shown.px(x) - 1.5, shown.py(y) - 1.5, 3, 3);
+        dot(context, shown.px(x), shown.py(y));
       }
       context.globalAlpha = 1;
       const scaled = (covariance) => covariance.map((line) => line.map((value) => value * unit.factor ** 2));
@@ -527,7 +545,7 @@ const drawings = {
       { name: "found", tone: "blue", mark: "dot" },
     ], shown.box);
     const refused = latest.refused ? `; refused: ${latest.refused}` : "";
-    $("errors-facts").textContent = `${node}, ${target?.id ?? ""}, frame ${latest.frame}: ${(model.positions[node] ?? []).length} ` +
+    facts.errors = `${node}, ${target?.id ?? ""}, frame ${latest.frame}: ${(model.positions[node] ?? []).length} ` +
       `positions, ${outside} far outside${refused}`;
   },
 
@@ -554,22 +572,25 @@ const drawings = {
 };
 
 const visible = new Set(), stale = new Set();
+// What each thing that comes changes; a status, what is drawn of it.
+const OF_STATUS = ["plan", "errors", "sinr", "losses", "distortion"];
 const BY_TOPIC = { constellation: ["constellation"], spectrum: ["spectrum", "waterfall"], map: ["map"], beams: ["plan", "errors"] };
-// Part of the time that drawing may take: without a graphics card every update would cost more than a glance is worth. What
-// comes meanwhile is drawn with the next one.
-const DRAWING = 0.05;
+// What is seen to move is drawn as it comes; the rest, and numbers, as often as an eye takes them in.
+const SLOW_MS = 120, READING_MS = 400;
+// Part of the time that drawing may take of this thread; the browser's others take as much again. What comes meanwhile is drawn
+// with the next: ten times a second and more where no graphics card helps.
+const DRAWING = 0.06;
 const drawn = new MessageChannel();
-let planned = false, restUntil = 0, began = 0;
+let planned = false, restUntil = 0, began = 0, slowAt = 0, writtenAt = 0, last = null;
 
 // It is told after the browser has painted.
 drawn.port1.onmessage = () => {
   const now = performance.now();
-  restUntil = now + (now - began) / DRAWING;
+  restUntil = now + (now - began) * (1 / DRAWING - 1);
 };
 
-function dirty(topic) {
-  for (const name of BY_TOPIC[topic] ?? (topic ? [] : Object.keys(drawings))) stale.add(name);
-  if (!topic) stale.add("figures");
+function dirty(...names) {
+  for (const name of names) stale.add(name);
   if (planned) return;
   planned = true;
   const rest = restUntil - performance.now();
@@ -580,20 +601,33 @@ function dirty(topic) {
 function draw() {
   planned = false;
   began = performance.now();
-  if (stale.delete("figures")) showFigures();
+  const slow = began - slowAt >= SLOW_MS, writes = began - writtenAt >= READING_MS;
   for (const name of [...stale]) {
-    if (!visible.has(name)) continue;
+    if (!visible.has(name) || (!slow && OF_STATUS.includes(name))) continue;
     stale.delete(name);
     drawings[name]($(name));
+    model.draws[name] = (model.draws[name] ?? 0) + 1;
   }
+  if (slow) slowAt = began;
+  if (writes) {
+    writtenAt = began;
+    showFigures();
+    for (const [name, text] of Object.entries(facts)) write($(`${name}-facts`), text);
+  }
+  // What was left out is done when nothing more comes.
+  clearTimeout(last);
+  if (!writes || !slow) last = setTimeout(dirty, READING_MS);
   drawn.port2.postMessage(null);
 }
 
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) isIntersecting ? visible.add(target.id) : visible.delete(target.id);
-  dirty("");
-}, { rootMargin: "100px" });
-const sizes = new ResizeObserver(() => dirty());
+  dirty();
+});
+const sizes = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) resize(target, contentRect.width, contentRect.height);
+  dirty(...Object.keys(drawings));
+});
 for (const name of Object.keys(drawings)) watcher.observe($(name)), sizes.observe($(name));
 
 function offerNodes() {
@@ -602,7 +636,7 @@ function offerNodes() {
   const chosen = pick.value;
   pick.replaceChildren(...nodes.map((node) => new Option(node, node, false, node === chosen)));
 }
-$("spectrum-node").addEventListener("change", () => dirty());
+$("spectrum-node").addEventListener("change", () => dirty("spectrum", "waterfall"));
 
 // ---- changing things ----------------------------------------------------------------------------------------------
 
@@ -761,7 +795,7 @@ function theme() {
   const dark = $("theme").value ? $("theme").value === "dark" : system.matches;
   document.documentElement.toggleAttribute("data-dark", dark);
   readColours();
-  dirty();
+  dirty(...Object.keys(drawings));
 }
 $("theme").value = localStorage.getItem("issc-theme") || "";
 $("theme").addEventListener("change", () => { localStorage.setItem("issc-theme", $("theme").value); theme(); });

@@ -9,10 +9,16 @@ export function readColours() {
   }
 }
 
+// Sizes are told, as asking for them would lay the page out anew.
+const given = new WeakMap();
+export function resize(canvas, width, height) {
+  given.set(canvas, [width, height]);
+}
+
 // The canvas in its present size, empty.
 export function begin(canvas) {
   const ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth, height = canvas.clientHeight;
+  const [width, height] = given.get(canvas) ?? [canvas.clientWidth, canvas.clientHeight];
   const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
   const context = canvas.getContext("2d");
@@ -127,6 +133,11 @@ export function legend(plot, entries, box) {
   }
 }
 
+// One of many points: on whole pixels, where a square costs a tenth of what it costs between them.
+export function dot(context, x, y) {
+  context.fillRect(Math.round(x) - 1, Math.round(y) - 1, 2, 2);
+}
+
 // A mark: what it is can be told by its shape as well as by its colour.
 export function symbol(context, mark, x, y, tone, size = 5) {
   context.strokeStyle = context.fillStyle = tone;
@@ -224,13 +235,8 @@ export function sheet(owner, values, columns, rows, least, most) {
 // What the colours of a heat mean, at the right above.
 export function scale(plot, box, least, most, unit) {
   const { context } = plot;
-  const width = 90;
-  const left = box.right - width;
-  for (let k = 0; k < width; k++) {
-    const value = TABLE[Math.round((255 * k) / (width - 1))];
-    context.fillStyle = `rgb(${value & 255},${(value >> 8) & 255},${(value >> 16) & 255})`;
-    context.fillRect(left + k, 4, 1.5, 9);
-  }
+  const width = 90, left = box.right - width;
+  context.drawImage(sheet(TABLE, [...TABLE.keys()], TABLE.length, 1, 0, TABLE.length - 1), left, 4, width, 9);
   context.fillStyle = palette.soft;
   context.textBaseline = "middle";
   context.textAlign = "right";
