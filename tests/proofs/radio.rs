@@ -196,8 +196,13 @@ fn restart() -> Value {
         ..RadioSettings::default()
     };
     let spec = SystemSpec::from_flowgraph(&path).unwrap().radios(radios).seconds(seconds).kind(Kind::new("keep", keep));
-    let slow = ["scene.waveform.bandwidth_hz=2e5", "scene.channel.timing_error_std_s=5e-5"];
-    let spec = slow.iter().fold(spec, |spec, text| spec.with(Setting::parse(text).unwrap()));
+    // Nearly all power goes into pictures: the sensing stream differs from frame to frame, and would be noise to a comparison.
+    let settings = [
+        "scene.waveform.bandwidth_hz=2e5",
+        "scene.channel.timing_error_std_s=5e-5",
+        "scene.constraints.hcrb_max_m2=1e12",
+    ];
+    let spec = settings.iter().fold(spec, |spec, text| spec.with(Setting::parse(text).unwrap()));
     let report = System::build(spec).unwrap().start().unwrap().join().unwrap();
     let heard = std::mem::take(&mut *HEARD.lock().unwrap());
     let first = heard
@@ -211,10 +216,21 @@ fn restart() -> Value {
         })
     };
     let samples = |frame: u64| 2 * Layout::of(frame, 4, HeaderLength::Short).symbols() as u64;
-    let mut starts = vec![first];
-    for frame in 0..report.figures.frames_sent {
-        starts.push(starts[starts.len() - 1] + samples(frame));
-    }
+    // Of the first frames some may have come too late for the device: which one is heard first is told by where preambles are.
+    let beginning_with = |number: u64| {
+        let mut starts = vec![first];
+        for frame in number..report.figures.frames_sent {
+            starts.push(starts[starts.len() - 1] + samples(frame));
+        }
+        starts
+    };
+    let alike = |starts: &[u64]| {
+        let words: Vec<_> = starts.iter().skip(1).take(130).filter_map(|start| word(*start)).collect();
+        let dot =
+            |a: &[Complex32], b: &[Complex32]| a.iter().zip(b).map(|(a, b)| a * b.conj()).sum::<Complex32>().norm();
+        words.iter().map(|word| dot(word, words[0]) / dot(words[0], words[0])).sum::<f32>()
+    };
+    let starts = (0..64).map(beginning_with).max_by(|a, b| alike(a).total_cmp(&alike(b))).expect("one of them");
     // The ramp is over by the second frame.
     let known = word(starts[1]).expect("a preamble").to_vec();
     let (mut after, mut all) = (Vec::new(), Vec::new());
@@ -257,11 +273,17 @@ fn loaded() -> Value {
     let folder = tempfile::tempdir().unwrap();
     let path = lay_out_in_real_time(folder.path());
     let events = folder.path().join("events.jsonl");
-    let mut load = Command::new("yes").stdout(Stdio::null()).spawn().expect("yes");
+    // At the usual priority, whatever this proof runs at: the load of FIFO priority would never let go.
+    let usual = |program: &str| {
+        let mut command = Command::new("chrt");
+        command.args(["--other", "0", program]);
+        command
+    };
+    let mut load = usual("yes").stdout(Stdio::null()).spawn().expect("chrt, of util-linux, and yes");
     let doctor = Command::new(env!("CARGO_BIN_EXE_issc")).args(["doctor", "--json"]).output().unwrap();
     let findings: Vec<Value> = serde_json::from_slice(&doctor.stdout).unwrap();
     let named = findings.iter().find(|finding| finding["check"] == "other load").cloned().unwrap_or_default();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_issc"))
+    let mut child = usual(env!("CARGO_BIN_EXE_issc"))
         .args(["run", path.to_str().unwrap(), "--transmit", "--bands", "hardware/virtual-bands.toml", "--json"])
         .args(["--seconds", "60", "--events", events.to_str().unwrap()])
         .args(["--set", "scene.waveform.bandwidth_hz=1e6", "--set", "scene.channel.timing_error_std_s=1e-5"])
@@ -369,7 +391,7 @@ fn prove_stops(proof: &mut Proof) {
         let again = found["again"].as_u64();
         proof.claim(
             &format!("{role} stopped for 10 s: it hears again within 50 frames, and nine of ten frames from then on"),
-            format!("frame {again:?}; {after} of {} frames from then on", sent.saturating_sub(on_air + 51)),
+            format!("frame {}; {after} of {} frames from then on", found["again"], sent.saturating_sub(on_air + 51)),
             again.is_some_and(|frame| frame <= on_air + 50) && 10 * after + 90 >= 9 * sent.saturating_sub(on_air + 51),
         );
     }
