@@ -175,8 +175,9 @@ fn the_page_shows_and_changes_a_system() {
         ("power_dbm.measured", 2, 1.0),
     ] {
         let value = status.pointer(&format!("/{}", key.replace('.', "/"))).unwrap().as_f64().unwrap();
-        let shown = browser.value(&format!("document.querySelector('[data-key=\"{key}\"]').textContent"));
-        assert_eq!(shown, json!(format!("{:.digits$}", value * scale)), "{key}");
+        // Numbers are written a few times a second: the last ones may be under way.
+        let shown = format!("{:.digits$}", value * scale);
+        browser.until(&format!("document.querySelector('[data-key=\"{key}\"]').textContent === '{shown}'"));
     }
     // The browser itself notes the one command that was wrong.
     let wrong = |error: &String| error.contains("400") && error.contains("/api/v1/commands");
