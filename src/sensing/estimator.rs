@@ -62,6 +62,9 @@ const NEAR_SYMBOLS: usize = 3;
 const NOISE_DEVIATIONS: f64 = 6.0;
 /// ... and above this part of the one that was found, of which the window's edges leave some.
 const EDGES_PART: f64 = 2e-3;
+/// Of the last eight echoes, this many that miss the fit say that the next one to meet it does so by chance: of thousands that a
+/// limiter bends, some come to lie where another direction's would.
+const MISFITS: u32 = 3;
 /// Candidates this many nats behind the best likelihood cannot win by the prior.
 const BEHIND_NATS: f64 = 60.0;
 /// While it is not known how the echo turns, they may be this part of the likelihood behind as well.
@@ -121,7 +124,9 @@ pub struct Estimator {
     sounded: Option<Sounded>,
     /// What the last fine stage says of the clock.
     reading: Option<ClockReading>,
-    /// Whether clock and rows' errors are learned from frame to frame: where one echo alone is there.
+    /// Which of the last eight echoes missed the fit, a bit each.
+    misfits: u8,
+    /// Whether clock, misfits and rows' errors are learned from frame to frame: where one echo alone is there.
     learns: bool,
 }
 
@@ -216,6 +221,7 @@ impl Estimator {
             sounding: SoundingEcho::new(&config),
             sounded: None,
             reading: None,
+            misfits: 0,
             learns: true,
             config,
         })
@@ -255,8 +261,11 @@ impl Estimator {
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
         self.offset = 0.0;
-        if peak.energy >= peak.threshold {
-            return self.estimate_at(frame, gram, peak);
+        let plain = (peak.energy >= peak.threshold).then(|| self.estimate_at(frame, gram, peak));
+        // A fifth of a turn takes half a decibel: what is enough to be seen may not be enough to be an echo.
+        let is_echo = |(estimate, _): &(Estimate, Option<Peak>)| estimate.status != Status::BelowThreshold;
+        if let Some(found) = plain.filter(is_echo) {
+            return found;
         }
         let mut whole = std::mem::take(&mut self.whole);
         let count = self.alignment.echo_samples();
@@ -271,12 +280,17 @@ impl Estimator {
             let peak = self.alignment.search(&turned, self.spectra.first());
             if peak.energy >= peak.threshold {
                 self.offset = rate;
-                found = Some(self.estimate_at(&turned, gram, peak));
-                break;
+                found = Some(self.estimate_at(&turned, gram, peak)).filter(is_echo);
+                if found.is_some() {
+                    break;
+                }
             }
         }
         self.whole = whole;
-        found.unwrap_or_else(|| self.estimate_at(frame, gram, peak))
+        if found.is_none() {
+            self.offset = 0.0;
+        }
+        found.or(plain).unwrap_or_else(|| self.estimate_at(frame, gram, peak))
     }
 
     /// The fine stage at a peak, where that stands out of the noise.
@@ -306,6 +320,7 @@ impl Estimator {
         {
             (self.seen.rows, result) = (fault.rows.0, Err(fault.status));
         }
+        result = if self.learns { self.trust(result) } else { result };
         if let (true, Some(reading), Ok(_) | Err(Status::Incoherent)) =
             (self.learns && self.config.follow_clock, self.reading, &result)
         {
@@ -316,6 +331,23 @@ impl Estimator {
             Err(status) => nothing(status),
         };
         (estimate.seen(self.seen), Some(peak))
+    }
+
+    /// Notes down whether an echo fits, and refuses one that does among many that do not.
+    fn trust(&mut self, result: Result<Fix, Status>) -> Result<Fix, Status> {
+        match result {
+            Ok(fix) => {
+                let chance = self.misfits.count_ones() >= MISFITS;
+                self.misfits <<= 1;
+                if chance { Err(Status::PoorFit) } else { Ok(fix) }
+            }
+            Err(status) => {
+                if status.refusal() == Status::PoorFit.refusal() {
+                    self.misfits = self.misfits << 1 | 1;
+                }
+                Err(status)
+            }
+        }
     }
 
     /// Brings what is known of the clock to a frame.
@@ -337,6 +369,7 @@ impl Estimator {
         if std::mem::take(&mut self.learns) {
             self.clock = ClockFollower::new(&self.config);
             self.geometry.widen_clock(&self.config, 0.0);
+            self.misfits = 0;
         }
     }
 

@@ -63,6 +63,8 @@ struct Impaired {
     frames: u64,
 }
 
+/// Frames that impairments see before the first trial: levels are followed over 16 384 samples.
+const WARMING: u64 = 5;
 /// Samples before and after a window that impairments see: what filters and level meters need.
 const AROUND: usize = 2048;
 
@@ -147,6 +149,7 @@ impl Trials {
 
     /// Makes trial `number`; it does not depend on the trials before it.
     pub fn make(&mut self, number: u64, estimator: &Estimator) -> Truth {
+        self.warm_up(estimator.echo_samples());
         let mut random = self.random(number);
         self.send(number, &mut random);
         let (error_s, phase) = self.draw(&mut random);
@@ -164,6 +167,7 @@ impl Trials {
         if frames.frames == 1 {
             return self.make(number, estimator.single());
         }
+        self.warm_up(estimator.echo_samples());
         let (error_s, phase) = {
             let mut random = self.random(number);
             self.draw(&mut random)
@@ -178,6 +182,21 @@ impl Trials {
         let reflection = self.reflection * Complex64::cis(phase - turned);
         self.receive(&here, reflection, estimator.echo_samples(), &mut random);
         middle
+    }
+
+    /// Lets impairments that follow the level of what comes know it before the first trial, as those of a receiver that has
+    /// been on for a while do.
+    fn warm_up(&mut self, echo_samples: usize) {
+        if self.impaired.as_ref().is_none_or(|impaired| impaired.frames > 0) {
+            return;
+        }
+        for number in 0..WARMING {
+            let mut random = self.random(u64::MAX / 2 + number);
+            self.send(number, &mut random);
+            let (error_s, phase) = self.draw(&mut random);
+            let truth = self.truth(self.target, error_s);
+            self.receive(&truth, self.reflection * Complex64::cis(phase), echo_samples, &mut random);
+        }
     }
 
     fn random(&self, number: u64) -> Xoshiro256PlusPlus {

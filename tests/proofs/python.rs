@@ -42,7 +42,7 @@ pub fn notebooks() {
     proof.end();
 }
 
-/// 64 points by 100 000 trials on two workers of a cluster, of which one is killed.
+/// 64 points by 100 000 blocks on two workers of a cluster, of which one is killed.
 pub fn sweep() {
     let mut proof = Proof::begin("sweep", 1);
     let found = proof.part("sweep", || json!(lines(&interpreter("sweep"), "sweep_proof.py", &[])));
