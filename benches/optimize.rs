@@ -100,3 +100,11 @@ fn ours_beams_alone(bencher: Bencher) {
     let problem = Problem::from_scene(&scene(4));
     bencher.bench_local(|| black_box(problem.solve()));
 }
+
+/// All that is said of the beams beside finding them.
+#[divan::bench]
+fn with_report(bencher: Bencher) {
+    let scene = scene(4);
+    bencher
+        .bench_local(|| black_box(issc::lab::beams::report(black_box(&scene), issc::lab::beams::Method::Global, None)));
+}

@@ -20,8 +20,8 @@ use crate::scene::{Point, Reflectivity, SPEED_OF_LIGHT_M_S, Scene, dbm_to_w};
 
 /// Directions that cost more nats are told apart.
 const TOLD_APART_NATS: f64 = 20.0;
-/// Directions that are looked at for each antenna.
-const GRID: usize = 256;
+/// Directions that are looked at for each antenna: what lies nearer together than a thirtieth of a beam is one place.
+const GRID: usize = 64;
 /// A direction this part of a beam from the target's is the target's.
 const SAME: f64 = 0.02;
 
@@ -158,9 +158,22 @@ impl<'a> Echo<'a> {
     /// The least cost between two sines, and where.
     fn refine(&self, mut low: f64, mut high: f64) -> (f64, f64) {
         const GOLDEN: f64 = 0.618_033_988_749_895;
-        for _ in 0..60 {
-            let (a, b) = (high - GOLDEN * (high - low), low + GOLDEN * (high - low));
-            if self.cost(a) < self.cost(b) { high = b } else { low = a }
+        let place = |part: f64, low: f64, high: f64| low + part * (high - low);
+        let mut inner = [1.0 - GOLDEN, GOLDEN].map(|part| place(part, low, high));
+        let mut costs = inner.map(|sine| self.cost(sine));
+        // Down to a hundred-millionth of the cells: rounding hides the rest.
+        for _ in 0..40 {
+            if costs[0] < costs[1] {
+                high = inner[1];
+                (inner[1], costs[1]) = (inner[0], costs[0]);
+                inner[0] = place(1.0 - GOLDEN, low, high);
+                costs[0] = self.cost(inner[0]);
+            } else {
+                low = inner[0];
+                (inner[0], costs[0]) = (inner[1], costs[1]);
+                inner[1] = place(GOLDEN, low, high);
+                costs[1] = self.cost(inner[1]);
+            }
         }
         let sine = 0.5 * (low + high);
         (sine, self.cost(sine))
