@@ -13,8 +13,8 @@ from typing import Any
 import issc
 from dask.distributed import Client, LocalCluster
 
-# From one block in twelve lost to none.
-POINTS = [round(10.5 + 0.05 * n, 2) for n in range(64)]
+# From one block in three lost to none.
+POINTS = [round(10.2 + 0.05 * n, 2) for n in range(64)]
 TRIALS = int(os.environ.get("ISSC_TRIALS", "100000"))
 SHARDS = 4
 
