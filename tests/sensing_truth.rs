@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use issc::optimize::Problem;
 use issc::scene::Scene;
 use issc::sensing::{Estimator, SensingConfig, Trials};
+use issc::system::{Event, System, SystemSpec};
 
 const TRIALS: u64 = 200;
 
@@ -132,12 +133,15 @@ fn a_posterior_that_no_ellipse_shows_gives_no_position() {
 }
 
 #[test]
-fn a_limiter_that_bends_the_beams_ratio_gives_no_position() {
+fn a_limiter_or_an_amplifier_that_bends_the_beams_ratio_gives_no_position() {
     for impairment in [
         "kind = \"clip\"\nover_rms_db = 4.0",
         "kind = \"clip\"\nover_rms_db = 3.0",
         "kind = \"clip\"\nover_rms_db = 0.0",
         "kind = \"adc\"\nbits = 10\nfull_scale_db = 0.0",
+        "kind = \"pa\"\nbackoff_db = 3.0",
+        "kind = \"pa\"\nbackoff_db = 10.0",
+        "kind = \"pa\"\nbackoff_db = 16.0\nrapp_p = 1.0",
     ] {
         let found = outcome(as_is, "", impairment);
         let named = found.refused.get("poor-fit").copied().unwrap_or(0);
@@ -146,6 +150,37 @@ fn a_limiter_that_bends_the_beams_ratio_gives_no_position() {
     // One row alone.
     let found = outcome(as_is, ".2", "kind = \"clip\"\nover_rms_db = 2.0");
     assert!(found.wrong * 200 <= found.located, "{found:?}");
+    // An amplifier so far below its saturation that it changes nothing refuses nothing.
+    let found = outcome(as_is, "", "kind = \"pa\"\nbackoff_db = 24.0");
+    assert!(found.located == TRIALS && found.nees < 3.0, "{found:?}");
+}
+
+/// From a run's first frame on, where a limiter's level still moves and no frames before say anything; and amplifiers of the
+/// transmitter, which bend the ratio before it is an echo.
+#[test]
+fn a_run_gives_no_position_where_a_stage_is_compressed() {
+    for impairment in [
+        "{ at = \"sensing-receiver\", kind = \"clip\", over_rms_db = 3.5 }",
+        "{ at = \"sensing-receiver\", kind = \"pa\", backoff_db = 6.0 }",
+        "{ at = \"transmitter\", kind = \"pa\", backoff_db = 6.0 }",
+    ] {
+        let (mut frames, mut located) = (0, 0);
+        for seed in 1..=3 {
+            let list: toml::Value = toml::from_str(&format!("list = [{impairment}]")).unwrap();
+            let spec = SystemSpec::shipped("loopback").unwrap().frames(20).seed(seed);
+            let spec = spec.set("scene.geometry.target", vec![83.0, 61.0]).unwrap();
+            let spec = spec.set("scene.impairment", list["list"].clone()).unwrap();
+            let run = System::build(spec).unwrap().start().unwrap();
+            for event in run.subscribe() {
+                let Event::Detections { detections, refused, .. } = event else { continue };
+                frames += 1;
+                located += detections.len();
+                assert!(detections.len() == 1 || refused.is_some(), "{impairment}");
+            }
+            run.join().unwrap();
+        }
+        assert!(frames == 60 && located <= 1, "{impairment}: {located} of {frames}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Exports a checkpoint as the weight file that the Rust codec reads: f16 weights and 16-bit coding tables.
+"""Exports a checkpoint as the weight file that the Rust codec reads: weights of 8 and 16 bits, and 16-bit coding tables.
 
     python export.py --checkpoint run.pt --images PICTURES --data CROPS --out ../models/NAME
+    python export.py --weights FILE --out ../models/NAME
 
-`--data` (training pictures) fits the concealment factors; `--images` (tuning pictures) orders the rates.
+The second one packs a file of f16 weights. `--data` (training pictures) fits the concealment factors; `--images` (tuning pictures) orders the rates.
 """
 
 import argparse
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from data import Crops, picture_files, read_picture, to_tensor
 from model import SCALE_LEVELS, SCALE_MIN, LOG_STEP, Codec, ms_ssim
+from packing import pack
 
 TOTAL = 1 << 16
 
@@ -95,16 +98,36 @@ def digest(data):
     return value
 
 
+def write(folder, tensors, config, packed=True):
+    """The weight file of a model's folder, with its digest."""
+    tensors = pack(tensors) if packed else tensors
+    body = save(tensors)
+    begin = 8 + int.from_bytes(body[:8], "little")
+    blob = save(tensors, metadata=dict(config=json.dumps(config), digest=f"{digest(body[begin:]):016x}"))
+    path = Path(folder) / "weights.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(blob)
+    print(f"{path}: {len(blob)} bytes, step {config['step']}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", required=True)
-    parser.add_argument("--images", nargs="+", required=True)
-    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--weights", help="a file of f16 weights, in place of the three that follow")
+    parser.add_argument("--images", nargs="+")
+    parser.add_argument("--data", nargs="+")
+    parser.add_argument("--wide", action="store_true", help="f16 weights throughout, for widen.py")
     parser.add_argument("--tuned-for", nargs="+", default=["mse", "ms-ssim"], help="which rates to export: mse, ms-ssim")
     parser.add_argument("--limit", type=int, default=12, help="how many of --images to use")
     parser.add_argument("--out", required=True, help="folder of the model")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.weights:
+        with safe_open(args.weights, "np") as file:
+            write(args.out, {k: file.get_tensor(k) for k in file.keys()}, json.loads(file.metadata()["config"]))
+        return
+    if not (args.checkpoint and args.images and args.data):
+        parser.error("--checkpoint needs --images and --data")
     model, step = load(args.checkpoint)
     targets = model.config["targets"]
     model.fit_concealment(Crops(args.data, 256).batch(32, np.random.default_rng(1)))
@@ -136,13 +159,7 @@ def main():
         step=step,
     )
     del config["targets"]
-    body = save(tensors)
-    begin = 8 + int.from_bytes(body[:8], "little")
-    blob = save(tensors, metadata=dict(config=json.dumps(config), digest=f"{digest(body[begin:]):016x}"))
-    folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "weights.safetensors").write_bytes(blob)
-    print(f"{folder / 'weights.safetensors'}: {len(blob)} bytes, step {step}")
+    write(args.out, tensors, config, packed=not args.wide)
 
 
 if __name__ == "__main__":

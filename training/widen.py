@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from data import Crops
 from model import BLOCK, OVERLAP, STRIDE, Codec, Prior, gaussian_probability, signed_root
+from packing import unpack
 from train import TARGETS
 
 GAIN_SLOPE, MEAN_SLOPE = 0.5, 0.27  # of log gain and log mean unit over the log of the weight, beyond the file's rates
@@ -31,7 +32,7 @@ def read(path):
     with safe_open(path, "np") as file:
         config = json.loads(file.metadata()["config"])
         tensors = {k: file.get_tensor(k) for k in file.keys()}
-    tensors = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in tensors.items()}
+    tensors = unpack(tensors)
     for name in [n for n in tensors if "shape." in n or n == "synthesis_unit"]:
         tensors[name.replace("shape.", "log_shape.").replace("synthesis_unit", "log_synthesis_unit")] = np.log(tensors.pop(name))
     config.setdefault("groups", (8, 8, 16, 16, 16, 32, 32, 64))

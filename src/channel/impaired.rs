@@ -9,7 +9,7 @@ use super::impairment::{
     Tone,
 };
 use super::noise::mix;
-use crate::scene::{Scene, SceneImpairment};
+use crate::scene::{Scene, SceneImpairment, dbm_to_w};
 
 /// Symbols of a frame without sounding, which phase noise "in a frame" means; a test of the modem's layout holds it.
 pub const FRAME_SYMBOLS: usize = 1528;
@@ -89,10 +89,15 @@ impl Impairments {
             let (id, row) = impairment.receiver().map_or((None, None), |(id, row)| (Some(id), row));
             (id == place).then_some((index, impairment, row))
         });
+        // An amplifier is made for what it is to send.
+        let level = match place {
+            None => Level::expected(dbm_to_w(scene.constraints.power_dbm) / rows as f64),
+            Some(_) => Level::followed(),
+        };
         let mut applied: Vec<_> = here
             .map(|(index, impairment, row)| {
                 let own_seed = mix(seed, 0x1000 + index as u64);
-                Applied::new(index, impairment, row, waveform, (rows, reserve, own_seed))
+                Applied::new(index, impairment, row, waveform, (rows, reserve, own_seed), &level)
             })
             .collect();
         let lag = applied.iter_mut().map(|applied| applied.kernel.as_impairment().lag()).sum();
@@ -166,12 +171,12 @@ impl Applied {
         row: Option<usize>,
         waveform: Waveform,
         (rows, reserve, seed): (usize, usize, u64),
+        level: &Level,
     ) -> Self {
         let is_row = impairment.kind.name == "row";
         // A row's error delays the other rows with it; all others see the one row alone.
         let seen = if row.is_some() && !is_row { 1 } else { rows };
         let sps = waveform.samples_per_symbol as f64;
-        let level = Level::followed();
         let shape = if impairment.word("shape") == Some("pll") { PhaseShape::Pll } else { PhaseShape::Wiener };
         let frame_samples = FRAME_SYMBOLS * waveform.samples_per_symbol;
         let fault = match impairment.word("fault") {
@@ -205,14 +210,14 @@ impl Applied {
                 })
             }
             "iq" => Kernel::Iq(IqImage::new(0.0, seen, seed)),
-            "dc" => Kernel::Dc(DirectCurrent::new(0.0, &level, seen, seed)),
-            "adc" => Kernel::Adc(Adc::new(8, 12.0, &level, seen)),
-            "clip" => Kernel::Clip(Clip::new(0.0, &level, seen)),
+            "dc" => Kernel::Dc(DirectCurrent::new(0.0, level, seen, seed)),
+            "adc" => Kernel::Adc(Adc::new(8, 12.0, level, seen)),
+            "clip" => Kernel::Clip(Clip::new(0.0, level, seen)),
             "gain-step" => Kernel::GainStep(GainStep::new(0.0, 1, 0)),
-            "tone" => Kernel::Tone(Tone::new(0.0, 0.0, &level, seen, seed)),
+            "tone" => Kernel::Tone(Tone::new(0.0, 0.0, level, seen, seed)),
             "bursts" => {
                 let period = impairment.number("period") as u64;
-                Kernel::Bursts(Bursts::new(0.0, [0, period], &level, seen, seed))
+                Kernel::Bursts(Bursts::new(0.0, [0, period], level, seen, seed))
             }
             "gap" => Kernel::Gap(Gap::new(0, 1, frame_samples as u64, seed)),
             "level" => Kernel::Level(Gain::new(0.0)),
@@ -222,7 +227,7 @@ impl Applied {
                 Kernel::Row(RowError::new(own, [0.0; 3], fault, rows), swap, fault)
             }
             "coupling" => Kernel::Coupling(Coupling::new(0.0)),
-            "pa" => Kernel::Amplifier(PowerAmplifier::new(2.0, 0.0, &level, seen)),
+            "pa" => Kernel::Amplifier(PowerAmplifier::new(2.0, 0.0, level, seen)),
             _ => Kernel::Jitter(Jitter::new(0.0, 0.0, seed)),
         };
         let mut applied = Self {

@@ -331,8 +331,8 @@ mod tests {
 
     #[test]
     fn shards_give_the_bits_of_one_run_also_where_impairments_remember_what_was_before() {
-        // The limiter's echoes fit now and then, and the receiver then remembers how many did not.
-        let kinds = ["", "kind = \"phase-noise\"\nrms_deg = 2.0", "kind = \"clip\"\nover_rms_db = 4.6"];
+        // What the limiter does to one echo is too little to be seen for sure, and the receiver remembers what others showed.
+        let kinds = ["", "kind = \"phase-noise\"\nrms_deg = 2.0", "kind = \"clip\"\nover_rms_db = 7.0"];
         for kind in kinds {
             let entry = format!("[[impairment]]\nat = \"sensing-receiver\"\n{kind}\n");
             let text = if kind.is_empty() { PAPER_TOML.to_owned() } else { format!("{PAPER_TOML}\n{entry}") };

@@ -46,7 +46,10 @@ impl Ambiguity {
         }
         let cells = GRID * scene.array.transmit_antennas;
         let sine = |cell: usize| -1.0 + (2 * cell + 1) as f64 / cells as f64;
-        let costs: Vec<f64> = (0..cells).map(|cell| echo.cost(sine(cell))).collect();
+        // From cell to cell the phase between two elements turns by the same angle.
+        let turn = echo.step(2.0 / cells as f64);
+        let steps = std::iter::successors(Some(echo.step(sine(0))), |step| Some(step * turn));
+        let costs: Vec<f64> = steps.take(cells).map(|step| echo.cost_at(step)).collect();
         let own = echo.sine;
         for cell in 1..cells - 1 {
             if costs[cell] > costs[cell - 1] || costs[cell] >= costs[cell + 1] {
@@ -124,13 +127,17 @@ impl<'a> Echo<'a> {
             path_m: distance_m(transmitter, target.position) + distance_m(target.position, receiver),
             timing_error_m: SPEED_OF_LIGHT_M_S * scene.channel.timing_error_std_s.max(1e-14),
         };
-        echo.response = echo.at(echo.sine);
+        echo.response = echo.at(echo.step(echo.sine));
         echo
     }
 
-    /// h_c and h_0 of a direction.
-    fn at(&self, sine: f64) -> [Complex64; 2] {
-        let step = Complex64::cis(-self.wavenumber * sine);
+    /// From one element to the next, what a direction adds.
+    fn step(&self, sine: f64) -> Complex64 {
+        Complex64::cis(-self.wavenumber * sine)
+    }
+
+    /// h_c and h_0 of a direction with this step.
+    fn at(&self, step: Complex64) -> [Complex64; 2] {
         let mut phase = Complex64::ONE;
         let mut sums = [Complex64::ZERO; 2];
         for (w_c, w_0) in self.beams.w_c.iter().zip(self.beams.w_0.iter()) {
@@ -149,7 +156,11 @@ impl<'a> Echo<'a> {
 
     /// L(u).
     fn cost(&self, sine: f64) -> f64 {
-        let ([a, b], [c, d]) = (self.response, self.at(sine));
+        self.cost_at(self.step(sine))
+    }
+
+    fn cost_at(&self, step: Complex64) -> f64 {
+        let ([a, b], [c, d]) = (self.response, self.at(step));
         let power = c.norm_sqr() + d.norm_sqr();
         // ‖h‖² less the part along h(u) is |h_c h_0(u) − h_0 h_c(u)|²/‖h(u)‖².
         if power > 0.0 { self.scale * (a * d - b * c).norm_sqr() / power } else { f64::INFINITY }
@@ -161,8 +172,8 @@ impl<'a> Echo<'a> {
         let place = |part: f64, low: f64, high: f64| low + part * (high - low);
         let mut inner = [1.0 - GOLDEN, GOLDEN].map(|part| place(part, low, high));
         let mut costs = inner.map(|sine| self.cost(sine));
-        // Down to a hundred-millionth of the cells: rounding hides the rest.
-        for _ in 0..40 {
+        // Down to where the cost is a parabola.
+        for _ in 0..20 {
             if costs[0] < costs[1] {
                 high = inner[1];
                 (inner[1], costs[1]) = (inner[0], costs[0]);
@@ -175,7 +186,11 @@ impl<'a> Echo<'a> {
                 costs[1] = self.cost(inner[1]);
             }
         }
-        let sine = 0.5 * (low + high);
+        let (middle, half) = (0.5 * (low + high), 0.5 * (high - low));
+        let [before, here, after] = [-half, 0.0, half].map(|step| self.cost(middle + step));
+        let bend = before - 2.0 * here + after;
+        let step = if bend > 0.0 { (0.5 * (before - after) / bend).clamp(-1.0, 1.0) } else { 0.0 };
+        let sine = middle + step * half;
         (sine, self.cost(sine))
     }
 

@@ -1,4 +1,5 @@
-//! Reads a weight file: safetensors with f16 tensors, 16-bit coding tables, and its configuration as metadata.
+//! Reads a weight file: safetensors with f16 tensors, large ones in 8 bits with an f16 scale for every 32 values, 16-bit coding
+//! tables, and its configuration as metadata.
 //!
 //! A file is identified by the 64-bit FNV-1a digest of its tensor data, which the exporter also wrote into the header,
 //! so a damaged file is told from a sound one before any of it is used.
@@ -39,6 +40,8 @@ pub struct Configuration {
     pub hidden: usize,
 }
 
+/// Values of a tensor in 8 bits that share a scale.
+const SCALED_TOGETHER: usize = 32;
 /// Most models that a picture header can tell apart.
 const MODELS_MAX: usize = 16;
 /// Most channels of any layer: bounds the memory that a file can ask for.
@@ -135,8 +138,21 @@ impl<'a> Weights<'a> {
 
     /// A tensor of exactly this shape, as f32 (exact).
     pub fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let data = self.tensor(name, shape, Dtype::F16)?;
-        let values: Vec<f32> = data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect();
+        let halves = |data: &[u8]| -> Vec<f32> {
+            data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        };
+        let in_bytes = self.file.tensor(name).is_ok_and(|tensor| tensor.dtype() == Dtype::I8);
+        let values = if in_bytes {
+            let data = self.tensor(name, shape, Dtype::I8)?;
+            let groups = data.len().div_ceil(SCALED_TOGETHER);
+            let scales = halves(self.tensor(&format!("{name}.scales"), &[groups], Dtype::F16)?);
+            let scaled = |(group, scale): (&[u8], f32)| {
+                group.iter().map(move |value| f32::from(value.cast_signed()) * scale).collect::<Vec<_>>()
+            };
+            data.chunks(SCALED_TOGETHER).zip(scales).flat_map(scaled).collect()
+        } else {
+            halves(self.tensor(name, shape, Dtype::F16)?)
+        };
         if values.iter().all(|v| v.is_finite()) { Ok(values) } else { Err(self.wrong(name, "holds NaN or infinity")) }
     }
 
@@ -172,4 +188,47 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
 /// The same, from the digest of the bytes before.
 pub fn fnv1a_from(digest: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(digest, |h, &b| (h ^ u64::from(b)).wrapping_mul(FNV_PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    /// A file of tensor `w` in bytes, 5 × 7 of them, with these scales.
+    fn file(scales: Option<&[f32]>) -> Vec<u8> {
+        let values: Vec<u8> = (0..35).map(|n: i8| (n - 17).cast_unsigned()).collect();
+        let scales: Option<Vec<u8>> =
+            scales.map(|all| all.iter().flat_map(|scale| f16::from_f32(*scale).to_le_bytes()).collect());
+        let mut tensors = vec![("w", TensorView::new(Dtype::I8, vec![5, 7], &values).unwrap())];
+        if let Some(scales) = &scales {
+            tensors.push(("w.scales", TensorView::new(Dtype::F16, vec![scales.len() / 2], scales).unwrap()));
+        }
+        let body = safetensors::serialize(tensors.clone(), None).unwrap();
+        let header = 8 + u64::from_le_bytes(body[..8].try_into().unwrap()) as usize;
+        let config = r#"{"width": 96, "latents": 192, "hyper": 64, "features": 96, "widths": [64, 48, 16],
+                         "names": ["mse-1"], "tuned_for": ["mse"]}"#;
+        let entries = [("config", config.to_owned()), ("digest", format!("{:016x}", fnv1a(&body[header..])))];
+        let entries: HashMap<String, String> = entries.into_iter().map(|(key, text)| (key.to_owned(), text)).collect();
+        safetensors::serialize(tensors, Some(entries)).unwrap()
+    }
+
+    #[test]
+    fn bytes_are_times_the_scale_of_their_group_and_missing_scales_are_named() {
+        let bytes = file(Some(&[0.5, 2.0]));
+        let found = Weights::open(&bytes, "a file").unwrap().floats("w", &[5, 7]).unwrap();
+        let expected: Vec<f32> = (0..35u8).map(|n| (f32::from(n) - 17.0) * if n < 32 { 0.5 } else { 2.0 }).collect();
+        assert_eq!(found, expected);
+        for scales in [None, Some(&[0.5][..]), Some(&[0.5, 2.0, 1.0][..])] {
+            let bytes = file(scales);
+            let wrong = Weights::open(&bytes, "a file").unwrap().floats("w", &[5, 7]).unwrap_err().to_string();
+            assert!(wrong.contains("a file: tensor `w.scales`"), "{wrong}");
+        }
+        let bytes = file(Some(&[0.5, f32::INFINITY]));
+        let wrong = Weights::open(&bytes, "a file").unwrap().floats("w", &[5, 7]).unwrap_err().to_string();
+        assert!(wrong.contains("NaN or infinity"), "{wrong}");
+    }
 }

@@ -10,6 +10,7 @@ mod mend;
 
 use super::align::{Alignment, Peak, energy_threshold};
 use super::clock::{ClockFollower, ClockReading};
+use super::compression::Compressed;
 use super::estimate::{Estimate, Fix, Rivals, Seen, Status};
 use super::fit::{Fit, RowSet, inner};
 use super::likelihood::{Likelihood, Parameters, Value, beam_jets, illumination, set_beams, wavenumber};
@@ -22,7 +23,7 @@ use super::targets::View;
 use super::track::{MAX_TRACKS, Measurement, PathRate};
 use super::{EchoFrame, Planar, Reflection, STREAMS, SensingConfig};
 use crate::array::{Beams, distance_m};
-use crate::dsp::{FILTER_TAPS, rotate};
+use crate::dsp::rotate;
 use crate::scene::Point;
 use crate::{Error, Result};
 
@@ -117,8 +118,6 @@ pub struct Estimator {
     /// these rows were taken late.
     early: f64,
     late_samples: isize,
-    /// Both streams as the echo holds them, and what a row that is compressed adds to it.
-    delayed: Vec<Complex32>,
     sounding: SoundingEcho,
     /// What the frame's sounding says, where it has one.
     sounded: Option<Sounded>,
@@ -126,6 +125,8 @@ pub struct Estimator {
     reading: Option<ClockReading>,
     /// Which of the last eight echoes missed the fit, a bit each.
     misfits: u8,
+    /// What the echoes show of a compression that they have in common.
+    compressed: Compressed,
     /// Whether clock, misfits and rows' errors are learned from frame to frame: where one echo alone is there.
     learns: bool,
 }
@@ -217,11 +218,11 @@ impl Estimator {
             clock: ClockFollower::new(&config),
             early: 0.0,
             late_samples: 0,
-            delayed: vec![Complex32::default(); (STREAMS + 1) * window + FILTER_TAPS],
             sounding: SoundingEcho::new(&config),
             sounded: None,
             reading: None,
             misfits: 0,
+            compressed: Compressed::default(),
             learns: true,
             config,
         })
@@ -261,11 +262,8 @@ impl Estimator {
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
         self.offset = 0.0;
-        let plain = (peak.energy >= peak.threshold).then(|| self.estimate_at(frame, gram, peak));
-        // A fifth of a turn takes half a decibel: what is enough to be seen may not be enough to be an echo.
-        let is_echo = |(estimate, _): &(Estimate, Option<Peak>)| estimate.status != Status::BelowThreshold;
-        if let Some(found) = plain.filter(is_echo) {
-            return found;
+        if peak.energy >= peak.threshold {
+            return self.estimate_at(frame, gram, peak);
         }
         let mut whole = std::mem::take(&mut self.whole);
         let count = self.alignment.echo_samples();
@@ -280,17 +278,12 @@ impl Estimator {
             let peak = self.alignment.search(&turned, self.spectra.first());
             if peak.energy >= peak.threshold {
                 self.offset = rate;
-                found = Some(self.estimate_at(&turned, gram, peak)).filter(is_echo);
-                if found.is_some() {
-                    break;
-                }
+                found = Some(self.estimate_at(&turned, gram, peak));
+                break;
             }
         }
         self.whole = whole;
-        if found.is_none() {
-            self.offset = 0.0;
-        }
-        found.or(plain).unwrap_or_else(|| self.estimate_at(frame, gram, peak))
+        found.unwrap_or_else(|| self.estimate_at(frame, gram, peak))
     }
 
     /// The fine stage at a peak, where that stands out of the noise.
@@ -307,11 +300,8 @@ impl Estimator {
         self.spectra.load_echo(0, (0..rows).map(echo));
         let window = Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window };
         let mut result = self.locate_mended(window, frame, (0..rows).map(echo));
-        if self.seen.rows == 0 {
-            let clipped = self.clipped_rows(frame, peak.lag, echo);
-            if clipped != RowSet::default() {
-                (self.seen.rows, result) = (clipped.0, Err(Status::Clipped));
-            }
+        if self.seen.rows == 0 && self.is_compressed() {
+            (self.seen.rows, result) = (RowSet::first(rows).0, Err(Status::Clipped));
         }
         // What rows are off by is the same in all frames.
         if self.learns
@@ -370,6 +360,7 @@ impl Estimator {
             self.clock = ClockFollower::new(&self.config);
             self.geometry.widen_clock(&self.config, 0.0);
             self.misfits = 0;
+            self.compressed = Compressed::default();
         }
     }
 

@@ -58,6 +58,11 @@ impl RowSet {
         Self(self.0 | 1u64.checked_shl(row as u32).unwrap_or(0))
     }
 
+    /// The first so many rows.
+    pub fn first(rows: usize) -> Self {
+        (0..rows).fold(Self::default(), Self::with)
+    }
+
     fn has(self, row: usize) -> bool {
         row < 64 && self.0 >> row & 1 == 1
     }
@@ -87,6 +92,8 @@ pub(super) struct Fit {
     pub beam_noise: [f64; BEAMS],
     /// Variance of sin φ by errors of rows that are seen.
     pub displaced: f64,
+    /// The part of the energy of the rows' sum towards the echo that the streams explain.
+    pub echo_part: f64,
     /// How much the echo turns, in radians a sample, and the deviation of that.
     pub turning: [f64; 2],
     /// Bins of a row that are looked at.
@@ -117,6 +124,7 @@ impl Fit {
             sorted: vec![0.0; rows],
             beam_noise: [0.0; BEAMS],
             displaced: 0.0,
+            echo_part: 0.0,
             turning: [0.0; 2],
             looked_at: spectra.looked_at() as f64,
             constant: RowSet::default(),
@@ -169,6 +177,7 @@ impl Fit {
         self.noise.iter_mut().for_each(|noise| *noise /= free);
         let lever = rows as f64 * (rows * rows - 1) as f64 / 12.0;
         self.beam_noise = [left.beams[0] / (free * rows as f64), left.beams[1] / (free * lever.max(f64::MIN_POSITIVE))];
+        self.echo_part = left.fitted / (left.fitted + left.beams[0]).max(f64::MIN_POSITIVE);
         self.turning = turning(&left, window, self.beam_noise[0] * rows as f64);
         self.constant = (0..rows).fold(RowSet::default(), |set, row| {
             let [energy, constant, _] = spectra.row_energy(row);

@@ -10,6 +10,7 @@ pub mod cfar;
 mod clock;
 mod clutter;
 mod coherent;
+mod compression;
 mod config;
 mod detector;
 mod estimate;

@@ -8,6 +8,7 @@
 
 use num_complex::{Complex32, Complex64};
 
+use super::compression::Compressed;
 use super::spectrum::{BEAMS, Correlations, Gram, Left, Spectrum};
 use super::{STREAMS, SensingConfig};
 
@@ -140,6 +141,11 @@ impl Spectra {
     /// Bins of one row that [`Self::leave`] looks at, of all frames.
     pub fn looked_at(&self) -> usize {
         self.frames.len() * self.first().looked_at()
+    }
+
+    /// What the first frame's echo shows of compression, as [`Spectrum::compressed`] says.
+    pub fn compressed(&mut self) -> Compressed {
+        self.frames[0].spectrum.compressed()
     }
 
     /// The image in a row of the first frame, as [`Spectrum::image_of_row`] says.

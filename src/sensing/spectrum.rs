@@ -8,6 +8,7 @@ use num_complex::{Complex32, Complex64};
 
 use super::STREAMS;
 use super::align::add_squares;
+use super::compression::{Compressed, Compression};
 use crate::dsp::lanes::LANES;
 use crate::dsp::{PlanarDft, dispatched};
 
@@ -47,6 +48,9 @@ pub(super) struct Spectrum {
     own: Vec<f32>,
     /// Of each row the real and imaginary parts of its responses and beam weights, and sums over lanes.
     factors: Vec<[f32; 4 + 2 * BEAMS]>,
+    /// Real and imaginary parts of the first beam's response.
+    common: [f32; 4],
+    compression: Compression,
     row_sums: Vec<[f32; LANES]>,
     padded: usize,
     rows: usize,
@@ -110,6 +114,8 @@ impl Spectrum {
             fitted: vec![0.0; 2 * padded],
             own: vec![0.0; 2 * padded],
             factors: vec![[0.0; 4 + 2 * BEAMS]; rows],
+            common: [0.0; 4],
+            compression: Compression::new(window, samples_per_symbol),
             row_sums: vec![[0.0; LANES]; rows],
             padded,
             rows,
@@ -227,17 +233,24 @@ impl Spectrum {
             *factors = [c.re, c.im, o.re, o.im, first.re, first.im, second.re, second.im].map(|part| part as f32);
             common.iter_mut().zip(response).for_each(|(sum, g)| *sum += first * g);
         }
-        let common = [common[0].re, common[0].im, common[1].re, common[1].im].map(|part| part as f32);
+        self.common = [common[0].re, common[0].im, common[1].re, common[1].im].map(|part| part as f32);
         let mut sums = [0f32; BEAMS + 1];
         let rows_left = &mut self.row_sums[..];
         rows_left.fill([0.0; LANES]);
         let out = [&mut self.left[..], &mut self.fitted[..]];
-        leave(&self.echo, &self.replicas, &self.factors, &common, out, rows_left, &mut sums);
+        leave(&self.echo, &self.replicas, &self.factors, &self.common, out, rows_left, &mut sums);
         let mut turns = [0f32];
         turn_sum(&self.left, &self.fitted, &mut turns);
         rows.iter_mut().zip(&self.row_sums).for_each(|(energy, sums)| *energy += f64::from(total(sums)));
         let [first, second, fitted] = sums.map(f64::from);
         Left { beams: [first, second], fitted, turns: turns[0].into() }
+    }
+
+    /// What the first beam of [`Self::leave`] shows of an echo that was compressed, in all bins.
+    pub fn compressed(&mut self) -> Compressed {
+        fit_row(&self.replicas, &self.common, &mut self.own);
+        leave_beam(&self.echo, &self.factors, &self.own, &mut self.left);
+        self.compression.read(&self.own, &self.left, self.reach)
     }
 
     /// Σ_k e[k] m[−k] and Σ_k |m[k]|², m being what the streams explain of a row at a delay and e what they leave of it: the
@@ -453,6 +466,37 @@ fn leave_body(
     }
     for (sum, lanes) in sums.iter_mut().zip(&lanes) {
         *sum += total(lanes);
+    }
+}
+
+dispatched! {
+    /// Writes what an echo leaves of the first beam, its weights being in the factors of [`leave`], in those groups of bins that
+    /// that one does not look at.
+    pub fn leave_beam(echo: &[f32], factors: &[[f32; 4 + 2 * BEAMS]], fitted: &[f32], left: &mut [f32]) = leave_beam_body
+}
+
+#[inline(always)]
+fn leave_beam_body(echo: &[f32], factors: &[[f32; 4 + 2 * BEAMS]], fitted: &[f32], left: &mut [f32]) {
+    let padded = left.len() / 2;
+    let part = |row: &[f32], index: usize, first: usize| -> [f32; LANES] {
+        row[index * padded + first..][..LANES].try_into().expect("a whole group")
+    };
+    for first in (0..padded).step_by(LANES).filter(|first| !(first / LANES).is_multiple_of(LOOK_EVERY)) {
+        let (mut sum_re, mut sum_im) = ([0f32; LANES], [0f32; LANES]);
+        for (row, factors) in factors.iter().enumerate() {
+            let (re, im) = (part(echo, 2 * row, first), part(echo, 2 * row + 1, first));
+            for lane in 0..LANES {
+                sum_re[lane] += factors[4] * re[lane] - factors[5] * im[lane];
+                sum_im[lane] += factors[4] * im[lane] + factors[5] * re[lane];
+            }
+        }
+        let (re, im) = (part(fitted, 0, first), part(fitted, 1, first));
+        for lane in 0..LANES {
+            sum_re[lane] -= re[lane];
+            sum_im[lane] -= im[lane];
+        }
+        left[first..][..LANES].copy_from_slice(&sum_re);
+        left[padded + first..][..LANES].copy_from_slice(&sum_im);
     }
 }
 

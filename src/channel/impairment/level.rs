@@ -37,6 +37,11 @@ impl Level {
         Self { used: 0.0, follows: true, mean: 0.0, blocks: 0, off: 0, sum: 0.0, taken: 0 }
     }
 
+    /// The power of what comes, which is about this from the start.
+    pub fn expected(power: f64) -> Self {
+        Self { used: power, mean: power, blocks: BLOCKS, ..Self::followed() }
+    }
+
     /// Calls `change` with pieces of the row and the power before each.
     pub(super) fn each(&mut self, samples: &mut [Complex32], mut change: impl FnMut(f64, &mut [Complex32])) {
         if !self.follows {

@@ -157,6 +157,7 @@ pub const SENSING: &[Case] = &[
     case("dc", "-20 dBc", "dbc = -20.0"),
     case("tone", "-10 dB", "db = -10.0\ncycles_per_sample = 0.05"),
     case("clip", "3 dB over RMS", "over_rms_db = 3.0"),
+    case("pa", "Rapp, p = 2, back-off 10 dB", "backoff_db = 10.0"),
     case("adc", "6 bits, full scale 12 dB over RMS", "bits = 6"),
     case("adc", "4 bits, full scale 12 dB over RMS", "bits = 4"),
     case("bursts", "10 samples, +30 dB, every 3000", "db = 30.0\nlength = 10\nperiod = 3000"),
