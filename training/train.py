@@ -24,7 +24,7 @@ from curve import bd_rate, jpeg_points, model_points
 from data import Crops, picture_files, read_picture
 from model import Codec, ms_ssim
 
-MSE = (0.0002, 0.0005, 0.0012, 0.0028, 0.0068, 0.018, 0.055, 0.16)
+MSE = (0.0002, 0.00031, 0.00049, 0.00076, 0.0012, 0.0019, 0.003, 0.0053, 0.01, 0.021, 0.052, 0.16)
 MS_SSIM = (1.5, 4.5, 13.0, 40.0)
 TARGETS = [("mse", v) for v in MSE] + [("ms-ssim", v) for v in MS_SSIM]
 SETTLED = ("context", "log_scale_bias", "prior", "block_synthesis", "fine_synthesis", "log_synthesis_unit", "synthesis_bias")

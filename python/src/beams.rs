@@ -1,11 +1,10 @@
 //! Bounds of given beams, and beams.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
-use issc::lab::beams::{Method, solve};
+use issc::lab::beams::{Method, Outcome, solve};
 use issc::lab::bounds::Bounds;
-use issc::optimize::WarmStart;
 use num_complex::Complex64;
 use numpy::{PyArray1, PyArray2};
 use pyo3::exceptions::PyAttributeError;
@@ -103,15 +102,18 @@ impl PositionBound {
 /// block_error_rate, bit_error_rate, header_loss, predicted_mse.
 #[pyclass(module = "issc", frozen)]
 pub struct Plan {
-    report: Value,
-    warm: WarmStart,
+    outcome: Outcome,
+    /// Made where it is asked for: of most plans of a batch it is not.
+    report: OnceLock<Value>,
 }
 
 impl Plan {
-    fn weights(&self, name: &str) -> Vec<Complex64> {
-        let number = |pair: &Value, index: usize| pair[index].as_f64().unwrap_or_default();
-        let pairs = self.report[name].as_array().into_iter().flatten();
-        pairs.map(|pair| Complex64::new(number(pair, 0), number(pair, 1))).collect()
+    fn new(outcome: Outcome) -> Self {
+        Self { outcome, report: OnceLock::new() }
+    }
+
+    fn report(&self) -> &Value {
+        self.report.get_or_init(|| self.outcome.report())
     }
 }
 
@@ -120,36 +122,37 @@ impl Plan {
     /// The semantic stream's beam [N_T], complex128, √W.
     #[getter]
     fn w_c<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<Complex64>> {
-        vector(py, self.weights("w_c"))
+        vector(py, self.outcome.beams().w_c.as_slice().to_vec())
     }
 
     /// The sensing stream's beam [N_T], complex128, √W.
     #[getter]
     fn w_0<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<Complex64>> {
-        vector(py, self.weights("w_0"))
+        vector(py, self.outcome.beams().w_0.as_slice().to_vec())
     }
 
     /// What `issc optimize --json` prints, beams as lists of [re, im].
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        object(py, &self.report)
+        object(py, self.report())
     }
 
     fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        match self.report.get(name) {
+        match self.report().get(name) {
             Some(value) => object(py, value),
             None => Err(PyAttributeError::new_err(format!("Plan has no attribute {name}"))),
         }
     }
 
     fn __repr__(&self) -> String {
-        let number = |key: &str| self.report[key].as_f64().unwrap_or(f64::NAN);
+        let report = self.report();
+        let number = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
         format!(
             "<Plan {}: {:.4} dB of {:.4} dB at most, bound {:.4e} m²{}>",
-            self.report["method"].as_str().unwrap_or_default(),
+            report["method"].as_str().unwrap_or_default(),
             number("sinr_db"),
             number("upper_bound_sinr_db"),
             number("hcrb_trace_m2"),
-            if self.report["feasible"] == true { "" } else { ", not feasible" }
+            if report["feasible"] == true { "" } else { ", not feasible" }
         )
     }
 }
@@ -207,10 +210,9 @@ pub fn optimize<'py>(
     let Asked { method, least_sinr } = Asked::new(method, objective, sinr_min_db)?;
     let scene = scene.inner();
     let channel = channel.map(|channel| beam("channel", &channel, scene.array.transmit_antennas)).transpose()?;
-    let warm = warm.map(|plan| plan.warm.clone());
+    let warm = warm.map(|plan| plan.outcome.warm().clone());
     let request = issc::lab::beams::Request { method, least_sinr, channel, warm: warm.as_ref() };
-    let (report, warm) = py.detach(|| solve(scene, &request));
-    Ok(Plan { report, warm })
+    Ok(Plan::new(py.detach(|| solve(scene, &request))))
 }
 
 /// The same for many scenes at once, on `threads` threads (all cores where none is named), in their order.
@@ -251,5 +253,5 @@ fn batch(scenes: &[issc::scene::Scene], asked: Asked, threads: usize) -> PyResul
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     let mut plans = plans.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     plans.sort_unstable_by_key(|(index, _)| *index);
-    Ok(plans.into_iter().map(|(_, (report, warm))| Plan { report, warm }).collect())
+    Ok(plans.into_iter().map(|(_, outcome)| Plan::new(outcome)).collect())
 }

@@ -1,6 +1,7 @@
 """The optimum against a semidefinite program in CVXPY, from the same formulas as the reference."""
 
 import os
+import time
 
 import issc
 import numpy as np
@@ -111,3 +112,18 @@ def test_batches_warm_starts_and_other_methods_agree_with_single_cold_solutions(
     assert turned.w_c.shape == (4,) and turned.feasible
     with pytest.raises(issc.InputError, match="method: found best; accepted: global, alternating, zf-wf"):
         issc.optimize(paper, "best")  # type: ignore[arg-type]
+
+
+def test_a_thousand_scenes_at_once_cost_what_the_rust_benchmark_does() -> None:
+    """Prints what `cargo bench --bench optimize -- cold` has beside it; a time proves nothing here."""
+    paper = issc.Scene.load("paper")
+    smallest_m2 = issc.optimize(paper).smallest_hcrb_trace_m2
+    changes = {"constraints.hcrb_max_m2": 1.2 * smallest_m2, "geometry.target": [100.0, 50.03]}
+    scenes = [paper.copy(changes) for _ in range(1000)]
+    times_us = []
+    for _ in range(5):
+        begin = time.process_time()
+        plans = issc.optimize_batch(scenes, threads=2)
+        times_us.append(1e3 * (time.process_time() - begin))
+        assert len({plan.sinr_db for plan in plans}) == 1 and plans[0].feasible
+    print(f"a batch of 1000: {sorted(times_us)[2]:.1f} µs of processor time a scene ({min(times_us):.1f} … {max(times_us):.1f})")

@@ -43,6 +43,7 @@ impl Method {
 }
 
 /// Beams and what is known of them.
+#[derive(Debug, Clone)]
 struct Found {
     beams: Beams,
     feasible: bool,
@@ -73,14 +74,31 @@ impl Request<'_> {
     }
 }
 
+/// Beams, what they reach, and the rates that a planner would choose with them.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    method: Method,
+    found: Found,
+    sinr: f64,
+    hcrb_trace_m2: Option<f64>,
+    /// Every believed target's bound.
+    targets: Vec<(String, Option<f64>)>,
+    /// How far the SINR is from what any beams could have, where that was asked for.
+    gap: Option<f64>,
+    rates: Option<Rates>,
+    header_loss: f64,
+    ambiguity: Ambiguity,
+    ambiguity_price_db: f64,
+}
+
 /// Beams by this method with what they reach, and the rates that a planner would choose with them, as `issc optimize --json`
 /// prints it. With `least_sinr` (linear, for the global method) the bound is what they are best at.
 pub fn report(scene: &Scene, method: Method, least_sinr: Option<f64>) -> Value {
-    solve(scene, &Request { method, least_sinr, channel: None, warm: None }).0
+    solve(scene, &Request { method, least_sinr, channel: None, warm: None }).report()
 }
 
-/// The same as it is asked for, and where the next solution may start.
-pub fn solve(scene: &Scene, request: &Request<'_>) -> (Value, WarmStart) {
+/// The same as it is asked for.
+pub fn solve(scene: &Scene, request: &Request<'_>) -> Outcome {
     let Request { method, least_sinr, .. } = *request;
     let begin = Instant::now();
     let problem = request.problem(scene);
@@ -89,39 +107,69 @@ pub fn solve(scene: &Scene, request: &Request<'_>) -> (Value, WarmStart) {
     let bank = Bank::shipped();
     let models: Vec<_> =
         bank.planned(scene.model.metric.name()).iter().map(|model| model.source_model(PIXELS)).collect();
-    let rates = rates(scene, method, &models, sinr);
     let ambiguity = Ambiguity::of(scene, &BelievedTarget::of_scene(scene)[0], &found.beams);
-    // Without rivals nothing needs to be told apart.
-    let price_db = if ambiguity.directions_rad.is_empty() { 0.0 } else { sounding_price_db(scene) };
-    let finite = |value: f64| value.is_finite().then_some(value);
-    let pairs = |beam: &DVector<Complex64>| beam.iter().map(|z| [z.re, z.im]).collect::<Vec<_>>();
-    let report = json!({
-        "method": method.name(),
-        "feasible": found.feasible,
-        "rate_feasible": rates.is_some(),
-        "sinr_db": decibel(sinr),
-        "hcrb_trace_m2": problem.hcrb_trace_m2(&found.beams).ok(),
-        "targets": targets(scene, &problem, &found.beams),
-        "power_w": found.beams.power_w(),
-        "smallest_hcrb_trace_m2": finite(found.smallest_hcrb_trace_m2),
-        "upper_bound_sinr_db": decibel(found.upper_bound_sinr),
-        "gap_db": (found.feasible && least_sinr.is_none()).then(|| decibel(found.upper_bound_sinr / sinr)),
-        "ambiguous_directions_rad": ambiguity.directions_rad,
-        "wrong_root_probability": ambiguity.wrong_probability,
-        "ambiguity_price_db": price_db,
-        "w_c": pairs(&found.beams.w_c),
-        "w_0": pairs(&found.beams.w_0),
-        "iterations": found.iterations,
-        "solve_time_s": found.solve_time_s,
-        "model": rates.as_ref().map(|rates| bank.models()[rates.model].name.clone()),
-        "source_rate_bits_per_sample": rates.as_ref().map(|rates| bank.models()[rates.model].bits(PIXELS) / (3 * PIXELS) as f64),
-        "channel_rate_bits_per_use": rates.as_ref().map(|rates| rates.channel_rate),
-        "block_error_rate": rates.as_ref().map(|rates| rates.block_error_rate),
-        "header_loss": BlockErrorLaw::from_scene(scene).header_loss(sinr),
-        "bit_error_rate": rates.as_ref().map(|rates| rates.bit_error_rate),
-        "predicted_mse": rates.as_ref().map(|rates| rates.predicted_mse),
-    });
-    (report, found.warm)
+    Outcome {
+        method,
+        sinr,
+        hcrb_trace_m2: problem.hcrb_trace_m2(&found.beams).ok(),
+        targets: targets(scene, &problem, &found.beams),
+        gap: (found.feasible && least_sinr.is_none()).then(|| found.upper_bound_sinr / sinr),
+        rates: rates(scene, method, &models, sinr),
+        header_loss: BlockErrorLaw::from_scene(scene).header_loss(sinr),
+        // Without rivals nothing needs to be told apart.
+        ambiguity_price_db: if ambiguity.directions_rad.is_empty() { 0.0 } else { sounding_price_db(scene) },
+        ambiguity,
+        found,
+    }
+}
+
+impl Outcome {
+    /// Where the solution of a problem like this one may start.
+    pub fn warm(&self) -> &WarmStart {
+        &self.found.warm
+    }
+
+    /// The beams.
+    pub fn beams(&self) -> &Beams {
+        &self.found.beams
+    }
+
+    /// What `issc optimize --json` prints.
+    pub fn report(&self) -> Value {
+        let Self { found, rates, .. } = self;
+        let bank = Bank::shipped();
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let pairs = |beam: &DVector<Complex64>| beam.iter().map(|z| [z.re, z.im]).collect::<Vec<_>>();
+        let rates = rates.as_ref();
+        let model = rates.map(|rates| &bank.models()[rates.model]);
+        let target = |(id, bound): &(String, Option<f64>)| json!({ "id": id, "hcrb_trace_m2": bound });
+        json!({
+            "method": self.method.name(),
+            "feasible": found.feasible,
+            "rate_feasible": rates.is_some(),
+            "sinr_db": decibel(self.sinr),
+            "hcrb_trace_m2": self.hcrb_trace_m2,
+            "targets": self.targets.iter().map(target).collect::<Vec<_>>(),
+            "power_w": found.beams.power_w(),
+            "smallest_hcrb_trace_m2": finite(found.smallest_hcrb_trace_m2),
+            "upper_bound_sinr_db": decibel(found.upper_bound_sinr),
+            "gap_db": self.gap.map(decibel),
+            "ambiguous_directions_rad": self.ambiguity.directions_rad,
+            "wrong_root_probability": self.ambiguity.wrong_probability,
+            "ambiguity_price_db": self.ambiguity_price_db,
+            "w_c": pairs(&found.beams.w_c),
+            "w_0": pairs(&found.beams.w_0),
+            "iterations": found.iterations,
+            "solve_time_s": found.solve_time_s,
+            "model": model.map(|model| model.name.clone()),
+            "source_rate_bits_per_sample": model.map(|model| model.bits(PIXELS) / (3 * PIXELS) as f64),
+            "channel_rate_bits_per_use": rates.map(|rates| rates.channel_rate),
+            "block_error_rate": rates.map(|rates| rates.block_error_rate),
+            "header_loss": self.header_loss,
+            "bit_error_rate": rates.map(|rates| rates.bit_error_rate),
+            "predicted_mse": rates.map(|rates| rates.predicted_mse),
+        })
+    }
 }
 
 /// What soundings cost the link, as a loss of SINR of the same airtime, in dB: they tell all directions apart, and beams stay the
@@ -134,6 +182,7 @@ pub fn sounding_price_db(scene: &Scene) -> f64 {
 }
 
 /// Source model and channel rate for given beams.
+#[derive(Debug, Clone, Copy)]
 struct Rates {
     model: usize,
     channel_rate: f64,
@@ -166,11 +215,11 @@ fn rates(scene: &Scene, method: Method, models: &[SourceModel], sinr: f64) -> Op
 }
 
 /// Every believed target's bound.
-fn targets(scene: &Scene, problem: &Problem, beams: &Beams) -> Vec<Value> {
+fn targets(scene: &Scene, problem: &Problem, beams: &Beams) -> Vec<(String, Option<f64>)> {
     let believed = scene.targets().into_iter().filter(|target| target.believed);
     believed
         .zip(problem.bounds())
-        .map(|(target, bound)| json!({ "id": target.id, "hcrb_trace_m2": bound.of_beams(beams).trace_m2().ok() }))
+        .map(|(target, bound)| (target.id.clone(), bound.of_beams(beams).trace_m2().ok()))
         .collect()
 }
 
