@@ -1,7 +1,7 @@
 //! Bounds of given beams, and beams.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use issc::lab::beams::{Method, Outcome, solve};
 use issc::lab::bounds::Bounds;
@@ -232,11 +232,11 @@ pub fn optimize_batch(
         Some(threads) => threads,
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let scenes: Vec<_> = scenes.iter().map(|scene| scene.inner().clone()).collect();
+    let scenes: Vec<_> = scenes.iter().map(|scene| scene.shared()).collect();
     py.detach(|| batch(&scenes, asked, threads.min(scenes.len()).max(1)))
 }
 
-fn batch(scenes: &[issc::scene::Scene], asked: Asked, threads: usize) -> PyResult<Vec<Plan>> {
+fn batch(scenes: &[Arc<issc::scene::Scene>], asked: Asked, threads: usize) -> PyResult<Vec<Plan>> {
     let next = AtomicUsize::new(0);
     let plans = Mutex::new(Vec::with_capacity(scenes.len()));
     let work = || {

@@ -1,5 +1,7 @@
 //! Scenes.
 
+use std::sync::Arc;
+
 use issc::control::Setting;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -21,7 +23,7 @@ use crate::error::{OrRaise, wrong};
 pub struct Scene {
     name: String,
     table: Table,
-    scene: issc::scene::Scene,
+    scene: Arc<issc::scene::Scene>,
 }
 
 impl Scene {
@@ -30,15 +32,20 @@ impl Scene {
         &self.scene
     }
 
+    /// The same, for other threads.
+    pub fn shared(&self) -> Arc<issc::scene::Scene> {
+        self.scene.clone()
+    }
+
     /// A scene that was made elsewhere.
     pub fn of(name: &str, scene: issc::scene::Scene) -> PyResult<Self> {
         let table = Table::try_from(&scene).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { name: name.to_owned(), table, scene })
+        Ok(Self { name: name.to_owned(), table, scene: Arc::new(scene) })
     }
 
     fn of_text(text: &str, name: &str) -> issc::Result<Self> {
         let scene = issc::scene::Scene::from_toml(text, name)?;
-        Ok(Self { name: name.to_owned(), table: issc::config::from_toml(text, name)?, scene })
+        Ok(Self { name: name.to_owned(), table: issc::config::from_toml(text, name)?, scene: Arc::new(scene) })
     }
 
     fn apply(&mut self, settings: &[Setting]) -> issc::Result<()> {
@@ -110,7 +117,7 @@ impl Scene {
             return object(py, found);
         }
         // Keys that the file leaves out have the values of the scene as it was read.
-        let whole = Table::try_from(&self.scene).map_err(|error| wrong(error.to_string()))?;
+        let whole = Table::try_from(&*self.scene).map_err(|error| wrong(error.to_string()))?;
         if let Some(found) = find(&Value::Table(whole), &path) {
             return object(py, found);
         }

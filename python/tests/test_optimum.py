@@ -121,9 +121,10 @@ def test_a_thousand_scenes_at_once_cost_what_the_rust_benchmark_does() -> None:
     changes = {"constraints.hcrb_max_m2": 1.2 * smallest_m2, "geometry.target": [100.0, 50.03]}
     scenes = [paper.copy(changes) for _ in range(1000)]
     times_us = []
-    for _ in range(5):
+    for _ in range(11):
+        plans = []
         begin = time.process_time()
         plans = issc.optimize_batch(scenes, threads=2)
         times_us.append(1e3 * (time.process_time() - begin))
         assert len({plan.sinr_db for plan in plans}) == 1 and plans[0].feasible
-    print(f"a batch of 1000: {sorted(times_us)[2]:.1f} µs of processor time a scene ({min(times_us):.1f} … {max(times_us):.1f})")
+    print(f"a batch of 1000: {sorted(times_us)[5]:.1f} µs of processor time a scene ({min(times_us):.1f} … {max(times_us):.1f})")

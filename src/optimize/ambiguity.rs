@@ -138,14 +138,9 @@ impl<'a> Echo<'a> {
 
     /// h_c and h_0 of a direction with this step.
     fn at(&self, step: Complex64) -> [Complex64; 2] {
-        let mut phase = Complex64::ONE;
-        let mut sums = [Complex64::ZERO; 2];
-        for (w_c, w_0) in self.beams.w_c.iter().zip(self.beams.w_0.iter()) {
-            sums[0] += w_c * phase;
-            sums[1] += w_0 * phase;
-            phase *= step;
-        }
-        sums
+        // A polynomial in the step, from its highest power down.
+        let of = |beam: &[Complex64]| beam.iter().rev().fold(Complex64::ZERO, |sum, weight| sum * step + weight);
+        [of(self.beams.w_c.as_slice()), of(self.beams.w_0.as_slice())]
     }
 
     /// Whether both streams are sent.
