@@ -118,6 +118,7 @@ def test_a_thousand_scenes_at_once_cost_what_the_rust_benchmark_does() -> None:
     """Prints what `cargo bench --bench optimize -- cold` has beside it; a time proves nothing here."""
     paper = issc.Scene.load("paper")
     smallest_m2 = issc.optimize(paper).smallest_hcrb_trace_m2
+    assert smallest_m2 is not None
     changes = {"constraints.hcrb_max_m2": 1.2 * smallest_m2, "geometry.target": [100.0, 50.03]}
     scenes = [paper.copy(changes) for _ in range(1000)]
     times_us = []
