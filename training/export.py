@@ -116,7 +116,7 @@ def main():
     parser.add_argument("--weights", help="a file of f16 weights, in place of the three that follow")
     parser.add_argument("--images", nargs="+")
     parser.add_argument("--data", nargs="+")
-    parser.add_argument("--wide", action="store_true", help="f16 weights throughout, for widen.py")
+    parser.add_argument("--f16", action="store_true", help="f16 weights throughout, to train on from (widen.py)")
     parser.add_argument("--tuned-for", nargs="+", default=["mse", "ms-ssim"], help="which rates to export: mse, ms-ssim")
     parser.add_argument("--limit", type=int, default=12, help="how many of --images to use")
     parser.add_argument("--out", required=True, help="folder of the model")
@@ -159,7 +159,7 @@ def main():
         step=step,
     )
     del config["targets"]
-    write(args.out, tensors, config, packed=not args.wide)
+    write(args.out, tensors, config, packed=not args.f16)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 
 use num_complex::{Complex32, Complex64};
 
+use super::spectrum::folded;
 use crate::dsp::lanes::LANES;
 use crate::dsp::{PlanarDft, dispatched};
 
@@ -91,22 +92,13 @@ impl Compressed {
 /// The complex conjugates of bins −`reach` … `reach` times a scale, where a transform of fewer points has them: its forward
 /// transform is then the conjugate of the inverse one.
 fn fold(parts: &[f32], scale: f32, reach: usize, bins: &mut [Complex32]) {
-    let points = bins.len();
     let (re, im) = parts.split_at(parts.len() / 2);
+    let points = bins.len();
     bins.fill(Complex32::default());
-    let mut add = |from: std::ops::Range<usize>, to: usize| {
+    for (from, to) in folded(reach, points) {
         for ((bin, re), im) in bins[to..].iter_mut().zip(&re[from.clone()]).zip(&im[from]) {
             *bin += Complex32::new(scale * re, -scale * im);
         }
-    };
-    // Bin −reach lies so far below a whole number of turns.
-    let turns = reach.div_ceil(points);
-    let mut to = turns * points - reach;
-    let mut from = 0;
-    while from <= 2 * reach {
-        let count = (points - to % points).min(2 * reach + 1 - from);
-        add(from..from + count, to % points);
-        (from, to) = (from + count, to + count);
     }
 }
 

@@ -3,6 +3,7 @@
 //! rate. ω_k in radians per sample; forward DFT not normalised.
 
 use std::f64::consts::TAU;
+use std::ops::Range;
 
 use num_complex::{Complex32, Complex64};
 
@@ -130,12 +131,11 @@ impl Spectrum {
 
     /// The streams' spectra at `points` samples a window in place of all: `[stream][part][bin]`, from zero frequency up.
     pub fn alias_streams(&self, points: usize, aliased: &mut [f32]) {
-        let add = |bins: &mut [f32], part: &[f32]| bins.iter_mut().zip(part).for_each(|(bin, value)| *bin += value);
         aliased.fill(0.0);
         for (part, bins) in self.streams.chunks_exact(self.padded).zip(aliased.chunks_exact_mut(points)) {
-            let (negative, rest) = part.split_at(self.reach);
-            rest[..=self.reach].chunks(points).for_each(|part| add(bins, part));
-            negative.rchunks(points).for_each(|part| add(&mut bins[points - part.len()..], part));
+            for (from, to) in folded(self.reach, points) {
+                bins[to..].iter_mut().zip(&part[from]).for_each(|(bin, value)| *bin += value);
+            }
         }
     }
 
@@ -328,6 +328,20 @@ impl Spectrum {
         let start = Complex64::cis(-step * delay * self.reach as f64);
         replicate(&self.streams, &within, [start, phase], &mut self.replicas);
     }
+}
+
+/// Where a transform of `points` has bins −`reach` … `reach`, which may be more: runs of them, counted from −`reach`, with the
+/// place of the first of each.
+pub(super) fn folded(reach: usize, points: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
+    // Bin −reach lies so far below a whole number of turns.
+    let lowest = reach.next_multiple_of(points) - reach;
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let to = (lowest + from) % points;
+        let count = (points - to).min(2 * reach + 1 - from);
+        from += count;
+        (count > 0).then(|| (from - count..from, to))
+    })
 }
 
 /// What [`Spectrum::leave`] found.
