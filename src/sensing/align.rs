@@ -15,6 +15,10 @@ use super::symbol_rate::SymbolRate;
 use super::{EchoFrame, STREAMS, SensingConfig};
 use crate::dsp::{PlanarDft, dispatched};
 
+/// A bin of frequency 0 with more than this times the mean bin's energy is a receiver's constant: of the streams and noise it is
+/// an exponential number.
+const CONSTANT: f64 = 14.0;
+
 /// The delay search: the quick one, where the window is long enough for it, and that over the whole window.
 pub(super) struct Alignment {
     quick: Option<SymbolRate>,
@@ -205,12 +209,22 @@ impl Correlator {
             samples[heard..].fill(Complex32::default());
             let echo = self.dft.forward(samples);
             let band = echo.iter().map(|part| power(&part[..=self.edge]) + power(&part[length - self.edge..]));
-            let received = band.sum::<f64>() / ((2 * self.edge + 1) * self.heard) as f64;
+            let mut energy = band.sum::<f64>();
+            let bins = (2 * self.edge + 1) as f64;
+            let constant = f64::from(echo[0][0]).powi(2) + f64::from(echo[1][0]).powi(2);
+            let is_constant = constant * bins > CONSTANT * energy;
+            if is_constant {
+                energy -= constant;
+            }
+            let received = energy / (bins * self.heard as f64);
             self.powers[row] = received;
             let weight = if received > 0.0 { (1.0 / received) as f32 } else { 0.0 };
             let streams = self.streams.chunks_exact(2 * length);
             for (product, stream) in self.samples.chunks_exact_mut(length).zip(streams) {
                 conjugate_product(echo, stream.split_at(length).into(), product);
+                if is_constant {
+                    product[0] = Complex32::default();
+                }
             }
             for (stream, product) in self.samples.chunks_exact(length).enumerate().filter(|(stream, _)| used[*stream]) {
                 // The parts have changed places on the way in and out.

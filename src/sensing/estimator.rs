@@ -8,6 +8,7 @@ use num_complex::{Complex32, Complex64};
 
 mod mend;
 
+use self::mend::CommonTurning;
 use super::align::{Alignment, Peak, energy_threshold};
 use super::clock::{ClockFollower, ClockReading};
 use super::compression::Compressed;
@@ -43,7 +44,7 @@ const OTHER_ROOT: f64 = 0.02;
 /// Rounds of estimating how the echo turns: the second one sees what the first left.
 const TURNS: usize = 2;
 /// Turns in the window by which an echo is turned back where none is found as it is.
-const OFFSET_TURNS: f64 = 0.16;
+const OFFSET_TURNS: f64 = 0.2;
 /// Square of the deviations by which an echo may miss the beams' responses.
 const MISSED: f64 = 36.0;
 /// Deviations of the timing error that a clock which holds stays within.
@@ -127,6 +128,8 @@ pub struct Estimator {
     misfits: u8,
     /// What the echoes show of a compression that they have in common.
     compressed: Compressed,
+    /// How the echoes turned so far.
+    common_turning: CommonTurning,
     /// Whether clock, misfits and rows' errors are learned from frame to frame: where one echo alone is there.
     learns: bool,
 }
@@ -223,6 +226,7 @@ impl Estimator {
             reading: None,
             misfits: 0,
             compressed: Compressed::default(),
+            common_turning: CommonTurning::default(),
             learns: true,
             config,
         })
@@ -255,21 +259,24 @@ impl Estimator {
     /// The same, and where the echo was found. `None` where none was.
     ///
     /// A carrier offset of 1 ppm can be a fifth of a turn in the window: where nothing stands out of the noise, the echo is
-    /// looked for turned back and forth as well.
+    /// looked for turned back as those before it have turned, and back and forth by so much.
     pub(super) fn estimate_first(&mut self, frame: &EchoFrame<'_>) -> (Estimate, Option<Peak>) {
         self.use_beams(frame.beams);
         self.follow_clock(frame);
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let peak = self.alignment.search(frame, self.spectra.first());
         self.offset = 0.0;
-        if peak.energy >= peak.threshold {
-            return self.estimate_at(frame, gram, peak);
+        let common = self.common_turning.that_matters(self.window);
+        let plain = self.estimate_at(frame, gram, peak);
+        let is_weak = plain.0.status == Status::BelowThreshold;
+        if !is_weak || (peak.energy >= peak.threshold && common.is_none()) {
+            return plain;
         }
         let mut whole = std::mem::take(&mut self.whole);
         let count = self.alignment.echo_samples();
         let mut found = None;
-        for turns in [OFFSET_TURNS, -OFFSET_TURNS] {
-            let rate = turns * TAU / self.window as f64;
+        let guess = OFFSET_TURNS * TAU / self.window as f64;
+        for rate in [common, Some(guess), Some(-guess)].into_iter().flatten() {
             for (row, to) in whole.chunks_exact_mut(count).enumerate() {
                 to.copy_from_slice(&frame.echo_row(row)[..count]);
                 rotate(to, 0.0, -rate);
@@ -283,7 +290,7 @@ impl Estimator {
             }
         }
         self.whole = whole;
-        found.unwrap_or_else(|| self.estimate_at(frame, gram, peak))
+        found.unwrap_or(plain)
     }
 
     /// The fine stage at a peak, where that stands out of the noise.
@@ -361,6 +368,7 @@ impl Estimator {
             self.geometry.widen_clock(&self.config, 0.0);
             self.misfits = 0;
             self.compressed = Compressed::default();
+            self.common_turning = CommonTurning::default();
         }
     }
 

@@ -10,6 +10,10 @@ use crate::sensing::{EchoFrame, Fix, Status};
 const TURNING_DEVIATIONS: f64 = 5.0;
 /// ... as is one for which a stream that turns to first order only would be off by more than this, in radians at the ends.
 const FIRST_ORDER_RAD: f64 = 0.05;
+/// What echoes turn by in common counts from so many deviations on.
+const COMMON_DEVIATIONS: f64 = 4.0;
+/// What echoes turn by within the window, in radians, costs the delay search less than a tenth of a decibel below this.
+const MATTERS_RAD: f64 = 0.5;
 /// How often an echo is mended.
 const MENDED: usize = 4;
 /// Noise in the streams' band that is so many times that beyond it is not noise alone.
@@ -23,6 +27,32 @@ const HARMLESS: f64 = 0.25;
 const KEPT: f64 = 0.97;
 /// The least part of what is heard from an echo's direction that the echo must be.
 const STRONG_PART: f64 = 0.05;
+
+/// How fast echoes turn, as those so far show it: where it is the same for all, the receiver's carrier is off.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CommonTurning {
+    /// Σ 1/σ² and Σ rate/σ², earlier echoes counting less.
+    information: f64,
+    sum: f64,
+}
+
+impl CommonTurning {
+    /// Takes in how fast an echo turns, in radians a sample, with the deviation.
+    fn take_in(&mut self, rate: f64, deviation: f64) {
+        let information = deviation.powi(-2);
+        if rate.is_finite() && information.is_finite() {
+            self.information = self.information * KEPT + information;
+            self.sum = self.sum * KEPT + rate * information;
+        }
+    }
+
+    /// The rate, if it stands out and turns so far within `window` samples that the delay search suffers from it.
+    pub fn that_matters(&self, window: usize) -> Option<f64> {
+        let rate = self.sum / self.information;
+        let stands_out = rate.abs() > COMMON_DEVIATIONS * self.information.powf(-0.5);
+        (stands_out && rate.abs() * window as f64 > MATTERS_RAD).then_some(rate)
+    }
+}
 
 impl Estimator {
     /// How fast the echo of one frame turns beyond what the fine stage has taken into account, if that is more than noise or
@@ -49,9 +79,6 @@ impl Estimator {
     ) -> Result<Fix, Status> {
         self.turned_by = 0.0;
         let mut result = self.locate(window, Some(frame));
-        if self.excess_turning().is_none() && !self.is_noisy() {
-            return result;
-        }
         self.images.fill(Complex64::ZERO);
         for _ in 0..MENDED {
             let rate = self.excess_turning();
@@ -62,6 +89,10 @@ impl Estimator {
             self.mend(rate.unwrap_or(self.turned_by), echo.clone());
             let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
             result = self.locate(Window { gram, ..window }, Some(frame));
+        }
+        if let (true, Ok(_)) = (self.learns, &result) {
+            let [more, deviation] = self.fit.turning;
+            self.common_turning.take_in(self.turned_by + self.offset + self.spectra.rate() + more, deviation);
         }
         self.turned_by = 0.0;
         result
