@@ -184,6 +184,41 @@ fn a_run_gives_no_position_where_a_stage_is_compressed() {
 }
 
 #[test]
+fn a_stage_that_is_compressed_leaves_none_of_several_targets_a_position() {
+    for impairment in [
+        "{ at = \"array\", kind = \"clip\", over_rms_db = 3.0 }",
+        "{ at = \"array\", kind = \"pa\", backoff_db = 6.0 }",
+        "{ at = \"transmitter\", kind = \"clip\", over_rms_db = 3.0 }",
+        "{ at = \"transmitter\", kind = \"pa\", backoff_db = 6.0 }",
+        "{ at = \"transmitter\", kind = \"pa\", backoff_db = 12.0 }",
+    ] {
+        let list: toml::Value = toml::from_str(&format!("list = [{impairment}]")).unwrap();
+        let spec = SystemSpec::shipped("several").unwrap().frames(60);
+        let spec = spec.set("scene.impairment", list["list"].clone()).unwrap();
+        let run = System::build(spec).unwrap().start().unwrap();
+        let mut located = 0;
+        for event in run.subscribe() {
+            let Event::Detections { detections, .. } = event else { continue };
+            located += usize::from(!detections.is_empty());
+        }
+        run.join().unwrap();
+        assert!(located <= 1, "{impairment}: {located} of 60 frames");
+    }
+}
+
+#[test]
+fn targets_much_stronger_than_the_noise_are_located_as_well_as_the_bound_says() {
+    let spec = SystemSpec::shipped("several").unwrap().frames(400);
+    let spec = spec.set("scene.receiver.array.noise_dbm", -75.0).unwrap();
+    let report = System::build(spec).unwrap().start().unwrap().join().unwrap();
+    for target in &report.figures.targets {
+        let ratio = target.target.rmse_m.unwrap() / target.target.hcrb_rmse_m.unwrap();
+        // Over 400 frames a deviation of 4 %.
+        assert!((0.88..1.12).contains(&ratio), "{}: {ratio}", target.id);
+    }
+}
+
+#[test]
 fn a_clock_that_is_known_exactly_and_one_that_is_not_known_at_all_are_limits_that_work() {
     for std_s in ["0.0", "1e-9", "1e-5", "1.0"] {
         let known =

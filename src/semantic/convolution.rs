@@ -22,11 +22,12 @@ pub struct Map {
 }
 
 impl Map {
-    /// Takes this shape; the border becomes zero. Allocates only where the map was never as large.
+    /// Takes this shape; the border becomes zero, and so does a pixel behind all. Allocates only where the map was never as large.
     pub fn shape(&mut self, height: usize, width: usize, channels: usize, border: usize) {
         if (self.height, self.width, self.channels, self.border) != (height, width, channels, border) {
             self.data.clear();
-            self.data.resize((height + 2 * border) * (width + 2 * border) * channels, 0.0);
+            let tail = border.min(1) * channels;
+            self.data.resize((height + 2 * border) * (width + 2 * border) * channels + tail, 0.0);
             (self.height, self.width, self.channels, self.border) = (height, width, channels, border);
         }
     }
@@ -44,6 +45,14 @@ impl Map {
     /// Row `y` without border.
     pub fn row(&self, y: usize) -> &[f32] {
         &self.data[self.start(y)..][..self.width * self.channels]
+    }
+
+    /// The first `pixels` of row `y`, which may be above or below the map, with its border and one more at most; `None` beyond
+    /// the border.
+    pub fn padded_row(&self, y: isize, pixels: usize) -> Option<&[f32]> {
+        let line =
+            usize::try_from(y + self.border as isize).ok().filter(|line| *line < self.height + 2 * self.border)?;
+        Some(&self.data[line * self.row_stride()..][..pixels * self.channels])
     }
 
     /// Row `y` without border.

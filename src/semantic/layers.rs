@@ -164,9 +164,10 @@ impl LastDoubling {
     }
 }
 
-/// The linear 24×24 transposed transform of stride 16: one pointwise layer per kernel row, overlap-added.
+/// The linear 24×24 transposed transform of stride 16: a pointwise layer for every four kernel rows, overlap-added.
 #[derive(Debug)]
 pub struct BlockSynthesis {
+    /// Four rows are whole vectors.
     rows: Vec<Convolution>,
     bias: [f32; 3],
 }
@@ -178,6 +179,8 @@ pub const STRIDE: usize = 16;
 /// Pixels that a block reaches over its cell on each side.
 pub const OVERLAP: usize = (BLOCK - STRIDE) / 2;
 const LINE: usize = 3 * BLOCK;
+/// Kernel rows of one layer.
+const TOGETHER: usize = 4;
 
 impl BlockSynthesis {
     /// From PyTorch's `ConvTranspose2d` layout (in, 3, 24, 24).
@@ -185,8 +188,12 @@ impl BlockSynthesis {
         let w = weights.floats(&format!("{name}.weight"), &[inputs, 3, BLOCK, BLOCK])?;
         let bias = weights.floats(&format!("{name}.bias"), &[3])?;
         let rows = (0..BLOCK)
-            .map(|ky| {
-                Convolution::pointwise(inputs, &[0.0; LINE], |i, o| w[((i * 3 + o % 3) * BLOCK + ky) * BLOCK + o / 3])
+            .step_by(TOGETHER)
+            .map(|first| {
+                Convolution::pointwise(inputs, &[0.0; TOGETHER * LINE], |i, o| {
+                    let (ky, kx, colour) = (first + o / LINE, o % LINE / 3, o % 3);
+                    w[((i * 3 + colour) * BLOCK + ky) * BLOCK + kx]
+                })
             })
             .collect();
         Ok(Self { rows, bias: [bias[0], bias[1], bias[2]] })
@@ -203,9 +210,8 @@ impl BlockSynthesis {
             pixel.copy_from_slice(&self.bias);
         }
         let height = STRIDE * input.height;
-        for (ky, layer) in self.rows.iter().enumerate() {
+        for (group, layer) in self.rows.iter().enumerate() {
             for y in 0..input.height {
-                let Some(line) = (STRIDE * y + ky).checked_sub(OVERLAP).filter(|&line| line < height) else { continue };
                 let row = Row {
                     input_start: input.start(y),
                     input_stride: 0,
@@ -215,10 +221,16 @@ impl BlockSynthesis {
                     count: input.width,
                 };
                 layer.row(simd, &input.data, scratch, row, Finish::Store);
-                let pixels = &mut picture[line * stride..][..stride];
-                for (x, sums) in scratch.chunks_exact(layer.outputs()).take(input.width).enumerate() {
-                    for (to, from) in pixels[3 * STRIDE * x..][..LINE].iter_mut().zip(sums) {
-                        *to += from;
+                for (of_group, ky) in (TOGETHER * group..).take(TOGETHER).enumerate() {
+                    let Some(line) = (STRIDE * y + ky).checked_sub(OVERLAP).filter(|&line| line < height) else {
+                        continue;
+                    };
+                    let pixels = &mut picture[line * stride..][..stride];
+                    for (x, sums) in scratch.chunks_exact(layer.outputs()).take(input.width).enumerate() {
+                        let sums = &sums[of_group * LINE..][..LINE];
+                        for (to, from) in pixels[3 * STRIDE * x..][..LINE].iter_mut().zip(sums) {
+                            *to += from;
+                        }
                     }
                 }
             }

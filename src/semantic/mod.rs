@@ -11,6 +11,7 @@ pub mod curve;
 mod decoder;
 mod encoder;
 pub mod file;
+pub mod halved;
 pub mod jpeg;
 pub mod layers;
 pub mod metrics;

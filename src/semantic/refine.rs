@@ -10,6 +10,7 @@
 use image::RgbImage;
 
 use super::convolution::{Convolution, Finish, Map};
+use super::halved::{Halving, Tiles};
 use super::layers::{BLOCK, OVERLAP, STRIDE, Strided, pointwise, signed_root};
 use super::transform::{FINE_SHARE, FINE_UNIT, Synthesis};
 use super::weights::Weights;
@@ -21,9 +22,10 @@ use crate::dsp::lanes::{LANES, Simd};
 pub struct Adjoint {
     block: Strided,
     last: Strided,
-    doublings: [Strided; 3],
+    doublings: [Halving; 3],
     /// Γ transposed.
     gdns: [Convolution; 3],
+    ones: Vec<f32>,
 }
 
 /// Everything that a pass keeps.
@@ -38,6 +40,7 @@ pub struct RefineSpace {
     norms: [Map; 3],
     picture: Vec<f32>,
     scratch: Vec<f32>,
+    tiles: Tiles,
     /// Gradient over the picture, 0…1.
     error: Map,
     shaped: [Map; 3],
@@ -73,7 +76,7 @@ impl Adjoint {
         let c = &weights.configuration;
         let (w0, w1, w2) = (c.widths[0], c.widths[1], c.widths[2]);
         let name = |i: usize| format!("fine_synthesis.convs.{i}");
-        let halving = |i, ends| Strided::adjoint(weights, &name(i), ends, 5, 2, 2);
+        let halving = |i, inputs, outputs| Halving::adjoint(weights, &name(i), inputs, outputs);
         let gdn = |i: usize, channels: usize| -> Result<Convolution> {
             let gamma = weights.floats(&format!("fine_synthesis.gdns.{i}.gamma"), &[channels, channels])?;
             let zeros = vec![0.0; channels];
@@ -81,8 +84,9 @@ impl Adjoint {
         };
         Ok(Self {
             block: Strided::adjoint(weights, "block_synthesis", (c.latents, 3), BLOCK, STRIDE, OVERLAP)?,
-            last: halving(3, (w2, 3))?,
-            doublings: [halving(0, (c.latents, w0))?, halving(1, (w0, w1))?, halving(2, (w1, w2))?],
+            last: Strided::adjoint(weights, &name(3), (w2, 3), 5, 2, 2)?,
+            doublings: [halving(0, w0, c.latents)?, halving(1, w1, w0)?, halving(2, w2, w1)?],
+            ones: vec![1.0; c.latents.max(w0).max(w1)],
             gdns: [gdn(0, w0)?, gdn(1, w1)?, gdn(2, w2)?],
         })
     }
@@ -122,7 +126,7 @@ impl RefineSpace {
             let (done, rest) = self.after.split_at_mut(i);
             let input = done.last().unwrap_or(&self.rooted);
             let before = &mut self.before[i];
-            synthesis.doublings[i].apply(simd, input, before, Finish::Scaled(shape));
+            synthesis.double(simd, i, rate, (input, before), &mut self.tiles);
             synthesis.gdns[i].norms(simd, before, &mut self.norms[i], &mut self.scratch);
             for ((to, &x), &norm) in rest[0].data.iter_mut().zip(&before.data).zip(&self.norms[i].data) {
                 *to = x * norm;
@@ -185,7 +189,7 @@ impl RefineSpace {
             }
             let (lower, _) = self.back.split_at_mut(i);
             let to = lower.last_mut().unwrap_or(&mut self.back_rooted);
-            adjoint.doublings[i].apply(simd, &self.shaped[i], to, Finish::Store);
+            adjoint.doublings[i].apply(simd, &self.shaped[i], to, &adjoint.ones, &mut self.tiles);
         }
         adjoint.block.apply(simd, &self.error, &mut self.back_latents, Finish::Store);
         let (step, unit) = (synthesis.step.of(rate), synthesis.unit.of(rate));

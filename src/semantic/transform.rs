@@ -5,6 +5,7 @@
 use image::RgbImage;
 
 use super::convolution::{Convolution, Finish, Map, Row};
+use super::halved::{self, Halving, Tiles};
 use super::layers::{BLOCK, BlockSynthesis, Doubling, Gdn, LastDoubling, OVERLAP, STRIDE, Strided, signed_root};
 use super::predictor::{Prediction, Predictor};
 use super::weights::Weights;
@@ -36,12 +37,15 @@ impl PerRate {
 /// The sender's networks.
 #[derive(Debug)]
 pub struct Analysis {
-    fine: [Strided; 3],
+    first: Strided,
+    fine: [Halving; 2],
     gdns: [Gdn; 2],
     shape: [PerRate; 2],
     block: Strided,
     hyper: [Strided; 3],
     gain: PerRate,
+    /// The fine branch's latents times this are in the block's unit, channel by channel.
+    fine_gain: Vec<f32>,
 }
 
 /// The sender's workspace.
@@ -50,6 +54,7 @@ pub struct AnalysisSpace {
     picture: Map,
     fine: [Map; 2],
     scratch: Vec<f32>,
+    tiles: Tiles,
     last: Map,
     /// Latents times their gain.
     pub latents: Map,
@@ -65,10 +70,10 @@ impl Analysis {
         let mut gain = PerRate::load(weights, "log_gain", latents)?;
         gain.values.iter_mut().for_each(|g| *g = g.exp());
         Ok(Self {
+            first: Strided::load(weights, "fine_analysis.convs.0", (3, width), 8, 4, 2)?,
             fine: [
-                Strided::load(weights, "fine_analysis.convs.0", (3, width), 8, 4, 2)?,
-                Strided::load(weights, "fine_analysis.convs.1", (width, width), 5, 2, 2)?,
-                Strided::load(weights, "fine_analysis.convs.2", (width, latents), 5, 2, 2)?,
+                Halving::load(weights, "fine_analysis.convs.1", width, width)?,
+                Halving::load(weights, "fine_analysis.convs.2", width, latents)?,
             ],
             gdns: [
                 Gdn::load(weights, "fine_analysis.gdns.0", width, false)?,
@@ -85,6 +90,7 @@ impl Analysis {
                 Strided::load(weights, "hyper_analysis.4", (hyper, hyper), 5, 2, 2)?,
             ],
             gain,
+            fine_gain: vec![FINE_UNIT.recip(); latents],
         })
     }
 
@@ -112,17 +118,17 @@ impl Analysis {
         space.latents.shape(rows, columns, channels, 0);
         space.scratch.resize(4 * columns * fine_width, 0.0);
         let [first, second] = &mut space.fine;
-        self.fine[0].apply(simd, &space.picture, first, Finish::Scaled(self.shape[0].of(rate)));
+        self.first.apply(simd, &space.picture, first, Finish::Scaled(self.shape[0].of(rate)));
         self.gdns[0].apply(simd, first, &mut space.scratch);
-        self.fine[1].apply(simd, first, second, Finish::Scaled(self.shape[1].of(rate)));
+        self.fine[0].apply(simd, first, second, self.shape[1].of(rate), &mut space.tiles);
         self.gdns[1].apply(simd, second, &mut space.scratch);
-        self.fine[2].apply(simd, second, &mut space.last, Finish::Store);
+        self.fine[1].apply(simd, second, &mut space.last, &self.fine_gain, &mut space.tiles);
         self.block.apply(simd, &space.picture, &mut space.latents, Finish::Store);
         let gain = self.gain.of(rate);
         let both = space.latents.data.chunks_exact_mut(channels).zip(space.last.data.chunks_exact(channels));
         for (block, fine) in both {
             for ((b, &f), &g) in block.iter_mut().zip(fine).zip(gain) {
-                *b = (*b + f / FINE_UNIT) * g;
+                *b = (*b + f) * g;
             }
         }
     }
@@ -192,7 +198,9 @@ impl Mean {
 /// The receiver's networks.
 #[derive(Debug)]
 pub struct Synthesis {
-    pub(super) doublings: [Doubling; 3],
+    pub(super) doublings: [halved::Doubling; 2],
+    /// Few outputs: fewer products would not make up for more sums.
+    pub(super) third: Doubling,
     pub(super) gdns: [Gdn; 3],
     pub(super) shape: [PerRate; 3],
     pub(super) last: LastDoubling,
@@ -211,6 +219,7 @@ pub struct SynthesisSpace {
     fine: [Map; 3],
     picture: Vec<f32>,
     scratch: Vec<f32>,
+    tiles: Tiles,
 }
 
 impl Synthesis {
@@ -225,10 +234,10 @@ impl Synthesis {
         let shape = |i: usize, width| PerRate::load(weights, &name("shape", i), width);
         Ok(Self {
             doublings: [
-                Doubling::load(weights, &name("convs", 0), c.latents, w0)?,
-                Doubling::load(weights, &name("convs", 1), w0, w1)?,
-                Doubling::load(weights, &name("convs", 2), w1, w2)?,
+                halved::Doubling::load(weights, &name("convs", 0), c.latents, w0)?,
+                halved::Doubling::load(weights, &name("convs", 1), w0, w1)?,
             ],
+            third: Doubling::load(weights, &name("convs", 2), w1, w2)?,
             gdns: [gdn(0, w0)?, gdn(1, w1)?, gdn(2, w2)?],
             shape: [shape(0, w0)?, shape(1, w1)?, shape(2, w2)?],
             last: LastDoubling::load(weights, &name("convs", 3), w2, FINE_SHARE)?,
@@ -269,6 +278,15 @@ impl Synthesis {
         }
     }
 
+    /// Layer `i` of the fine branch, without its GDN, into a map that has its shape.
+    pub(super) fn double(&self, simd: Simd, i: usize, rate: usize, (from, to): (&Map, &mut Map), tiles: &mut Tiles) {
+        let factors = self.shape[i].of(rate);
+        match self.doublings.get(i) {
+            Some(layer) => layer.apply(simd, from, to, factors, tiles),
+            None => self.third.apply(simd, from, to, Finish::Scaled(factors)),
+        }
+    }
+
     fn fine(&self, simd: Simd, rate: usize, space: &mut SynthesisSpace) {
         let (rows, columns) = (space.latents.height, space.latents.width);
         for i in 0..3 {
@@ -277,7 +295,7 @@ impl Synthesis {
             space.scratch.resize(space.scratch.len().max(scale * columns * width), 0.0);
             let (done, rest) = space.fine.split_at_mut(i);
             let input = done.last().unwrap_or(&space.rooted);
-            self.doublings[i].apply(simd, input, &mut rest[0], Finish::Scaled(self.shape[i].of(rate)));
+            self.double(simd, i, rate, (input, &mut rest[0]), &mut space.tiles);
             self.gdns[i].apply(simd, &mut rest[0], &mut space.scratch);
         }
     }

@@ -102,6 +102,12 @@ impl Detector {
                     .seen(estimator.seen())
             };
             match fix {
+                // The same stage compresses all echoes.
+                Err(Status::Clipped) => {
+                    self.found.clear();
+                    self.found.push(estimate(Status::Clipped, None));
+                    return;
+                }
                 Ok(fix) if self.search.fits(reached.energy, reached.misfit) => {
                     self.found.push(estimate(Status::Located, Some(fix)));
                 }

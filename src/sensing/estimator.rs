@@ -307,7 +307,7 @@ impl Estimator {
         self.spectra.load_echo(0, (0..rows).map(echo));
         let window = Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window };
         let mut result = self.locate_mended(window, frame, (0..rows).map(echo));
-        if self.seen.rows == 0 && self.is_compressed() {
+        if self.seen.rows == 0 && self.is_compressed(self.learns) {
             (self.seen.rows, result) = (RowSet::first(rows).0, Err(Status::Clipped));
         }
         // What rows are off by is the same in all frames.
@@ -416,7 +416,8 @@ impl Estimator {
         left > noise * (inside + scatter) + EDGES_PART * reached.energy * self.noise_variance
     }
 
-    /// Locates one of several targets from its view.
+    /// Locates one of several targets from its view. Where its echo shows that a stage is compressed, that is what keeps the
+    /// position from being known ([`Status::Clipped`]), and those of all others.
     pub(super) fn locate_in(
         &mut self,
         frame: &EchoFrame<'_>,
@@ -426,7 +427,10 @@ impl Estimator {
         let rows = self.config.receive_antennas;
         self.spectra.load_echo(0, (0..rows).map(|row| view.echo.row(row)));
         let window = Window { gram, lag: view.lag, fraction: view.fraction, length: view.length };
-        let fix = self.locate_mended(window, frame, (0..rows).map(|row| view.echo.row(row)));
+        let mut fix = self.locate_mended(window, frame, (0..rows).map(|row| view.echo.row(row)));
+        if self.seen.rows == 0 && self.is_compressed(true) {
+            (self.seen.rows, fix) = (RowSet::first(rows).0, Err(Status::Clipped));
+        }
         (fix, self.reached)
     }
 

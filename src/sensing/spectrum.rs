@@ -45,6 +45,8 @@ pub(super) struct Spectrum {
     /// What is left of the echo in the first beam, and what was taken out of it: `[part][bin]`.
     left: Vec<f32>,
     fitted: Vec<f32>,
+    /// Whether [`Self::compressed`] has filled the bins of the first that [`Self::leave`] passes over and takes to be zero.
+    whole_left: bool,
     /// What is taken out of one row: `[part][bin]`.
     own: Vec<f32>,
     /// Of each row the real and imaginary parts of its responses and beam weights, and sums over lanes.
@@ -112,6 +114,7 @@ impl Spectrum {
             replicas: vec![0.0; STREAMS * 2 * padded],
             row_energies: vec![[0.0; 3]; rows],
             left: vec![0.0; 2 * padded],
+            whole_left: false,
             fitted: vec![0.0; 2 * padded],
             own: vec![0.0; 2 * padded],
             factors: vec![[0.0; 4 + 2 * BEAMS]; rows],
@@ -237,6 +240,9 @@ impl Spectrum {
         let mut sums = [0f32; BEAMS + 1];
         let rows_left = &mut self.row_sums[..];
         rows_left.fill([0.0; LANES]);
+        if std::mem::take(&mut self.whole_left) {
+            self.left.fill(0.0);
+        }
         let out = [&mut self.left[..], &mut self.fitted[..]];
         leave(&self.echo, &self.replicas, &self.factors, &self.common, out, rows_left, &mut sums);
         let mut turns = [0f32];
@@ -250,6 +256,7 @@ impl Spectrum {
     pub fn compressed(&mut self) -> Compressed {
         fit_row(&self.replicas, &self.common, &mut self.own);
         leave_beam(&self.echo, &self.factors, &self.own, &mut self.left);
+        self.whole_left = true;
         self.compression.read(&self.own, &self.left, self.reach)
     }
 
@@ -725,6 +732,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_an_echo_leaves_does_not_depend_on_whether_the_last_one_was_looked_at_for_compression() {
+        let (window, rows, delay) = (2048, 2, 0.37);
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(4);
+        let mut noise = |count: usize| -> Vec<Complex32> {
+            (0..count).map(|_| Complex32::new(random.random::<f32>() - 0.5, random.random::<f32>() - 0.5)).collect()
+        };
+        let (streams, echoes) = (noise(2 * window), [noise(rows * window), noise(rows * window)]);
+        let mut spectrum = Spectrum::new(window, rows, 2, 0.25);
+        spectrum.load_streams(streams.chunks(window));
+        let mut leave = |looks: bool| {
+            let left = echoes.each_ref().map(|echo| {
+                spectrum.load_echo(echo.chunks(window));
+                let one = Complex64::ONE;
+                let left = spectrum.leave(delay, [[one; 2]; 2].into_iter(), [[one; 2]; 2].into_iter(), &mut [0.0; 2]);
+                if looks {
+                    spectrum.compressed();
+                }
+                left
+            });
+            left.map(|left| (left.turns, left.fitted, left.beams))
+        };
+        let [without, with] = [leave(false), leave(true)];
+        assert!(without == with && without[1].0 != 0.0, "{without:?} {with:?}");
     }
 
     #[test]

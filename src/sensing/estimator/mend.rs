@@ -124,14 +124,14 @@ impl Estimator {
     }
 
     /// Whether an echo that is a good part of what the rows hear is compressed, alone or in the mean with those before. Weaker
-    /// ones suffer from that as noise does.
-    pub(super) fn is_compressed(&mut self) -> bool {
+    /// ones suffer from that as noise does. `alone` says that no other echo is in what the streams leave of it.
+    pub(super) fn is_compressed(&mut self, alone: bool) -> bool {
         if self.reached.is_none() || self.fit.echo_part < STRONG_PART {
             return false;
         }
         let own = self.spectra.compressed();
         // What is no noise (a second path) may be alike in all frames without being compression.
-        if self.learns && !self.is_noisy() {
+        if alone && !self.is_noisy() {
             self.compressed.take_in(&own, KEPT);
         }
         let common = self.compressed.stands_out() > COMPRESSED && self.compressed.expected_of(&own) > HARMLESS;
