@@ -523,7 +523,8 @@ mod tests {
         let samples: [&[f32]; PRODUCTS] = std::array::from_fn(|k| &from[19 * k..][..19]);
         let four = std::array::from_fn(|k| samples[k]);
         let ends = [&ends[..19], &ends[19..]];
-        let both = |run: &dyn Fn(&mut [f32], &mut [f32], bool)| {
+        type Run<'a> = &'a dyn Fn(&mut [f32], &mut [f32], bool);
+        let both = |run: Run<'_>| {
             let results = [true, false].map(|dispatched| {
                 let (mut sums, mut to) = (vec![0.0; 28 * 19], vec![0.0; 16 * 19]);
                 run(&mut sums, &mut to, dispatched);
