@@ -151,7 +151,7 @@ pub fn codec_curve<'py>(
     let share = self::shard(shard)?;
     let settings = curve::Settings { draws, seed, effort };
     let found = py.detach(|| {
-        let mut bench = curve::Bench::new(&bank, &chosen, &pictures, settings)?;
+        let bench = curve::Bench::new(&bank, &chosen, &pictures, settings)?;
         match share {
             Some(share) => value(bench.part(share)?),
             None => Ok(curve::report(&bench.measure(|_| {})?, pictures.len())),

@@ -43,7 +43,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
     }
     let Arguments { draws, seed, .. } = arguments;
     let settings = Settings { draws, seed, effort: arguments.codec.effort.into() };
-    let mut bench = Bench::new(&bank, &chosen, &pictures, settings)?;
+    let bench = Bench::new(&bank, &chosen, &pictures, settings)?;
     if let Some(shard) = arguments.shard {
         return inputs::print_json(&bench.part(shard)?);
     }

@@ -12,6 +12,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::parallel::in_parallel;
 use super::shard::{Merged, Part, Shard, seed_of};
 use crate::optimize::LossLaw;
 use crate::semantic::bitstream::HEADER_BYTES;
@@ -159,8 +160,6 @@ pub struct Bench<'a> {
     models: &'a [ModelInfo],
     pictures: &'a [RgbImage],
     settings: Settings,
-    encoder: Encoder,
-    decoder: Decoder,
 }
 
 impl<'a> Bench<'a> {
@@ -177,37 +176,40 @@ impl<'a> Bench<'a> {
         if pictures.is_empty() {
             return Err(Error::input("--images: found no picture; accepted: one or more"));
         }
-        let settings = Settings { draws: settings.draws.max(1), ..settings };
-        let mut encoder = Encoder::new(bank.clone());
-        encoder.set_effort(settings.effort);
-        Ok(Self { bank, models, pictures, settings, encoder, decoder: Decoder::new(bank.clone()) })
+        Ok(Self { bank, models, pictures, settings: Settings { draws: settings.draws.max(1), ..settings } })
     }
 
-    /// Measures every model on every picture; `begin` is told each model before.
+    /// Measures every model on every picture, on all cores; `begin` is told each model before.
     ///
     /// # Errors
     /// Where a picture cannot be encoded, or where no curve can be fitted.
-    pub fn measure(&mut self, begin: impl Fn(&ModelInfo)) -> Result<Vec<Measured>> {
-        let models = self.models;
-        let one = |info: &ModelInfo| {
-            begin(info);
-            let pictures: Vec<_> =
-                (0..self.pictures.len()).map(|number| self.unit(info, number)).collect::<Result<_>>()?;
-            Measured::of(info.clone(), &pictures)
-        };
-        models.iter().map(one).collect()
+    pub fn measure(&self, begin: impl Fn(&ModelInfo) + Sync) -> Result<Vec<Measured>> {
+        let count = self.pictures.len();
+        let units = in_parallel(
+            self.models.len() * count,
+            || self.coders(),
+            |coders, unit| {
+                let (info, number) = (&self.models[unit / count], unit % count);
+                if number == 0 {
+                    begin(info);
+                }
+                self.unit(coders, info, number)
+            },
+        )?;
+        self.models.iter().zip(units.chunks(count)).map(|(info, of)| Measured::of(info.clone(), of)).collect()
     }
 
     /// Measures a shard of the models and pictures.
     ///
     /// # Errors
     /// Where a picture cannot be encoded.
-    pub fn part(&mut self, shard: Shard) -> Result<Part> {
+    pub fn part(&self, shard: Shard) -> Result<Part> {
         let (models, count) = (self.models, self.pictures.len() as u64);
         let units = models.len() as u64 * count;
+        let mut coders = self.coders();
         let sums: Vec<_> = shard
             .range(units)
-            .map(|unit| self.unit(&models[(unit / count) as usize], (unit % count) as usize))
+            .map(|unit| self.unit(&mut coders, &models[(unit / count) as usize], (unit % count) as usize))
             .collect::<Result<_>>()?;
         let mut pixels = Vec::new();
         self.pictures
@@ -223,15 +225,22 @@ impl<'a> Bench<'a> {
         Part::new("codec-curve", &about, (shard, units), &sums)
     }
 
+    /// The workspace of one core.
+    fn coders(&self) -> (Encoder, Decoder) {
+        let mut encoder = Encoder::new(self.bank.clone());
+        encoder.set_effort(self.settings.effort);
+        (encoder, Decoder::new(self.bank.clone()))
+    }
+
     /// One picture under one model. Bit errors have a seed of their own for each.
-    fn unit(&mut self, info: &ModelInfo, number: usize) -> Result<OfPicture> {
+    fn unit(&self, (encoder, decoder): &mut (Encoder, Decoder), info: &ModelInfo, number: usize) -> Result<OfPicture> {
         let picture = &self.pictures[number];
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed_of(self.settings.seed, number as u64));
-        let coded = self.encoder.encode(picture, info.index, number as u16)?;
+        let coded = encoder.encode(picture, info.index, number as u16)?;
         let pixels = f64::from(picture.width()) * f64::from(picture.height());
         let mut scored = true;
         let mut decode = |body: &[u8]| -> Result<Quality> {
-            let decoded = self.decoder.decode(&coded.protected, body, &[])?;
+            let decoded = decoder.decode(&coded.protected, body, &[])?;
             let mse = metrics::mse(picture, &decoded.image);
             let ms_ssim = metrics::ms_ssim(picture, &decoded.image);
             scored &= ms_ssim.is_some();
@@ -263,7 +272,7 @@ impl<'a> Bench<'a> {
                         .filter(|_| rng.random_bool(rate))
                         .map(|from| from..(from + block).min(body_bits))
                         .collect();
-                    let decoded = self.decoder.decode(&coded.protected, &coded.body, &lost)?;
+                    let decoded = decoder.decode(&coded.protected, &coded.body, &lost)?;
                     let weight = 1.0 / (draws as f64 * BLOCKS_OF_A_BODY.len() as f64);
                     *mean += weight * metrics::mse(picture, &decoded.image);
                 }
@@ -380,7 +389,7 @@ mod tests {
         let pictures = [picture(0), picture(40), picture(90)];
         let settings = Settings { draws: 2, seed: 5, effort: 0 };
         let models = &bank.models()[..2];
-        let mut bench = Bench::new(&bank, models, &pictures, settings).unwrap();
+        let bench = Bench::new(&bank, models, &pictures, settings).unwrap();
         let whole = report(&bench.measure(|_| {}).unwrap(), 3);
         let parts = (1..=4).map(|index| {
             let part = bench.part(Shard::new(index, 4).unwrap()).unwrap();

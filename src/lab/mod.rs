@@ -9,6 +9,7 @@ mod code_figures;
 pub mod codec_curve;
 pub mod figures;
 pub mod link;
+mod parallel;
 pub mod rate_distortion;
 pub mod robustness;
 pub mod sense;

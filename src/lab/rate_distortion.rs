@@ -10,9 +10,10 @@ use std::sync::Arc;
 use image::RgbImage;
 use serde_json::{Value, json};
 
+use super::parallel::in_parallel;
 use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::semantic::rivalry::{Curve, mean_rate_difference};
-use crate::semantic::{Bank, Decoder, Encoder, jpeg, metrics};
+use crate::semantic::{Bank, Decoder, Encoder, ModelInfo, jpeg, metrics};
 use crate::{Error, Result};
 
 const JPEG_QUALITIES: [u8; 14] = [3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90];
@@ -65,44 +66,52 @@ pub struct Comparison {
     pub pictures: usize,
 }
 
-/// Codes the pictures with every model of the bank in `effort` passes of the encoder, and as JPEG.
+/// Codes the pictures with every model of the bank in `effort` passes of the encoder, and as JPEG, on all cores.
 ///
 /// # Errors
 /// Where a picture cannot be encoded or is too small for MS-SSIM.
 pub fn compare(bank: &Arc<Bank>, pictures: &[RgbImage], effort: usize) -> Result<Comparison> {
-    let (mut encoder, mut decoder) = (Encoder::new(bank.clone()), Decoder::new(bank.clone()));
-    encoder.set_effort(effort);
-    let mut ours = vec![];
-    for model in bank.models() {
-        let point = mean(pictures, |picture| {
-            let coded = encoder.encode(picture, model.index, 0)?;
-            Ok((coded.bits(), decoder.decode(&coded.protected, &coded.body, &[])?.image))
-        })?;
-        ours.push(Rate { name: model.name.clone(), tuned_for: model.tuned_for.clone(), point });
-    }
-    let as_jpeg = |&quality| {
-        mean(pictures, |picture| {
-            let bytes = jpeg::encode(picture, quality)?;
-            let decoded = jpeg::decode(&bytes).ok_or_else(|| Error::internal("JPEG: its own file is unreadable"))?;
-            Ok((8 * bytes.len(), decoded))
-        })
+    let coders = || {
+        let mut encoder = Encoder::new(bank.clone());
+        encoder.set_effort(effort);
+        (encoder, Decoder::new(bank.clone()))
     };
-    let jpeg = JPEG_QUALITIES.iter().map(as_jpeg).collect::<Result<Vec<Point>>>()?;
-    Ok(Comparison { ours, jpeg, pictures: pictures.len() })
+    let (models, count) = (bank.models(), pictures.len());
+    let points = in_parallel((models.len() + JPEG_QUALITIES.len()) * count, coders, |(encoder, decoder), unit| {
+        let (coder, picture) = (unit / count, &pictures[unit % count]);
+        match models.get(coder) {
+            Some(model) => {
+                let coded = encoder.encode(picture, model.index, 0)?;
+                let decoded = decoder.decode(&coded.protected, &coded.body, &[])?;
+                point(picture, coded.bits(), &decoded.image)
+            }
+            None => {
+                let bytes = jpeg::encode(picture, JPEG_QUALITIES[coder - models.len()])?;
+                let decoded =
+                    jpeg::decode(&bytes).ok_or_else(|| Error::internal("JPEG: its own file is unreadable"))?;
+                point(picture, 8 * bytes.len(), &decoded)
+            }
+        }
+    })?;
+    let mut means = points.chunks(count.max(1)).map(|of_pictures| {
+        let sums = of_pictures.iter().fold([0.0; 3], |sums, point| [0, 1, 2].map(|of| sums[of] + point[of]));
+        sums.map(|sum: f64| sum / count as f64)
+    });
+    let rate = |(model, point): (&ModelInfo, Point)| Rate {
+        name: model.name.clone(),
+        tuned_for: model.tuned_for.clone(),
+        point,
+    };
+    let ours = models.iter().zip(means.by_ref()).map(rate).collect();
+    Ok(Comparison { ours, jpeg: means.collect(), pictures: count })
 }
 
-fn mean(pictures: &[RgbImage], mut code: impl FnMut(&RgbImage) -> Result<(usize, RgbImage)>) -> Result<Point> {
-    let mut sum = [0.0; 3];
-    for picture in pictures {
-        let (bits, decoded) = code(picture)?;
-        let similarity = metrics::ms_ssim(picture, &decoded).ok_or_else(|| {
-            Error::input("--images: a picture is too small for MS-SSIM; accepted are sides from 161 on")
-        })?;
-        sum[0] += bits as f64 / (f64::from(picture.width()) * f64::from(picture.height()));
-        sum[1] += metrics::psnr_db(metrics::mse(picture, &decoded)).unwrap_or(100.0);
-        sum[2] += similarity;
-    }
-    Ok(sum.map(|sum| sum / pictures.len() as f64))
+/// What one picture of so many bits comes to.
+fn point(picture: &RgbImage, bits: usize, decoded: &RgbImage) -> Result<Point> {
+    let similarity = metrics::ms_ssim(picture, decoded)
+        .ok_or_else(|| Error::input("--images: a picture is too small for MS-SSIM; accepted are sides from 161 on"))?;
+    let rate = bits as f64 / (f64::from(picture.width()) * f64::from(picture.height()));
+    Ok([rate, metrics::psnr_db(metrics::mse(picture, decoded)).unwrap_or(100.0), similarity])
 }
 
 /// What of a point counts as quality.

@@ -10,11 +10,10 @@ pub mod wrong;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use super::parallel::in_parallel;
 use super::shard::{Merged, Part, Shard};
 use crate::plot::bars::Bars;
 use crate::scene::ReceiverKind;
@@ -198,39 +197,21 @@ fn jobs(study: &Study) -> Result<Vec<Job>> {
 fn rows(study: &Study, jobs: &[Job], done: impl Fn(u64) + Sync) -> Result<Vec<Row>> {
     let seeded = |more: u64| Study { seed: study.seed.wrapping_add(more), ..study.clone() };
     let studies: Vec<_> = (0..study.seeds.max(1)).map(seeded).collect();
-    let bases = in_parallel(studies.len(), |index| communication::Bases::measure(&studies[index], jobs))?;
+    let bases = in_parallel(studies.len(), || (), |(), index| communication::Bases::measure(&studies[index], jobs))?;
     let finished = AtomicUsize::new(0);
-    in_parallel(jobs.len(), |index| {
-        let of_seed = |(study, bases)| match &jobs[index] {
-            Job::Communication(case, format) => communication::measure(case, format, bases, study),
-            Job::Sensing(case, scene) => sensing::measure(case, cases::SENSED[*scene], study),
-        };
-        let row = studies.iter().zip(&bases).map(of_seed).collect::<Result<_>>().map(Row::of);
-        done((100 * (finished.fetch_add(1, Ordering::Relaxed) + 1) / jobs.len()) as u64);
-        row
-    })
-}
-
-/// `work` of each index below `count`, on all cores.
-fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
-    let results: Vec<Mutex<Option<Result<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(result) = results.get(index) else { break };
-            let found = work(index);
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        }
-    };
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(count).max(1);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(worker);
-        }
-    });
-    let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
-    results.map(|result| result.unwrap_or_else(|| Err(Error::internal("a row was not measured")))).collect()
+    in_parallel(
+        jobs.len(),
+        || (),
+        |(), index| {
+            let of_seed = |(study, bases)| match &jobs[index] {
+                Job::Communication(case, format) => communication::measure(case, format, bases, study),
+                Job::Sensing(case, scene) => sensing::measure(case, cases::SENSED[*scene], study),
+            };
+            let row = studies.iter().zip(&bases).map(of_seed).collect::<Result<_>>().map(Row::of);
+            done((100 * (finished.fetch_add(1, Ordering::Relaxed) + 1) / jobs.len()) as u64);
+            row
+        },
+    )
 }
 
 /// One row to measure.
