@@ -90,9 +90,12 @@ impl Detector {
         }
         self.alone = 0;
         estimator.stop_learning();
+        let is_untouched = left_part == 0.0;
         let mut strongest = *first;
         for index in 0..count {
-            let Some((fix, reached)) = self.search.reveal(index, |view| estimator.locate_in(frame, &view)) else {
+            let Some((fix, reached)) =
+                self.search.reveal(index, |view| estimator.locate_in(frame, &view, is_untouched))
+            else {
                 continue;
             };
             let Some(reached) = reached else { continue };

@@ -417,18 +417,20 @@ impl Estimator {
     }
 
     /// Locates one of several targets from its view. Where its echo shows that a stage is compressed, that is what keeps the
-    /// position from being known ([`Status::Clipped`]), and those of all others.
+    /// position from being known ([`Status::Clipped`]), and those of all others; `is_untouched` says that nothing was removed
+    /// from the rows before, which leaves echoes that are alike in all frames.
     pub(super) fn locate_in(
         &mut self,
         frame: &EchoFrame<'_>,
         view: &View<'_>,
+        is_untouched: bool,
     ) -> (Result<Fix, Status>, Option<Reached>) {
         let gram = self.spectra.load_streams(0, frame.streams(), self.config.moving);
         let rows = self.config.receive_antennas;
         self.spectra.load_echo(0, (0..rows).map(|row| view.echo.row(row)));
         let window = Window { gram, lag: view.lag, fraction: view.fraction, length: view.length };
         let mut fix = self.locate_mended(window, frame, (0..rows).map(|row| view.echo.row(row)));
-        if self.seen.rows == 0 && self.is_compressed(true) {
+        if is_untouched && self.seen.rows == 0 && self.is_compressed(true) {
             (self.seen.rows, fix) = (RowSet::first(rows).0, Err(Status::Clipped));
         }
         (fix, self.reached)
