@@ -155,6 +155,12 @@ fn a_limiter_or_an_amplifier_that_bends_the_beams_ratio_gives_no_position() {
     assert!(found.located == TRIALS && found.nees < 3.0, "{found:?}");
 }
 
+/// A shipped flowgraph with an impairment.
+fn impaired(flowgraph: &str, impairment: &str) -> SystemSpec {
+    let list: toml::Value = toml::from_str(&format!("list = [{impairment}]")).unwrap();
+    SystemSpec::shipped(flowgraph).unwrap().set("scene.impairment", list["list"].clone()).unwrap()
+}
+
 /// From a run's first frame on, where a limiter's level still moves and no frames before say anything; and amplifiers of the
 /// transmitter, which bend the ratio before it is an echo.
 #[test]
@@ -166,10 +172,8 @@ fn a_run_gives_no_position_where_a_stage_is_compressed() {
     ] {
         let (mut frames, mut located) = (0, 0);
         for seed in 1..=3 {
-            let list: toml::Value = toml::from_str(&format!("list = [{impairment}]")).unwrap();
-            let spec = SystemSpec::shipped("loopback").unwrap().frames(20).seed(seed);
+            let spec = impaired("loopback", impairment).frames(20).seed(seed);
             let spec = spec.set("scene.geometry.target", vec![83.0, 61.0]).unwrap();
-            let spec = spec.set("scene.impairment", list["list"].clone()).unwrap();
             let run = System::build(spec).unwrap().start().unwrap();
             for event in run.subscribe() {
                 let Event::Detections { detections, refused, .. } = event else { continue };
@@ -192,10 +196,7 @@ fn a_stage_that_is_compressed_leaves_none_of_several_targets_a_position() {
         "{ at = \"transmitter\", kind = \"pa\", backoff_db = 6.0 }",
         "{ at = \"transmitter\", kind = \"pa\", backoff_db = 12.0 }",
     ] {
-        let list: toml::Value = toml::from_str(&format!("list = [{impairment}]")).unwrap();
-        let spec = SystemSpec::shipped("several").unwrap().frames(60);
-        let spec = spec.set("scene.impairment", list["list"].clone()).unwrap();
-        let run = System::build(spec).unwrap().start().unwrap();
+        let run = System::build(impaired("several", impairment).frames(60)).unwrap().start().unwrap();
         let mut located = 0;
         for event in run.subscribe() {
             let Event::Detections { detections, .. } = event else { continue };

@@ -12,6 +12,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::coders;
 use super::parallel::in_parallel;
 use super::shard::{Merged, Part, Shard, seed_of};
 use crate::optimize::LossLaw;
@@ -187,7 +188,7 @@ impl<'a> Bench<'a> {
         let count = self.pictures.len();
         let units = in_parallel(
             self.models.len() * count,
-            || self.coders(),
+            || coders(self.bank, self.settings.effort),
             |coders, unit| {
                 let (info, number) = (&self.models[unit / count], unit % count);
                 if number == 0 {
@@ -206,7 +207,7 @@ impl<'a> Bench<'a> {
     pub fn part(&self, shard: Shard) -> Result<Part> {
         let (models, count) = (self.models, self.pictures.len() as u64);
         let units = models.len() as u64 * count;
-        let mut coders = self.coders();
+        let mut coders = coders(self.bank, self.settings.effort);
         let sums: Vec<_> = shard
             .range(units)
             .map(|unit| self.unit(&mut coders, &models[(unit / count) as usize], (unit % count) as usize))
@@ -223,13 +224,6 @@ impl<'a> Bench<'a> {
             settings: self.settings,
         };
         Part::new("codec-curve", &about, (shard, units), &sums)
-    }
-
-    /// The workspace of one core.
-    fn coders(&self) -> (Encoder, Decoder) {
-        let mut encoder = Encoder::new(self.bank.clone());
-        encoder.set_effort(self.settings.effort);
-        (encoder, Decoder::new(self.bank.clone()))
     }
 
     /// One picture under one model. Bit errors have a seed of their own for each.

@@ -17,6 +17,17 @@ pub mod sense_drawings;
 pub mod shard;
 mod similarity;
 
+use std::sync::Arc;
+
+use crate::semantic::{Bank, Decoder, Encoder};
+
+/// The coders of one core, the encoder with so many passes.
+fn coders(bank: &Arc<Bank>, effort: usize) -> (Encoder, Decoder) {
+    let mut encoder = Encoder::new(bank.clone());
+    encoder.set_effort(effort);
+    (encoder, Decoder::new(bank.clone()))
+}
+
 /// A ratio in dB; `None` where it has no finite one.
 fn decibel(ratio: f64) -> Option<f64> {
     let level = crate::scene::decibel(ratio);

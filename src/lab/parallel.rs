@@ -38,13 +38,8 @@ pub(super) fn in_parallel<S, T: Send>(
     });
     let results = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
     // What is missing was not begun because something failed.
-    let mut missing = false;
-    let done = results.filter_map(|result| {
-        missing |= result.is_none();
-        result
-    });
-    let done = done.collect::<Result<_>>()?;
-    if missing { Err(Error::internal("a piece of the work was not done")) } else { Ok(done) }
+    let done: Vec<T> = results.flatten().collect::<Result<_>>()?;
+    if done.len() == count { Ok(done) } else { Err(Error::internal("a piece of the work was not done")) }
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use image::RgbImage;
 use serde_json::{Value, json};
 
+use super::coders;
 use super::parallel::in_parallel;
 use crate::plot::{Chart, Corner, Series, Stroke};
 use crate::semantic::rivalry::{Curve, mean_rate_difference};
-use crate::semantic::{Bank, Decoder, Encoder, ModelInfo, jpeg, metrics};
+use crate::semantic::{Bank, ModelInfo, jpeg, metrics};
 use crate::{Error, Result};
 
 const JPEG_QUALITIES: [u8; 14] = [3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90];
@@ -71,28 +72,28 @@ pub struct Comparison {
 /// # Errors
 /// Where a picture cannot be encoded or is too small for MS-SSIM.
 pub fn compare(bank: &Arc<Bank>, pictures: &[RgbImage], effort: usize) -> Result<Comparison> {
-    let coders = || {
-        let mut encoder = Encoder::new(bank.clone());
-        encoder.set_effort(effort);
-        (encoder, Decoder::new(bank.clone()))
-    };
     let (models, count) = (bank.models(), pictures.len());
-    let points = in_parallel((models.len() + JPEG_QUALITIES.len()) * count, coders, |(encoder, decoder), unit| {
-        let (coder, picture) = (unit / count, &pictures[unit % count]);
-        match models.get(coder) {
-            Some(model) => {
-                let coded = encoder.encode(picture, model.index, 0)?;
-                let decoded = decoder.decode(&coded.protected, &coded.body, &[])?;
-                point(picture, coded.bits(), &decoded.image)
+    let units = (models.len() + JPEG_QUALITIES.len()) * count;
+    let points = in_parallel(
+        units,
+        || coders(bank, effort),
+        |(encoder, decoder), unit| {
+            let (coder, picture) = (unit / count, &pictures[unit % count]);
+            match models.get(coder) {
+                Some(model) => {
+                    let coded = encoder.encode(picture, model.index, 0)?;
+                    let decoded = decoder.decode(&coded.protected, &coded.body, &[])?;
+                    point(picture, coded.bits(), &decoded.image)
+                }
+                None => {
+                    let bytes = jpeg::encode(picture, JPEG_QUALITIES[coder - models.len()])?;
+                    let decoded =
+                        jpeg::decode(&bytes).ok_or_else(|| Error::internal("JPEG: its own file is unreadable"))?;
+                    point(picture, 8 * bytes.len(), &decoded)
+                }
             }
-            None => {
-                let bytes = jpeg::encode(picture, JPEG_QUALITIES[coder - models.len()])?;
-                let decoded =
-                    jpeg::decode(&bytes).ok_or_else(|| Error::internal("JPEG: its own file is unreadable"))?;
-                point(picture, 8 * bytes.len(), &decoded)
-            }
-        }
-    })?;
+        },
+    )?;
     let mut means = points.chunks(count.max(1)).map(|of_pictures| {
         let sums = of_pictures.iter().fold([0.0; 3], |sums, point| [0, 1, 2].map(|of| sums[of] + point[of]));
         sums.map(|sum: f64| sum / count as f64)

@@ -6,6 +6,8 @@
 //! between sums of inputs, worked out once for all channels' outputs, and sums of taps, worked out when the weights are read;
 //! each is a 1×1 layer over all tiles at once. As every sum goes in a fixed order, all machines give the same bits.
 
+use std::ops::Range;
+
 use super::convolution::{Convolution, Finish, Map, Row};
 use super::weights::Weights;
 use crate::Result;
@@ -53,27 +55,73 @@ impl Tiles {
         grown(&mut self.pixels, 16 * outputs);
     }
 
-    /// Adds two of a tile's rows of `length` floats, the first of which is row `top` of the map.
-    fn add_rows(&mut self, input: &Map, top: isize, length: usize, &(first, second, sign): &Sum) {
-        let pixels = length / input.channels;
-        let [first, second] =
-            [first, second].map(|row| input.padded_row(top + row as isize, pixels).unwrap_or(&self.zeros[..length]));
-        add(first, second, sign, &mut self.line[..length]);
+    /// Works out the sums across of one sum down, for all tiles of a part. Those of a tile go to floats `to` of the
+    /// `of_inputs` that it has.
+    fn spread<const N: usize>(
+        &mut self,
+        input: &Map,
+        cut: &Cut<N>,
+        (first, count): (usize, usize),
+        &(upper, lower, sign): &Sum,
+        (to, of_inputs): (Range<usize>, usize),
+        spread: impl Fn([&[f32]; N], &mut [f32]),
+    ) {
+        let channels = input.channels;
+        let length = cut.pixels() * channels;
+        for (row, tiles) in self.inputs[..count * of_inputs].chunks_exact_mut(cut.across * of_inputs).enumerate() {
+            let top = (cut.step * (first + row)) as isize - cut.before;
+            let [upper, lower] = [upper, lower]
+                .map(|row| input.padded_row(top + row as isize, cut.pixels()).unwrap_or(&self.zeros[..length]));
+            add(upper, lower, sign, &mut self.line[..length]);
+            for (tile, sums) in tiles.chunks_exact_mut(of_inputs).enumerate() {
+                let from = &self.line[cut.step * tile * channels..];
+                spread(std::array::from_fn(|k| &from[k * channels..][..channels]), &mut sums[to.clone()]);
+            }
+        }
+    }
+
+    /// Writes the outputs of all tiles of a part, of `side`² pixels each and of `of_products` products; `gather` makes the pixels,
+    /// with room for sums. What is beyond the map is left out.
+    fn write<const N: usize>(
+        &mut self,
+        cut: &Cut<N>,
+        (first, count): (usize, usize),
+        (side, of_products): (usize, usize),
+        output: &mut Map,
+        gather: impl Fn(&[f32], &mut [f32], &mut [f32]),
+    ) {
+        let channels = output.channels;
+        for (tile, products) in self.products[..count * of_products].chunks_exact(of_products).enumerate() {
+            gather(products, &mut self.sums, &mut self.pixels);
+            let (y, x) = (side * (first + tile / cut.across), side * (tile % cut.across));
+            let columns = side.min(output.width - x) * channels;
+            for (line, from) in (y..output.height).zip(self.pixels.chunks_exact(side * channels).take(side)) {
+                output.row_mut(line)[x * channels..][..columns].copy_from_slice(&from[..columns]);
+            }
+        }
     }
 }
 
-/// How a layer's map is cut into tiles.
-struct Cut {
+/// How a layer's map is cut into tiles, each of which looks at `N` pixels in either direction.
+struct Cut<const N: usize> {
     /// Tiles in each direction.
     down: usize,
     across: usize,
     /// Rows of tiles at a time.
     rows: usize,
+    /// Pixels from a tile to the next one, and those that the first one looks at before the map.
+    step: usize,
+    before: isize,
 }
 
-impl Cut {
-    fn of(down: usize, across: usize) -> Self {
-        Self { down, across, rows: TILES.div_ceil(across.max(1)) }
+impl<const N: usize> Cut<N> {
+    fn of([down, across]: [usize; 2], step: usize, before: isize) -> Self {
+        Self { down, across, rows: TILES.div_ceil(across.max(1)), step, before }
+    }
+
+    /// Pixels that a row of tiles looks at.
+    fn pixels(&self) -> usize {
+        self.step * self.across + N - self.step
     }
 
     /// Tiles of the largest part.
@@ -82,8 +130,8 @@ impl Cut {
     }
 
     /// First row of tiles and tiles of each part.
-    fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let Self { down, across, rows } = *self;
+    fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<N> {
+        let Self { down, across, rows, .. } = *self;
         (0..down).step_by(rows).map(move |first| (first, rows.min(down - first) * across))
     }
 }
@@ -146,21 +194,12 @@ impl Doubling {
     /// Computes the whole output map, twice the input's size, times one factor per output. The input has a border of 1.
     pub fn apply(&self, simd: Simd, input: &Map, output: &mut Map, factors: &[f32], tiles: &mut Tiles) {
         let (channels, outputs) = (self.inputs, self.bias.len());
-        let cut = Cut::of(input.height.div_ceil(2), input.width.div_ceil(2));
-        let pixels = 2 * cut.across + 2;
+        let cut = Cut::of([input.height, input.width].map(|side| side.div_ceil(2)), 2, 1);
         let (of_inputs, of_products) = (SHARED * channels, PRODUCTS * PRODUCTS * outputs);
-        let line = pixels * channels;
-        tiles.make_room(cut.largest(), [line, of_inputs, of_products, outputs]);
-        for (first, count) in cut.parts() {
+        tiles.make_room(cut.largest(), [cut.pixels() * channels, of_inputs, of_products, outputs]);
+        for part in cut.parts() {
             for (sum, of) in Self::INPUTS.iter().enumerate() {
-                for row in 0..count / cut.across {
-                    tiles.add_rows(input, 2 * (first + row) as isize - 1, line, of);
-                    let to = &mut tiles.inputs[row * cut.across * of_inputs..];
-                    for (tile, to) in to.chunks_exact_mut(of_inputs).take(cut.across).enumerate() {
-                        let from = &tiles.line[2 * tile * channels..];
-                        spread_doubling(std::array::from_fn(|k| &from[k * channels..][..channels]), to);
-                    }
-                }
+                tiles.spread(input, &cut, part, of, (0..of_inputs, of_inputs), spread_doubling);
                 for (index, product) in self.products.iter().enumerate() {
                     let [down, across] = [index / PRODUCTS, index % PRODUCTS].map(|product| Self::OF_PRODUCT[product]);
                     if down == sum {
@@ -170,17 +209,15 @@ impl Doubling {
                             input_step: of_inputs,
                             output_start: index * outputs,
                             output_step: of_products,
-                            count,
+                            count: part.1,
                         };
                         product.row(simd, &tiles.inputs, &mut tiles.products, row, Finish::Store);
                     }
                 }
             }
-            for (tile, products) in tiles.products[..count * of_products].chunks_exact(of_products).enumerate() {
-                gather_doubling(products, [&self.bias, factors], &mut tiles.sums, &mut tiles.pixels);
-                let (y, x) = (4 * (first + tile / cut.across), 4 * (tile % cut.across));
-                write_tile(&tiles.pixels, 4, output, y, x);
-            }
+            tiles.write(&cut, part, (4, of_products), output, |products, sums, pixels| {
+                gather_doubling(products, [&self.bias, factors], sums, pixels);
+            });
         }
     }
 }
@@ -241,24 +278,15 @@ impl Halving {
     /// Computes the whole output map, half the input's size, times one factor per output. The input has a border of 2.
     pub fn apply(&self, simd: Simd, input: &Map, output: &mut Map, factors: &[f32], tiles: &mut Tiles) {
         let (channels, outputs) = (self.inputs, self.bias.len());
-        let cut = Cut::of(output.height.div_ceil(2), output.width.div_ceil(2));
-        let pixels = 4 * cut.across + 3;
+        let cut = Cut::of([output.height, output.width].map(|side| side.div_ceil(2)), 4, 2);
         let (of_line, of_products) = (PRODUCTS * channels, 16 * outputs);
-        let line = pixels * channels;
-        tiles.make_room(cut.largest(), [line, 2 * of_line, of_products, outputs]);
-        for (first, count) in cut.parts() {
+        tiles.make_room(cut.largest(), [cut.pixels() * channels, 2 * of_line, of_products, outputs]);
+        for part in cut.parts() {
             for (down, &(top, lines)) in Self::GROUPS.iter().enumerate() {
                 let of_inputs = lines * of_line;
-                for row in 0..count / cut.across {
-                    for (at, of) in Self::INPUTS[top..][..lines].iter().enumerate() {
-                        tiles.add_rows(input, 4 * (first + row) as isize - 2, line, of);
-                        let to = &mut tiles.inputs[row * cut.across * of_inputs..];
-                        for (tile, to) in to.chunks_exact_mut(of_inputs).take(cut.across).enumerate() {
-                            let from = &tiles.line[4 * tile * channels..];
-                            let to = &mut to[at * of_line..][..of_line];
-                            spread_halving(std::array::from_fn(|k| &from[k * channels..][..channels]), to);
-                        }
-                    }
+                for (at, of) in Self::INPUTS[top..][..lines].iter().enumerate() {
+                    let to = at * of_line..(at + 1) * of_line;
+                    tiles.spread(input, &cut, part, of, (to, of_inputs), spread_halving);
                 }
                 for (across, &(left, _)) in Self::GROUPS.iter().enumerate() {
                     let index = down * Self::GROUPS.len() + across;
@@ -268,26 +296,15 @@ impl Halving {
                         input_step: of_inputs,
                         output_start: index * outputs,
                         output_step: of_products,
-                        count,
+                        count: part.1,
                     };
                     self.products[index].row(simd, &tiles.inputs, &mut tiles.products, row, Finish::Store);
                 }
             }
-            for (tile, products) in tiles.products[..count * of_products].chunks_exact(of_products).enumerate() {
-                gather_halving(products, [&self.bias, factors], &mut tiles.sums, &mut tiles.pixels);
-                let (y, x) = (2 * (first + tile / cut.across), 2 * (tile % cut.across));
-                write_tile(&tiles.pixels, 2, output, y, x);
-            }
+            tiles.write(&cut, part, (2, of_products), output, |products, sums, pixels| {
+                gather_halving(products, [&self.bias, factors], sums, pixels);
+            });
         }
-    }
-}
-
-/// Writes what of a tile of `side`² pixels is inside the map.
-fn write_tile(pixels: &[f32], side: usize, output: &mut Map, y: usize, x: usize) {
-    let channels = output.channels;
-    let columns = side.min(output.width - x) * channels;
-    for (line, from) in (y..output.height).zip(pixels.chunks_exact(side * channels)) {
-        output.row_mut(line)[x * channels..][..columns].copy_from_slice(&from[..columns]);
     }
 }
 

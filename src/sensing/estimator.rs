@@ -307,8 +307,8 @@ impl Estimator {
         self.spectra.load_echo(0, (0..rows).map(echo));
         let window = Window { gram, lag: peak.lag, fraction: peak.fraction, length: self.window };
         let mut result = self.locate_mended(window, frame, (0..rows).map(echo));
-        if self.seen.rows == 0 && self.is_compressed(self.learns) {
-            (self.seen.rows, result) = (RowSet::first(rows).0, Err(Status::Clipped));
+        if self.is_compressed(self.learns) {
+            result = Err(self.clipped());
         }
         // What rows are off by is the same in all frames.
         if self.learns
@@ -430,10 +430,16 @@ impl Estimator {
         self.spectra.load_echo(0, (0..rows).map(|row| view.echo.row(row)));
         let window = Window { gram, lag: view.lag, fraction: view.fraction, length: view.length };
         let mut fix = self.locate_mended(window, frame, (0..rows).map(|row| view.echo.row(row)));
-        if is_untouched && self.seen.rows == 0 && self.is_compressed(true) {
-            (self.seen.rows, fix) = (RowSet::first(rows).0, Err(Status::Clipped));
+        if is_untouched && self.is_compressed(true) {
+            fix = Err(self.clipped());
         }
         (fix, self.reached)
+    }
+
+    /// Names all rows, as a compressed stage is none's own.
+    fn clipped(&mut self) -> Status {
+        self.seen.rows = RowSet::first(self.config.receive_antennas).0;
+        Status::Clipped
     }
 
     /// What the fit of the echo estimated last showed beside a position.

@@ -123,10 +123,10 @@ impl Estimator {
         self.spectra.load_echo(0, self.turned.chunks_exact(self.window));
     }
 
-    /// Whether an echo that is a good part of what the rows hear is compressed, alone or in the mean with those before. Weaker
+    /// Whether an echo that is a good part of what the rows hear, none of which is to blame, is compressed, alone or in the mean with those before. Weaker
     /// ones suffer from that as noise does. `alone` says that no other echo is in what the streams leave of it.
     pub(super) fn is_compressed(&mut self, alone: bool) -> bool {
-        if self.reached.is_none() || self.fit.echo_part < STRONG_PART {
+        if self.reached.is_none() || self.seen.rows != 0 || self.fit.echo_part < STRONG_PART {
             return false;
         }
         let own = self.spectra.compressed();
